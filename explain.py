@@ -1,0 +1,23 @@
+"""Explains a model: ``python explain.py explainer=gmask model=bert dataset=esnli ...``."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from gmask_pl.config import register, user_facing
+
+register()
+
+
+@hydra.main(config_path="conf", config_name="explain", version_base="1.3")
+@user_facing
+def main(cfg: DictConfig) -> None:
+    from gmask_pl.engine.explain import explain
+
+    explain(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What Hydra needs before it composes: the resolver of run folders, and errors as one message."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+T = TypeVar("T")
+LONGEST = 100
+
+
+def run_key(overrides: str) -> str:
+    """A folder name for the overrides of a run, as in ``limit=100,seed=1``.
+
+    The same command gets the same folder. What a file name cannot hold is replaced, and a hash
+    then keeps different overrides apart.
+    """
+    if not overrides:
+        return "default"
+    name = re.sub(r"[^\w.=,+-]+", "-", overrides)
+    if name == overrides and len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}-{hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()}"
+
+
+def register() -> None:
+    """Make ``${run_key:...}`` known to OmegaConf."""
+    OmegaConf.register_new_resolver("run_key", run_key, replace=True)
+
+
+def user_facing(main: Callable[..., T]) -> Callable[..., T]:
+    """Shows a UserError as one message and exits with status 2.
+
+    Within a multirun it is raised on, so that Hydra records the job as failed.
+    """
+
+    @functools.wraps(main)
+    def wrapped(*args: object) -> T:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.errors import InstantiationException
+
+        from gmask_pl.types import UserError
+
+        _quieten()
+        try:
+            return main(*args)
+        except (UserError, InstantiationException) as error:
+            # Hydra wraps what a constructor raises.
+            shown = error.__cause__ if isinstance(error.__cause__, UserError) else error
+            if not isinstance(shown, UserError) or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            print(f"\nerror: {shown}", file=sys.stderr)
+            sys.exit(2)
+
+    return wrapped
+
+
+def _quieten() -> None:
+    """Hides advice that the user of these scripts cannot follow."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings(
+        "ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*"
+    )

@@ -1,0 +1,106 @@
+"""Pairs as batches for a Lightning trainer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from gmask_pl.types import PairBatch, PairEncoder, PairExample, PairSource, UserError
+
+
+class PairDataModule(LightningDataModule):
+    """Batches of a source: train, dev and test splits, and the test pairs to be explained.
+
+    encoder: makes a PairBatch of examples. batch_size: pairs a batch; explain_batch_size: the
+    same for prediction, where every pair stands for many masked ones. limit: how many test pairs
+    to explain (Section 5.1: 2,000, all of MRPC), or None for all; limit_seed draws them. workers:
+    processes that load data.
+
+    Training batches are shuffled by the seed of the run (``seed_everything``). Raises UserError
+    for a pair without a label in the train or dev split.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: PairSource,
+        encoder: PairEncoder,
+        batch_size: int,
+        explain_batch_size: int,
+        limit: int | None,
+        limit_seed: int,
+        workers: int,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.encoder = encoder
+        self.batch_size = batch_size
+        self.explain_batch_size = explain_batch_size
+        self.limit = limit
+        self.limit_seed = limit_seed
+        self.workers = workers
+
+    @property
+    def explained(self) -> list[PairExample]:
+        """The test pairs to be explained, in the order of the test split."""
+        return draw(self.source.load("test"), self.limit, self.limit_seed)
+
+    def train_dataloader(self) -> DataLoader[PairBatch]:
+        # The run's seed itself, so that random numbers drawn before do not change the order.
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+        return self._loader(self._labelled("train"), self.batch_size, generator)
+
+    def val_dataloader(self) -> DataLoader[PairBatch]:
+        return self._loader(self._labelled("dev"), self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[PairBatch]:
+        return self._loader(self.source.load("test"), self.batch_size)
+
+    def predict_dataloader(self) -> DataLoader[PairBatch]:
+        return self._loader(self.explained, self.explain_batch_size)
+
+    def _labelled(self, split: str) -> list[PairExample]:
+        examples = self.source.load(split)
+        for example in examples:
+            if example.label is None:
+                raise UserError(
+                    f"pair {example.id!r} of the {split} split has no label; give it one of "
+                    f"{', '.join(self.source.labels)}, or leave it out"
+                )
+        return examples
+
+    def _loader(
+        self,
+        examples: list[PairExample],
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> DataLoader[PairBatch]:
+        """Batches in order, or shuffled by ``generator``."""
+        return DataLoader(
+            cast("Dataset[PairBatch]", examples),
+            batch_size=batch_size,
+            shuffle=generator is not None,
+            generator=generator,
+            collate_fn=self.encoder,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+
+def draw(examples: Sequence[PairExample], limit: int | None, seed: int) -> list[PairExample]:
+    """``limit`` of the examples, drawn by ``seed`` alone without replacement, in their order.
+
+    All of them for None or a limit that is not below their number. Raises UserError for a limit
+    below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit={limit}: explain at least 1 pair, or all with limit=null")
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    chosen = random.Random(seed).sample(range(len(examples)), limit)
+    return [examples[i] for i in sorted(chosen)]

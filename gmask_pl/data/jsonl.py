@@ -1,0 +1,74 @@
+"""The project's own file form: {train,dev,test}.jsonl(.gz) with id, text1, text2, label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gmask_pl.data.files import find, need, read_jsonl, shown, where
+from gmask_pl.data.source import SPLITS, Marks, Row, Tokens
+from gmask_pl.types import JSON, UserError
+
+SUFFIXES = (".jsonl", ".jsonl.gz")
+
+
+def has_jsonl(folder: Path) -> bool:
+    return find(folder, *(split + suffix for split in SPLITS for suffix in SUFFIXES)) is not None
+
+
+def jsonl_rows(folder: Path, split: str) -> Iterator[Row]:
+    """The rows of a split. Raises MissingSplit when the folder does not have it."""
+    yield from file_rows(need(folder, *(split + suffix for suffix in SUFFIXES)))
+
+
+def file_rows(path: Path, *, lenient: bool = False) -> Iterator[Row]:
+    """The rows of one file; null is an unknown label.
+
+    ``highlights1`` and ``highlights2``, where given, hold a list per annotator of positions of
+    ``text.split()``; null is a side nobody marked. lenient: the label may be left out, and the
+    id too, for which the line number stands in.
+    """
+    for number, line in read_jsonl(path):
+        place = where(path, number)
+        given = {"id": str(number), "label": None, **line} if lenient else line
+        for name in ("id", "text1", "text2", "label"):
+            if name not in given:
+                raise UserError(f"{place}: no {name!r} in {shown(line)}")
+        yield Row(
+            place=place,
+            id=_string(given, "id", place),
+            text1=_string(given, "text1", place),
+            text2=_string(given, "text2", place),
+            label=None if given["label"] is None else _string(given, "label", place),
+            marks=_marks(given, place),
+        )
+
+
+def _string(given: JSON, name: str, place: str) -> str:
+    value = given[name]
+    if name == "id" and type(value) is int:
+        return str(value)
+    if not isinstance(value, str):
+        raise UserError(f"{place}: {name} is {shown(value)}, not a string")
+    return value
+
+
+def _marks(given: JSON, place: str) -> tuple[Marks, ...]:
+    sides = [_side(given.get(name), name, place) for name in ("highlights1", "highlights2")]
+    count = max(len(side or ()) for side in sides)
+    first, second = ((None,) * count if side is None else side for side in sides)
+    if len(first) != len(second):
+        raise UserError(
+            f"{place}: highlights of {len(first)} annotators in text 1, {len(second)} in text 2"
+        )
+    return tuple(zip(first, second, strict=True))
+
+
+def _side(value: Any, name: str, place: str) -> tuple[Tokens, ...] | None:
+    if value is None:
+        return None
+    lists = isinstance(value, list) and all(isinstance(marked, list) for marked in value)
+    if not lists or not all(type(token) is int for marked in value for token in marked):
+        raise UserError(f"{place}: {name} is {shown(value)}, not a list of lists of positions")
+    return tuple(map(frozenset, value))

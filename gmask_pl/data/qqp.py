@@ -1,0 +1,67 @@
+"""QQP: Quora question pairs in GLUE's partition (Wang et al. 2018)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from gmask_pl.data.files import BrokenRow, column, need, read_tsv, where
+from gmask_pl.data.hub import hub_label, hub_records
+from gmask_pl.data.jsonl import has_jsonl, jsonl_rows
+from gmask_pl.data.source import PARAPHRASE, Row, Source, paraphrase_label
+
+log = logging.getLogger(__name__)
+
+
+class QQP(Source):
+    """``dataset=qqp``. Folder forms: JSONL, GLUE's {train,dev,test}.tsv; or ``nyu-mll/glue``.
+
+    drop_broken: leave out, with a warning each, lines of a wrong number of fields and empty
+    questions. GLUE's train.tsv is known to hold some (questions broken over two lines), which
+    GLUE's readers skip. GLUE keeps its test labels: they are None. The hub's name is unverified:
+    it was not reached when this was written.
+    """
+
+    labels = PARAPHRASE
+    forms = "{train,dev,test}.jsonl(.gz) or {train,dev,test}.tsv"
+
+    def __init__(self, *, name: str, path: str | None, clean: bool, drop_broken: bool) -> None:
+        super().__init__(name=name, path=path, clean=clean)
+        self.drop_broken = drop_broken
+
+    def folder_rows(self, folder: Path, split: str) -> Iterator[Row]:
+        return jsonl_rows(folder, split) if has_jsonl(folder) else self._tsv_rows(folder, split)
+
+    def hub_rows(self, split: str) -> Iterator[Row]:
+        for place, record in hub_records("nyu-mll/glue", "qqp", split):
+            label = hub_label(record["label"], self.labels, place)
+            yield Row(place, str(record["idx"]), record["question1"], record["question2"], label)
+
+    def broken(self, error: BrokenRow) -> None:
+        if not self.drop_broken:
+            raise BrokenRow(f"{error}; dataset.drop_broken=true leaves such lines out") from error
+        log.warning("left out: %s", error)
+
+    def _tsv_rows(self, folder: Path, split: str) -> Iterator[Row]:
+        path = need(folder, f"{split}.tsv")
+        for number, fields in read_tsv(path, broken=self.broken):
+            place = where(path, number)
+            unlabelled = split == "test" and "is_duplicate" not in fields
+            yield Row(
+                place=place,
+                id=column(fields, "id", place),
+                text1=_unquoted(column(fields, "question1", place)),
+                text2=_unquoted(column(fields, "question2", place)),
+                label=None
+                if unlabelled
+                else paraphrase_label(column(fields, "is_duplicate", place), place),
+            )
+
+
+def _unquoted(field: str) -> str:
+    """The field without the quotes that some questions were exported with ("a ""b"" c")."""
+    inside = field[1:-1].replace('""', "")
+    if len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inside:
+        return field[1:-1].replace('""', '"')
+    return field

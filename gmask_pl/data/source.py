@@ -1,0 +1,149 @@
+"""What all datasets share: rows of any file form become checked examples, once per split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gmask_pl.data.cleaning import find_words, highlighted_words
+from gmask_pl.data.files import BrokenRow, MissingSplit, shown
+from gmask_pl.types import Highlight, PairExample, UserError
+
+SPLITS = ("train", "dev", "test")
+PARAPHRASE = ("nonparaphrase", "paraphrase")
+
+# Highlighted positions of ``text.split()`` on both sides, of one annotator; None is unknown.
+Tokens = frozenset[int] | None
+Marks = tuple[Tokens, Tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A pair as a file or the hub holds it; ``place`` is its file and line."""
+
+    place: str
+    id: str
+    text1: str
+    text2: str
+    label: str | None
+    marks: tuple[Marks, ...] = ()
+
+
+class Source(ABC):
+    """Base of the datasets read from a folder or the hub. A types.PairSource.
+
+    name: of the dataset. path: a local folder, or None for the hub. clean: as Appendix B does.
+    Raises UserError, with file, line and value, for everything that is not a pair with a known
+    label and an id of its own.
+    """
+
+    labels: tuple[str, ...]
+    forms: str  # the files that a folder may hold, for messages
+
+    def __init__(self, *, name: str, path: str | None, clean: bool) -> None:
+        self.name = name
+        self.path = None if path is None else Path(path).expanduser()
+        self.clean = clean
+        self._splits: dict[str, list[PairExample]] = {}
+
+    def load(self, split: str) -> list[PairExample]:
+        """The pairs of ``split`` (train, dev or test), read at the first call."""
+        if split not in SPLITS:
+            raise UserError(f"split={split!r}: there are {', '.join(SPLITS)}")
+        if split not in self._splits:
+            try:
+                examples = list(self._examples(split))
+            except MissingSplit as error:
+                raise MissingSplit(
+                    f"dataset.path={self.path}: no {split} split: {error}; {self.name} is read "
+                    f"from {self.forms}"
+                ) from error
+            if not examples:
+                raise UserError(f"{self.path or self.name}: the {split} split holds no pair")
+            self._splits[split] = examples
+        return list(self._splits[split])
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """The rows of a split, from the hub or from whichever form the folder holds."""
+        if self.path is None:
+            return self.hub_rows(split)
+        if not self.path.is_dir():
+            raise UserError(
+                f"dataset.path={self.path}: no such folder; give one that holds {self.name}"
+            )
+        return self.folder_rows(self.path, split)
+
+    @abstractmethod
+    def folder_rows(self, folder: Path, split: str) -> Iterator[Row]: ...
+
+    @abstractmethod
+    def hub_rows(self, split: str) -> Iterator[Row]: ...
+
+    def broken(self, error: BrokenRow) -> None:
+        """Judges a row that holds no pair: an error, unless a dataset knows better."""
+        raise error
+
+    def _examples(self, split: str) -> Iterator[PairExample]:
+        seen: dict[str, str] = {}
+        for row in self.rows(split):
+            try:
+                example = to_example(row, self.labels, clean=self.clean)
+            except BrokenRow as error:
+                self.broken(error)
+                continue
+            if row.id in seen:
+                raise UserError(f"{row.place}: id {shown(row.id)} is taken by {seen[row.id]}")
+            seen[row.id] = row.place
+            yield example
+
+
+def to_example(row: Row, labels: Sequence[str], *, clean: bool) -> PairExample:
+    """The example of a row. Raises BrokenRow for an empty side, UserError for a bad value."""
+    if row.label is not None and row.label not in labels:
+        raise UserError(
+            f"{row.place}: label {shown(row.label)} is unknown; there are {', '.join(labels)}"
+        )
+    text1, spans1 = find_words(row.text1, clean=clean)
+    text2, spans2 = find_words(row.text2, clean=clean)
+    for side, (raw, spans) in enumerate(((row.text1, spans1), (row.text2, spans2)), start=1):
+        if not spans:
+            why = " once cleaned (dataset.clean=false keeps all characters)" if raw.strip() else ""
+            raise BrokenRow(f"{row.place}: text {side} is empty{why}: {shown(raw)}")
+    return PairExample(
+        id=row.id,
+        text1=text1,
+        text2=text2,
+        spans1=spans1,
+        spans2=spans2,
+        label=None if row.label is None else labels.index(row.label),
+        highlights=tuple(_highlight(row, marks, clean=clean) for marks in row.marks),
+    )
+
+
+def paraphrase_label(value: str, place: str) -> str:
+    """The label name of the 0 or 1 that paraphrase sets are published with."""
+    if value not in ("0", "1"):
+        raise UserError(f"{place}: label {shown(value)} is unknown; there are 0 and 1")
+    return PARAPHRASE[int(value)]
+
+
+def placed(tokens: Iterable[int], text: str) -> Tokens:
+    """Published highlights of ``text``; unknown where they do not fit it.
+
+    A few of e-SNLI's count the empty strings between double spaces, so they name no word.
+    """
+    found = frozenset(tokens)
+    return found if all(0 <= token < len(text.split()) for token in found) else None
+
+
+def _highlight(row: Row, marks: Marks, *, clean: bool) -> Highlight:
+    sides = []
+    for text, tokens in zip((row.text1, row.text2), marks, strict=True):
+        try:
+            words = None if tokens is None else highlighted_words(text, tokens, clean=clean)
+        except IndexError as error:
+            raise UserError(f"{row.place}: {error}: {shown(text)}") from error
+        sides.append(words)
+    return Highlight(*sides)

@@ -1,0 +1,1 @@
+"""Runs: a configuration in; trained weights, or explanations and their scores, out."""

@@ -1,0 +1,175 @@
+"""Explains a model's predictions on test pairs, scores the explanations, and reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import seed_everything
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.engine.session import (
+    data_module,
+    make_loggers,
+    make_trainer,
+    plain,
+    stored_classifier,
+)
+from gmask_pl.engine.train import train
+from gmask_pl.metrics.base import PairMetric
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.report.files import write_curves, write_metrics
+from gmask_pl.report.media import log_to_wandb
+from gmask_pl.report.page import write_page
+from gmask_pl.report.table import format_table
+from gmask_pl.store import write_explanations
+from gmask_pl.types import JSON, Explanation, PairSource
+
+EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
+
+
+def explain(cfg: DictConfig, folder: Path) -> JSON:
+    """Runs the configured explainer and metrics; leaves everything in ``folder``.
+
+    Returns what metrics.json holds. Without weights for this model and dataset it trains first.
+    """
+    explainer = instantiate(cfg.explainer)
+    settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
+    metrics: dict[str, PairMetric] = {name: instantiate(value) for name, value in settings.items()}
+    source: PairSource = instantiate(cfg.dataset)
+    classifier = classifier_to_explain(cfg, source)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    data = data_module(
+        cfg,
+        source,
+        classifier,
+        unit=cfg.unit,
+        explain_batch_size=cfg.batch_size,
+        limit=cfg.limit,
+        limit_seed=cfg.limit_seed,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, folder / CONFIG, resolve=True)
+    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
+    loop = ExplainLoop(classifier, explainer, token_budget=cfg.token_budget)
+    trainer.predict(loop, data, return_predictions=False)
+    found = loop.found
+    write_explanations(folder / EXPLANATIONS, found, source.labels)
+    results = cost(found) | model_facts(found, data)
+    if metrics:
+        scoring = ScoreLoop(
+            classifier,
+            {e.id: e for e in found},
+            metrics,
+            removal=cfg.metric.removal,
+            token_budget=cfg.token_budget,
+        )
+        trainer.predict(scoring, data, return_predictions=False)
+    results |= {name: metric.compute() for name, metric in metrics.items()}
+    report(cfg, folder, results, found, source.labels)
+    return results
+
+
+def classifier_to_explain(cfg: DictConfig, source: PairSource) -> PairClassifier:
+    """The model named by ``weights``, else the one of this model and dataset, trained if need be."""
+    order = None if cfg.label_order is None else list(cfg.label_order)
+    if cfg.weights is not None:
+        return stored_classifier(cfg, source, cfg.weights, order)
+    if not Path(cfg.weights_dir).is_dir():
+        print(
+            f"no weights at {cfg.weights_dir}: training model={cfg.model.name} on "
+            f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
+        )
+        train(cfg, source)
+    return stored_classifier(cfg, source, cfg.weights_dir, list(source.labels))
+
+
+def cost(found: list[Explanation]) -> JSON:
+    """Mean model evaluations and seconds a pair."""
+    n = len(found)
+    return {
+        "cost": {
+            "evaluations_per_pair": sum(e.evaluations for e in found) / n,
+            "gradients_per_pair": sum(e.gradients for e in found) / n,
+            "seconds_per_pair": sum(e.seconds for e in found) / n,
+        }
+    }
+
+
+def model_facts(found: list[Explanation], data: PairDataModule) -> JSON:
+    """The model's accuracy on the labelled pairs, and the pairs it could not read whole."""
+    labelled = [e for e in found if e.label is not None]
+    right = sum(e.prediction == e.label for e in labelled)
+    truncated = sum(int(batch.truncated.sum()) for batch in data.predict_dataloader())
+    if truncated:
+        print(f"{truncated} of {len(found)} pairs are longer than the model reads: truncated")
+    return {
+        "model": {
+            "accuracy": right / len(labelled) if labelled else None,
+            "n": len(found),
+            "truncated": truncated,
+        }
+    }
+
+
+def report(
+    cfg: DictConfig, folder: Path, results: JSON, found: list[Explanation], labels: tuple[str, ...]
+) -> None:
+    """Files, page, loggers, and the table at the end."""
+    write_metrics(folder, results)
+    write_curves(folder, results)
+    name = Path(str(OmegaConf.select(cfg, "explainer._target_"))).suffix.lstrip(".")
+    title = f"{name} · {cfg.model.name} · {cfg.dataset.name}"
+    page = write_page(
+        folder / PAGE,
+        title=title,
+        settings=page_settings(cfg),
+        metrics=results,
+        explanations=found,
+        labels=labels,
+        max_pairs=cfg.report.max_pairs,
+    )
+    loggers = make_loggers(cfg)
+    for logger in loggers:
+        _log(logger, results, found, page, labels, cfg.report.max_pairs)
+    print(format_table([(name, results)]))
+    print(f"report: {page}")
+
+
+def _log(
+    logger: Logger,
+    results: JSON,
+    found: list[Explanation],
+    page: Path,
+    labels: tuple[str, ...],
+    max_rows: int,
+) -> None:
+    if isinstance(logger, WandbLogger):
+        log_to_wandb(logger, results, found, page, labels=labels, max_rows=max_rows)
+    else:
+        scalars = {
+            f"{group}/{key}": value
+            for group, values in results.items()
+            for key, value in values.items()
+            if isinstance(value, int | float)
+        }
+        logger.log_metrics(scalars)
+        logger.save()
+    logger.finalize("success")
+
+
+def page_settings(cfg: DictConfig) -> dict[str, Any]:
+    """What the head of the page says of the run."""
+    settings = plain(cfg)
+    return {
+        "model": settings["weights"] or settings["weights_dir"],
+        "dataset": settings["dataset"].get("path") or settings["dataset"]["name"],
+        "unit": settings["unit"],
+        "removal (explainer)": settings["explainer"]["removal"],
+        "removal (metrics)": settings["metric"]["removal"],
+        "seed": settings["seed"],
+    }

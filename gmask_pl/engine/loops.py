@@ -1,0 +1,96 @@
+"""The loops over a test set, as LightningModules for `Trainer.predict`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.masking import MaskedModel
+from gmask_pl.metrics.base import PairMetric, evaluate
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import Attributions, Explanation, PairBatch
+
+
+class ExplainLoop(LightningModule):
+    """Explains every batch; ``found`` collects the explanations in order."""
+
+    def __init__(
+        self, classifier: PairClassifier, explainer: Explainer, *, token_budget: int
+    ) -> None:
+        super().__init__()
+        self.classifier, self.explainer = classifier, explainer
+        self.token_budget = token_budget
+        self.found: list[Explanation] = []
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        start = time.perf_counter()
+        masked = MaskedModel(
+            self.classifier, batch, self.explainer.removal, token_budget=self.token_budget
+        )
+        attributions = self.explainer(masked)
+        scores = attributions.scores.double().cpu()
+        seconds = (time.perf_counter() - start) / len(batch)
+        self.found += [
+            _explanation(batch, masked, attributions, scores, row, seconds)
+            for row in range(len(batch))
+        ]
+
+
+class ScoreLoop(LightningModule):
+    """Asks the model about the masks of all metrics, for explanations found before."""
+
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        explanations: Mapping[str, Explanation],
+        metrics: Mapping[str, PairMetric],
+        *,
+        removal: str,
+        token_budget: int,
+    ) -> None:
+        super().__init__()
+        self.classifier, self.explanations = classifier, explanations
+        self.metrics = torch.nn.ModuleDict(metrics)
+        self.removal, self.token_budget = removal, token_budget
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        masked = MaskedModel(self.classifier, batch, self.removal, token_budget=self.token_budget)
+        scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
+        for row, name in enumerate(batch.ids):
+            found = self.explanations[name].scores
+            scores[row, : len(found)] = torch.tensor(found, dtype=torch.float64)
+
+        def ask(keep: Tensor) -> Tensor:
+            return masked.logits(keep).softmax(-1)
+
+        evaluate(dict(self.metrics.items()), ask, scores, batch.word_valid, masked.probabilities)  # type: ignore[arg-type]
+
+
+def _explanation(
+    batch: PairBatch,
+    masked: MaskedModel,
+    attributions: Attributions,
+    scores: Tensor,
+    row: int,
+    seconds: float,
+) -> Explanation:
+    n = len(batch.words1[row]) + len(batch.words2[row])
+    label = int(batch.labels[row])
+    return Explanation(
+        id=batch.ids[row],
+        words1=batch.words1[row],
+        words2=batch.words2[row],
+        label=None if label < 0 else label,
+        prediction=int(masked.prediction[row]),
+        probabilities=tuple(masked.probabilities[row].double().tolist()),
+        scores=tuple(scores[row, :n].tolist()),
+        groups=attributions.groups[row],
+        evaluations=int(masked.evaluations[row]),
+        gradients=int(masked.gradients[row]),
+        seconds=seconds,
+    )

@@ -1,0 +1,84 @@
+"""The parts of a run, built from its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
+
+from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import PairSource, UserError
+
+
+def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
+    """An untrained model for the dataset's labels and training words."""
+    model, settings = _model(cfg)
+    counts = word_counts(source.load("train"))
+    return model.from_data(labels=source.labels, word_counts=counts, **settings)
+
+
+def stored_classifier(
+    cfg: DictConfig, source: PairSource, weights: str | Path, label_order: list[str] | None
+) -> PairClassifier:
+    """The model at ``weights``, ready to be asked: frozen and in evaluation mode."""
+    model, settings = _model(cfg)
+    classifier = model.from_weights(
+        weights, labels=source.labels, label_order=label_order, **settings
+    )
+    classifier.requires_grad_(False)
+    return classifier.eval()
+
+
+def _model(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
+    settings = plain(cfg.model.net)
+    model = get_class(settings.pop("_target_"))
+    if not issubclass(model, PairClassifier):
+        raise UserError(f"model.net._target_={model.__name__} is not a PairClassifier")
+    return model, settings
+
+
+def data_module(
+    cfg: DictConfig, source: PairSource, classifier: PairClassifier, **explained: Any
+) -> PairDataModule:
+    """Batches of the source as the classifier reads them."""
+    settings = {"unit": "word", "explain_batch_size": 1, "limit": None, "limit_seed": 0} | explained
+    return PairDataModule(
+        source=source,
+        encoder=classifier.encoder(settings.pop("unit")),
+        batch_size=cfg.model.fit.batch_size,
+        workers=cfg.workers,
+        **settings,
+    )
+
+
+def make_trainer(
+    cfg: DictConfig, *, loggers: list[Logger], callbacks: list[Callback], **settings: Any
+) -> Trainer:
+    """The configured Trainer; a UserError where the machine does not have what it asks for."""
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    try:
+        return instantiate(
+            cfg.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=False, **settings
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def make_loggers(cfg: DictConfig) -> list[Logger]:
+    """The loggers of the run, told its whole configuration."""
+    loggers: list[Logger] = [instantiate(settings) for settings in cfg.logger.values()]
+    for logger in loggers:
+        logger.log_hyperparams(plain(cfg))
+    return loggers
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain containers."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]

@@ -1,0 +1,68 @@
+"""What every explainer is: a function of a masked model."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions
+
+
+class Explainer(ABC):
+    """Attributes a model's predictions on a batch of pairs to their words.
+
+    removal: what removing a word means while explaining (see `gmask_pl.masking`).
+    needs_gradients: whether it differentiates the model, or only asks for its answers.
+    """
+
+    needs_gradients: bool
+
+    def __init__(self, *, removal: str) -> None:
+        self.removal = removal
+
+    @abstractmethod
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        """Scores of all words of the batch, and word groups where the method finds them."""
+
+
+def example_generators(seed: int, ids: Sequence[str]) -> list[torch.Generator]:
+    """One random generator an example, seeded by (seed, id).
+
+    So an example gets the same explanation in any batch, alone, or on any number of devices.
+    """
+    generators = []
+    for name in ids:
+        digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+        generators.append(torch.Generator().manual_seed(int.from_bytes(digest) >> 1))
+    return generators
+
+
+def gumbel_noise(
+    generators: Sequence[torch.Generator], shapes: Sequence[tuple[int, ...]], full: tuple[int, ...]
+) -> Tensor:
+    """Gumbel(0, 1) noise (B, *full), Eq. 12: each example draws its own shape, the rest is 0.
+
+    Drawing by the example's own shape keeps its noise independent of the batch's padding.
+    """
+    noise = torch.zeros(len(generators), *full)
+    for row, (generator, shape) in enumerate(zip(generators, shapes, strict=True)):
+        uniform = torch.rand(shape, generator=generator).clamp_min(1e-20)
+        noise[(row, *(slice(n) for n in shape))] = -(-uniform.log()).clamp_min(1e-20).log()
+    return noise
+
+
+def straight_through(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """Gumbel-softmax samples over the last axis (Eq. 13): one-hot values, soft derivatives."""
+    soft = ((logits + noise) / temperature).softmax(-1)
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard - soft.detach() + soft
+
+
+def bounded(raw: Tensor, bound: float | None) -> Tensor:
+    """Logits in (0, bound) by a sigmoid; unbounded when ``bound`` is None."""
+    return raw if bound is None else bound * raw.sigmoid()

@@ -1,0 +1,89 @@
+"""Coalition tables: the model's answer for every subset of k candidate words.
+
+Once a filter has kept k words, only 2^k masked inputs exist. A table asks the model about each
+once; the objective of GMASK, and much else, can then be read from it exactly.
+
+Bit j of a coalition's index is candidate j, candidate 0 being the most significant bit.
+Examples with fewer than k candidates fill their last slots with -1: such a slot is no word, and
+entries that differ in it alone are one evaluation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gmask_pl.types import PairBatch, UserError
+
+CONTEXTS = ("drop", "keep")
+LARGEST_TABLE = 16
+
+
+def choose_candidates(scores: Tensor, batch: PairBatch, k: int) -> Tensor:
+    """The k words with the highest scores, in importance order: (B, k) int64, -1 where none.
+
+    When they all stand on one side, the best k/2 of each side take their place (Section 3.3
+    needs words of both), a side with fewer words leaving its places to the other.
+    """
+    candidates = torch.full((len(batch), min(k, scores.shape[1])), -1)
+    for row in range(len(batch)):
+        side = batch.word_side[row].tolist()
+        ranked = [
+            word
+            for word in torch.argsort(scores[row], descending=True, stable=True).tolist()
+            if batch.word_valid[row, word]
+        ]
+        chosen = ranked[:k]
+        if len({side[word] for word in chosen}) < len({side[word] for word in ranked}):
+            sides = [[word for word in ranked if side[word] == s] for s in (0, 1)]
+            first = min(max(k // 2, k - len(sides[1])), len(sides[0]))
+            both = set(sides[0][:first] + sides[1][: k - first])
+            chosen = [word for word in ranked if word in both]
+        candidates[row, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
+    return candidates.to(scores.device)
+
+
+def all_coalitions(k: int) -> Tensor:
+    """All keep-masks of k words, (2^k, k) bool, row i holding the bits of i."""
+    if k > LARGEST_TABLE:
+        raise UserError(
+            f"a coalition table of k={k} words has {2**k} entries; use k <= {LARGEST_TABLE}, or "
+            "estimator=sampled, which needs no table"
+        )
+    bits = 2 ** torch.arange(k - 1, -1, -1)
+    return (torch.arange(2**k)[:, None] & bits) > 0
+
+
+def coalition_index(bits: Tensor) -> Tensor:
+    """The table row (...) of keep-masks over the candidates, bits (..., k)."""
+    k = bits.shape[-1]
+    return (bits.long() << torch.arange(k - 1, -1, -1, device=bits.device)).sum(-1)
+
+
+def word_masks(bits: Tensor, candidates: Tensor, valid: Tensor, context: str) -> Tensor:
+    """Keep-masks over all words (B, S, W) of masks over the candidates, bits (B or 1, S, k) bool.
+
+    context: whether the words outside the candidates are dropped or kept meanwhile.
+    """
+    if context not in CONTEXTS:
+        raise UserError(f"unknown context {context!r}: choose one of {', '.join(CONTEXTS)}")
+    b, width = valid.shape
+    s = bits.shape[1]
+    # A slot without a word writes to a spare last column.
+    columns = torch.where(candidates < 0, width, candidates)
+    kept = bits.new_full((b, s, width + 1), context == "keep")
+    kept.scatter_(2, columns[:, None].expand(-1, s, -1), bits.expand(b, -1, -1))
+    return kept[..., :width] & valid[:, None]
+
+
+def multilinear_extension(table: Tensor, p: Tensor) -> Tensor:
+    """E[table(w)] for independent w_j ~ Bernoulli(p_j): exact, and differentiable in p.
+
+    table (B, 2^k), p (B, t, k) -> (B, t). One contraction a word, from the first bit on.
+    """
+    b, t, k = p.shape
+    values = table[:, None, :].expand(b, 1, -1)
+    for j in range(k):
+        without, with_word = values.reshape(b, values.shape[1], 2, -1).unbind(2)
+        values = without + p[:, :, j, None] * (with_word - without)
+    return values.squeeze(-1).expand(b, t)

@@ -1,0 +1,90 @@
+"""GMASK with the choices of the authors' released code, as a reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.base import example_generators
+from gmask_pl.explainers.fitting import fit
+from gmask_pl.explainers.gmask import (
+    GMask,
+    choose_candidates,
+    group_shape,
+    merge_scores,
+    read_groups,
+)
+from gmask_pl.explainers.group_mask import GroupMask
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions, PairBatch
+
+
+class GMaskReleased(GMask):
+    """GMASK as https://github.com/UVa-NLP/GMASK runs it, where that differs from the paper.
+
+    The masks are learnt on a pair rewritten to hold the k words only, in importance order; the
+    other differences are settings of GMask: logits through a sigmoid, a softmax of sums in
+    Eq. 6, cosine annealing, no early stop. The prediction to preserve is that on the whole pair.
+    """
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        filtered = self.word_filter(masked).scores
+        candidates = choose_candidates(filtered, masked.batch, self.k)
+        shape = group_shape(candidates, masked.batch)
+        generators = example_generators(self.seed, masked.batch.ids)
+        short = masked.rebind(cut(masked.batch, candidates))
+        loss = self.expected_loss(short, candidates, shape, generators)
+        masks = GroupMask(shape, loss, generators, **self.objective)
+        phi, psi, _ = fit(masks, **self.stopping)
+        theta = (phi * psi[:, None]).sum(-1)
+        return Attributions(
+            merge_scores(theta, candidates, filtered, masked.batch.word_valid),
+            read_groups(candidates, phi, psi, shape),
+        )
+
+
+def cut(batch: PairBatch, candidates: Tensor) -> PairBatch:
+    """The batch with only the candidates' tokens, each side's words in the order of candidates.
+
+    Special tokens stay where they are; word positions keep their meaning.
+    """
+    orders = [_token_order(batch, row, candidates[row].tolist()) for row in range(len(batch))]
+    length = max(map(len, orders))
+    padding = batch.token_ids.shape[1]
+    index = torch.tensor([o + [padding] * (length - len(o)) for o in orders], device=batch.device)
+
+    def pick(tensor: Tensor, fill: int) -> Tensor:
+        spare = torch.cat([tensor, tensor.new_full((len(batch), 1), fill)], 1)
+        return spare.gather(1, index)
+
+    word_of_token = pick(batch.word_of_token, -1)
+    left = torch.zeros(len(batch), batch.word_valid.shape[1] + 1, device=batch.device)
+    left.scatter_(1, torch.where(word_of_token < 0, left.shape[1] - 1, word_of_token), 1.0)
+    return replace(
+        batch,
+        token_ids=pick(batch.token_ids, 0),
+        attention=pick(batch.attention, False),
+        segment=pick(batch.segment, 0),
+        word_of_token=word_of_token,
+        word_valid=left[:, :-1].bool(),
+    )
+
+
+def _token_order(batch: PairBatch, row: int, candidates: list[int]) -> list[int]:
+    """Positions of the tokens to keep: a side's words all go where its first word stood."""
+    length = int(batch.attention[row].sum())
+    words = batch.word_of_token[row, :length].tolist()
+    side = batch.word_side[row].tolist()
+    order: list[int] = []
+    placed: set[int] = set()
+    for position, word in enumerate(words):
+        if word < 0:
+            order.append(position)
+        elif side[word] not in placed:
+            placed.add(side[word])
+            for chosen in candidates:
+                if chosen >= 0 and side[chosen] == side[word]:
+                    order += [p for p, owner in enumerate(words) if owner == chosen]
+    return order

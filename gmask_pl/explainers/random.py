@@ -1,0 +1,27 @@
+"""Random word scores: the floor that every explainer must clear."""
+
+from __future__ import annotations
+
+import torch
+
+from gmask_pl.explainers.base import Explainer, example_generators
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions
+
+
+class Random(Explainer):
+    """Scores drawn uniformly from (0, 1), a draw of its own for every pair."""
+
+    needs_gradients = False
+
+    def __init__(self, *, removal: str, seed: int) -> None:
+        super().__init__(removal=removal)
+        self.seed = seed
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        valid = masked.batch.word_valid
+        scores = torch.zeros(valid.shape)
+        for row, generator in enumerate(example_generators(self.seed, masked.batch.ids)):
+            n = len(masked.batch.words1[row]) + len(masked.batch.words2[row])
+            scores[row, :n] = torch.rand(n, generator=generator)
+        return Attributions(scores.to(valid.device) * valid, (None,) * len(masked.batch))

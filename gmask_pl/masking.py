@@ -1,0 +1,230 @@
+"""Masked models: keep-masks in, logits out (Section 3.1, Eq. 1).
+
+`MaskedModel` is the only surface of a task model that explainers and metrics see. What it means
+to remove a word is one of four removals:
+
+- ``zero``: the word embedding becomes the zero vector (Eq. 1, x~ = W * x);
+- ``pad``: the token becomes padding and nothing attends to it, its neighbours keep their
+  positions (the authors' BERT code);
+- ``mask``: the token becomes the mask token (ERASER, input marginalisation);
+- ``delete``: the token is taken out of the text and its neighbours close up.
+
+Under ``pad`` and ``delete`` no other token sees the removed one, so it is left out of the
+computation: a mask that keeps three words costs a forward pass over those three words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gmask_pl.types import Classifier, ModelInput, PairBatch, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What happens to the tokens of a removed word.
+
+    hides: nothing attends to them; closes_up: later tokens move forward; masks: they become the
+    mask token. With neither, their word embedding becomes zero.
+    """
+
+    name: str
+    hides: bool = False
+    closes_up: bool = False
+    masks: bool = False
+
+
+REMOVALS = {
+    removal.name: removal
+    for removal in (
+        Removal("zero"),
+        Removal("pad", hides=True),
+        Removal("mask", masks=True),
+        Removal("delete", hides=True, closes_up=True),
+    )
+}
+
+
+def removal_named(name: str) -> Removal:
+    """The removal of that name; raises UserError with the choices."""
+    if name not in REMOVALS:
+        raise UserError(f"unknown removal {name!r}: choose one of {', '.join(REMOVALS)}")
+    return REMOVALS[name]
+
+
+def keep_tokens(word_of_token: Tensor, attention: Tensor, keep: Tensor) -> Tensor:
+    """Token keep-masks (N, L) of word keep-masks ``keep`` (N, W).
+
+    All tokens of a word move together; special tokens are always kept, padding never.
+    """
+    always = keep.new_ones(keep.shape[0], 1)
+    columns = torch.where(word_of_token < 0, keep.shape[1], word_of_token)
+    return torch.cat([keep, always], dim=1).gather(1, columns) * attention
+
+
+class MaskedModel:
+    """A classifier bound to a batch of pairs and a removal: keep-masks in, logits out.
+
+    ``token_budget`` bounds the tokens of one forward pass (and a quarter of it those of a
+    forward and backward pass). ``evaluations`` and ``gradients`` (B,) count the masked inputs
+    that the model answered, and those that were differentiated too.
+    """
+
+    def __init__(
+        self, classifier: Classifier, batch: PairBatch, removal: str, *, token_budget: int
+    ) -> None:
+        self.classifier = classifier
+        self.batch = batch
+        self.removal = removal_named(removal)
+        self.token_budget = token_budget
+        self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
+        self.gradients = torch.zeros(len(batch), dtype=torch.int64)
+        whole = self.logits(batch.word_valid[:, None])[:, 0]
+        self.probabilities: Tensor = whole.softmax(-1)
+        self.prediction: Tensor = whole.argmax(-1)
+
+    def rebind(self, batch: PairBatch) -> MaskedModel:
+        """The same model, prediction and counters over a rewritten form of the same pairs."""
+        other = object.__new__(MaskedModel)
+        other.__dict__.update(self.__dict__)
+        other.batch = batch
+        return other
+
+    def logits(self, keep: Tensor) -> Tensor:
+        """Logits (B, S, C) for keep-masks (B, S, W) bool; equal masks are evaluated once."""
+        b, s, _ = keep.shape
+        rows, masks, inverse = _distinct(keep & self.batch.word_valid[:, None])
+        self.evaluations += torch.bincount(rows, minlength=b).cpu()
+        token_keep = keep_tokens(
+            self.batch.word_of_token[rows], self.batch.attention[rows], masks
+        ).bool()
+        visible = token_keep if self.removal.hides else self.batch.attention[rows]
+        lengths = visible.sum(1)
+        order, answers = [], []
+        with torch.inference_mode():
+            for chunk in _chunks(lengths, self.token_budget):
+                inputs = self._hard_input(rows[chunk], token_keep[chunk])
+                order.append(chunk)
+                answers.append(self.classifier(inputs).float())
+        asked = torch.argsort(torch.cat(order))
+        return torch.cat(answers)[asked][inverse].view(b, s, -1)
+
+    def cross_entropy(self, keep: Tensor) -> Tensor:
+        """-log p(prediction | kept words), (B, S), for keep-masks (B, S, W) bool."""
+        log_p = self.logits(keep).log_softmax(-1)
+        target = self.prediction[:, None, None].expand(-1, keep.shape[1], 1)
+        return -log_p.gather(2, target).squeeze(2)
+
+    def cross_entropy_gradient(
+        self, keep: Tensor, *, distinct: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """The cross-entropy (B, S) and its gradient with respect to the masks (B, S, W).
+
+        ``keep`` (B, S, W) is bool, or float in [0, 1] for soft masks. Equal bool masks are
+        evaluated once unless ``distinct`` is false. The gradient is 0 for words that are not
+        valid, and for words that a bool mask hides: they take no part in the computation.
+        Raises UserError for a removal that has no derivative.
+        """
+        if self.removal.closes_up:
+            raise UserError(
+                f"removal={self.removal.name} has no gradient with respect to a word: choose "
+                "zero, pad or mask, or an explainer that needs no gradients"
+            )
+        b, s, w = keep.shape
+        if distinct and keep.dtype == torch.bool:
+            rows, masks, inverse = _distinct(keep & self.batch.word_valid[:, None])
+        else:
+            rows = torch.arange(b, device=keep.device).repeat_interleave(s)
+            masks, inverse = keep.reshape(b * s, w), torch.arange(b * s, device=keep.device)
+        valid, attention = self.batch.word_valid[rows], self.batch.attention[rows]
+        if self.removal.hides and masks.dtype == torch.bool:
+            attention = keep_tokens(self.batch.word_of_token[rows], attention, masks).bool()
+        masks = masks.float() * valid
+        loss, gradient = masks.new_empty(len(rows)), torch.empty_like(masks)
+        lengths = attention.sum(1)
+        for chunk in _chunks(lengths, max(1, self.token_budget // 4)):
+            with torch.enable_grad():
+                mask = masks[chunk].requires_grad_()
+                inputs = self._soft_input(rows[chunk], mask, attention[chunk])
+                logits = self.classifier(inputs).float()
+                target = self.prediction[rows[chunk]][:, None]
+                nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
+                (grad,) = torch.autograd.grad(nll.sum(), mask)
+            loss[chunk], gradient[chunk] = nll.detach(), grad
+        asked = torch.bincount(rows, minlength=b).cpu()
+        self.evaluations += asked
+        self.gradients += asked
+        gradient = gradient * valid
+        return loss[inverse].view(b, s), gradient[inverse].view(b, s, w)
+
+    def _hard_input(self, rows: Tensor, token_keep: Tensor) -> ModelInput:
+        """The input for boolean token masks (N, L), trimmed to its longest row."""
+        batch, removal = self.batch, self.removal
+        visible = token_keep if removal.hides else batch.attention[rows]
+        order, attention = _leftmost(visible)
+        ids = batch.token_ids[rows].gather(1, order)
+        segment = batch.segment[rows].gather(1, order)
+        positions = order
+        gate: Tensor | None = None
+        if removal.closes_up:
+            positions = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        elif not removal.hides:
+            kept = token_keep.gather(1, order) | ~attention
+            if removal.masks:
+                ids = torch.where(kept, ids, self.classifier.mask_token_id)
+            else:
+                gate = kept.float()
+        return ModelInput(ids, attention, segment, positions, gate)
+
+    def _soft_input(self, rows: Tensor, mask: Tensor, attention: Tensor) -> ModelInput:
+        """The differentiable input for word masks (N, W) in [0, 1] over tokens (N, L) bool."""
+        batch, removal = self.batch, self.removal
+        order, attention = _leftmost(attention)
+        soft = keep_tokens(batch.word_of_token[rows].gather(1, order), attention, mask)
+        ids = batch.token_ids[rows].gather(1, order)
+        segment = batch.segment[rows].gather(1, order)
+        if removal.hides:
+            return ModelInput(ids, soft, segment, order)
+        substitute = self.classifier.mask_token_id if removal.masks else None
+        gate = torch.where(attention, soft, 1.0)
+        return ModelInput(ids, attention, segment, order, gate, substitute)
+
+
+def _leftmost(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves the tokens (N, L) bool to the left: their positions (N, M), and which are real."""
+    length = int(tokens.sum(1).max())
+    order = torch.argsort(tokens.long(), dim=1, descending=True, stable=True)[:, :length]
+    return order, tokens.gather(1, order)
+
+
+def _distinct(keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct masks of each example.
+
+    keep (B, S, W) bool -> rows (N,) the example of each distinct mask, masks (N, W), and
+    inverse (B * S,) the distinct mask that stands for each asked one.
+    """
+    b, s, w = keep.shape
+    flat = keep.reshape(b * s, w)
+    rows = torch.arange(b, device=keep.device).repeat_interleave(s)
+    weights = 2 ** torch.arange(62, device=keep.device)
+    keys = [rows] + [(part.long() * weights[: part.shape[1]]).sum(1) for part in flat.split(62, 1)]
+    unique, inverse = torch.unique(torch.stack(keys, 1), dim=0, return_inverse=True)
+    first = torch.full((len(unique),), b * s, device=keep.device)
+    first.scatter_reduce_(0, inverse, torch.arange(b * s, device=keep.device), "amin")
+    return rows[first], flat[first], inverse
+
+
+def _chunks(lengths: Tensor, token_budget: int) -> Iterator[Tensor]:
+    """Index sets of rows of similar length, each of at most ``token_budget`` padded tokens."""
+    sizes, order = torch.sort(lengths)
+    start, sizes_list = 0, sizes.tolist()
+    while start < len(sizes_list):
+        end = start + 1
+        while end < len(sizes_list) and (end + 1 - start) * sizes_list[end] <= token_budget:
+            end += 1
+        yield order[start:end]
+        start = end

@@ -1,0 +1,1 @@
+"""Faithfulness metrics of word attributions (Section 5.1), one torchmetrics Metric per file."""

@@ -1,0 +1,139 @@
+"""What every metric of a pair's word attributions is: masks to ask about, and rows to average."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from gmask_pl.metrics.bootstrap import Estimate, Statistic, estimate
+from gmask_pl.types import UserError
+
+Ask = Callable[[Tensor], Tensor]
+
+
+class PairMetric(Metric):
+    """A metric that asks the model about masked copies of a pair and averages over pairs.
+
+    The state is one row of ``width`` numbers per example, so averages and bootstrap intervals
+    are right across batches and processes, those without any example included. Rows are held
+    flat because an empty process has no other shape to contribute to a gather.
+
+    n_masks: how many masks S the metric asks about per example; width: numbers in a row;
+    resamples, seed: of the bootstrap.
+    """
+
+    full_state_update: bool = False
+    is_differentiable: bool = False
+    higher_is_better: bool = True
+
+    rows: list[Tensor] | Tensor
+
+    def __init__(self, *, n_masks: int, width: int, resamples: int, seed: int) -> None:
+        super().__init__()
+        self.n_masks = n_masks
+        self.width = width
+        self.resamples = self.whole_number("resamples", resamples, least=1)
+        self.seed = self.whole_number("seed", seed, least=0)
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    @abstractmethod
+    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
+        """The keep-masks (B, S, W) bool that the model is to be asked about.
+
+        order (B, W) int64: word positions from the most to the least important, the n_words[b]
+        words of the pair first; what follows them does not exist and is never kept.
+        n_words (B,) int64.
+        """
+
+    @abstractmethod
+    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
+        """One row (B, width) per example, from the arguments of ``update``."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, Any]:
+        """The result as JSON can hold it: value, low, high (95 % bootstrap interval), n, ..."""
+
+    def update(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> None:
+        """Take the model's answers for a batch.
+
+        probabilities (B, S, C): for the masks of ``masks``, in their order; whole (B, C): for
+        the whole pair, whose most probable class (the first of equals) is the predicted one;
+        n_words (B,). Raises ValueError on other shapes and on what is not a probability.
+        """
+        b, c = whole.shape
+        if probabilities.shape != (b, self.n_masks, c) or n_words.shape != (b,):
+            raise ValueError(
+                f"{type(self).__name__}: probabilities {tuple(probabilities.shape)} and n_words "
+                f"{tuple(n_words.shape)}, expected {(b, self.n_masks, c)} and {(b,)}"
+            )
+        probabilities, whole = self._checked(probabilities), self._checked(whole)
+        rows = self.score(probabilities, whole, n_words.to(self.device))
+        assert isinstance(self.rows, list)  # a gathered state is a tensor, but not during update
+        self.rows.append(rows.to(self.dtype).flatten())
+
+    def estimate(self, statistic: Statistic) -> Estimate:
+        """The statistic of the averages over all examples; UserError when there is none."""
+        pieces = self.rows if isinstance(self.rows, list) else [self.rows]
+        if not sum(piece.numel() for piece in pieces):
+            raise UserError(
+                f"{type(self).__name__}: no example was scored; "
+                "give a test split and a limit that leave at least one pair"
+            )
+        rows = torch.cat(pieces).reshape(-1, self.width)
+        return estimate(rows, statistic, resamples=self.resamples, seed=self.seed)
+
+    def whole_number(self, name: str, value: int, *, least: int) -> int:
+        """The setting itself; UserError unless it is a whole number of at least ``least``."""
+        if not isinstance(value, int) or value < least:
+            raise UserError(
+                f"{type(self).__name__}.{name} is {value!r}: give a whole number, {least} or more"
+            )
+        return value
+
+    def _checked(self, probabilities: Tensor) -> Tensor:
+        found = probabilities.detach().to(self.device, self.dtype)
+        if not ((found >= 0) & (found <= 1 + 1e-3)).all():  # NaN fails too; 1e-3: rounding
+            raise ValueError(f"{type(self).__name__}: answers must be probabilities in [0, 1]")
+        return found
+
+
+def rank_words(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Words from the most to the least important: order (B, W) int64 and n_words (B,) int64.
+
+    scores (B, W) float; valid (B, W) bool. By descending signed score; of equal scores the
+    earlier position goes first. Words that are not valid come last, whatever their score.
+    Raises ValueError when a valid word's score is NaN.
+    """
+    if scores.shape != valid.shape:
+        raise ValueError(f"scores {tuple(scores.shape)} but valid {tuple(valid.shape)}")
+    nan = scores.isnan() & valid
+    if nan.any():
+        row, word = nan.nonzero()[0].tolist()
+        raise ValueError(f"the score of word {word} in row {row} of the batch is NaN")
+    order = scores.masked_fill(~valid, 0).argsort(dim=1, descending=True, stable=True)
+    missing = ~valid.gather(1, order)
+    order = order.gather(1, missing.long().argsort(dim=1, stable=True))
+    return order, valid.sum(dim=1)
+
+
+def evaluate(
+    metrics: Mapping[str, PairMetric], ask: Ask, scores: Tensor, valid: Tensor, whole: Tensor
+) -> None:
+    """Update every metric with a batch of attributions, asking the model once for all of them.
+
+    ask: keep-masks (B, S, W) bool to probabilities (B, S, C); scores (B, W) and valid (B, W) as
+    in ``rank_words``; whole (B, C): probabilities on the whole pair. Does nothing when there is
+    no metric.
+    """
+    if not metrics:
+        return
+    order, n_words = rank_words(scores, valid)
+    masks = torch.cat([metric.masks(order, n_words) for metric in metrics.values()], dim=1)
+    answers = ask(masks).split([metric.n_masks for metric in metrics.values()], dim=1)
+    for metric, answer in zip(metrics.values(), answers, strict=True):
+        metric.update(answer, whole, n_words)

@@ -1,0 +1,107 @@
+"""The mathematics of the metrics (Section 5.1), as pure functions on tensors.
+
+Masks are built from ``order`` (B, W) int64, a permutation of 0..W-1 per pair that names the word
+positions from the most to the least important, and ``n_words`` (B,), the number n of words the
+pair has: the first n entries of ``order`` are its words, the others do not exist and are never
+kept. Further letters: U words removed, V words kept, R inner points of a degradation curve.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def keep_ranks(order: Tensor, n_words: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Keep-masks (B, S, W) of the words whose rank r obeys first <= r < last.
+
+    Rank 0 is the most important word; first and last broadcast to (B, S).
+    """
+    rank = order.argsort(dim=1).unsqueeze(1)  # the inverse of a permutation is its argsort
+    last = last.minimum(n_words.unsqueeze(1))
+    return (rank >= first.unsqueeze(-1)) & (rank < last.unsqueeze(-1))
+
+
+def without_top(order: Tensor, n_words: Tensor, max_removed: int) -> Tensor:
+    """Masks (B, U, W) of the pair without its top u words, u = 1..U; without any where u >= n."""
+    removed = torch.arange(1, max_removed + 1, device=order.device).unsqueeze(0)
+    return keep_ranks(order, n_words, removed, n_words.unsqueeze(1))
+
+
+def only_top(order: Tensor, n_words: Tensor, max_words: int) -> Tensor:
+    """Masks (B, V, W) of the pair's top v words alone, v = 1..V; of the whole pair where v >= n."""
+    kept = torch.arange(1, max_words + 1, device=order.device).unsqueeze(0)
+    return keep_ranks(order, n_words, torch.zeros_like(kept), kept)
+
+
+def degraded(order: Tensor, n_words: Tensor, steps: int) -> Tensor:
+    """Masks (B, 2R + 1, W) of the degradation test, R = steps - 1: R most relevant words first
+    (MoRF), R least relevant first (LeRF), then the empty pair.
+
+    At rho = i / steps, floor(rho * n + 1/2) words are removed, in whole-number arithmetic. The
+    whole pair, rho = 0, is not asked about again.
+    """
+    n = n_words.unsqueeze(1)
+    i = torch.arange(1, steps, device=order.device).unsqueeze(0)
+    removed = (2 * i * n + steps) // (2 * steps)
+    zero = torch.zeros_like(removed)
+    first = torch.cat([removed, zero, n], dim=1)
+    last = torch.cat([n - zero, n - removed, n], dim=1)
+    return keep_ranks(order, n_words, first, last)
+
+
+def predicted_probability(probabilities: Tensor, whole: Tensor) -> Tensor:
+    """p(y | .) (B, S) of probabilities (B, S, C), y the class predicted on the whole pair (B, C).
+
+    Of equally probable classes the first is the predicted one.
+    """
+    predicted = whole.argmax(dim=-1)
+    index = predicted[:, None, None].expand(-1, probabilities.shape[1], 1)
+    return probabilities.gather(-1, index).squeeze(-1)
+
+
+def area_over_curve(whole: Tensor, removed: Tensor) -> Tensor:
+    """Summand (B,) of Eq. 9: 1/(U+1) sum_u p(y|x) - p(y|x without the top u).
+
+    whole (B,): p(y|x); removed (B, U). The sum has U terms but is divided by U + 1, as the
+    equation has it, so the result lies in [-U/(U+1), U/(U+1)].
+    """
+    return (whole.unsqueeze(1) - removed).sum(dim=1) / (removed.shape[1] + 1)
+
+
+def agreement(kept: Tensor, whole: Tensor) -> Tensor:
+    """1 where the class predicted on the kept words is that of the whole pair, else 0: (B, V).
+
+    kept (B, V, C), whole (B, C): probabilities (Section 5.1.2).
+    """
+    return (kept.argmax(dim=-1) == whole.argmax(dim=-1, keepdim=True)).to(kept.dtype)
+
+
+def degradation_gains(whole: Tensor, inner: Tensor, empty: Tensor) -> Tensor:
+    """What p(y|.) exceeds p(y|x_o) by, (B, 1 + 2R): the whole pair, MoRF, LeRF.
+
+    whole, empty (B,): p(y|x), p(y|x_o); inner (B, 2R). Eq. 10 takes averages before it divides,
+    and averages of differences are differences of averages, so these rows may be averaged.
+    """
+    return torch.cat([whole.unsqueeze(1), inner], dim=1) - empty.unsqueeze(1)
+
+
+def normalised_curves(gains: Tensor) -> tuple[Tensor, Tensor]:
+    """MoRF and LeRF curves of Eq. 10, each (..., R + 2), from averaged gains (..., 1 + 2R).
+
+    Both are 1 at rho = 0 and 0 at rho = 1, and NaN throughout where the denominator, the first
+    gain, is exactly 0.
+    """
+    denominator, inner = gains[..., :1], gains[..., 1:]
+    denominator = denominator.masked_fill(denominator == 0, torch.nan)
+    one = denominator / denominator
+    morf, lerf = (inner / denominator).chunk(2, dim=-1)
+    return torch.cat([one, morf, 0 * one], dim=-1), torch.cat([one, lerf, 0 * one], dim=-1)
+
+
+def degradation_score(morf: Tensor, lerf: Tensor) -> Tensor:
+    """Eq. 11 (...): the integral of LeRF - MoRF over rho in [0, 1], by trapezoids.
+
+    morf, lerf (..., P): curves at P equally spaced points, both ends included.
+    """
+    return torch.trapezoid(lerf - morf, dx=1 / (morf.shape[-1] - 1), dim=-1)

@@ -1,0 +1,69 @@
+"""Degradation test: is the whole ranking of the words right (Section 5.1.3)?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from gmask_pl.metrics.base import PairMetric
+from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.curves import (
+    degradation_gains,
+    degradation_score,
+    degraded,
+    normalised_curves,
+    predicted_probability,
+)
+from gmask_pl.types import UserError
+
+
+def _score(gains: Tensor) -> Tensor:
+    return degradation_score(*normalised_curves(gains)).unsqueeze(-1)
+
+
+class Degradation(PairMetric):
+    """Area between the LeRF and MoRF curves, Eqs. 10-11; higher means a better ranking.
+
+    Probabilities are averaged over examples first and normalised after; every bootstrap resample
+    does the same. steps: equal parts of 0..100 %; at rho, floor(rho * n + 1/2) of a pair's n
+    words are removed, so a one-word pair is whole below 50 % and empty from there on.
+
+    min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little when the
+    empty pair is answered nearly as surely as the whole one. Below this threshold (or when
+    negative) it is reported with ``meaningful`` false; when the denominator is exactly 0, the
+    value, its interval and the points of both curves are None.
+    """
+
+    def __init__(self, *, steps: int, min_denominator: float, resamples: int, seed: int) -> None:
+        inner = 2 * (self.whole_number("steps", steps, least=2) - 1)
+        super().__init__(n_masks=inner + 1, width=inner + 1, resamples=resamples, seed=seed)
+        if not 0 <= min_denominator <= 1:
+            raise UserError(
+                f"Degradation.min_denominator is {min_denominator!r}: give a difference of "
+                "probabilities, from 0 to 1"
+            )
+        self.steps = steps
+        self.min_denominator = min_denominator
+
+    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
+        return degraded(order, n_words, self.steps)
+
+    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
+        unmasked = predicted_probability(whole.unsqueeze(1), whole).squeeze(1)
+        answers = predicted_probability(probabilities, whole)
+        return degradation_gains(unmasked, answers[:, :-1], answers[:, -1])
+
+    def compute(self) -> dict[str, Any]:
+        """value, low, high, n; denominator, meaningful; percent, morf, lerf: steps + 1 numbers."""
+        found = self.estimate(_score)
+        denominator = float(found.averages[0])
+        morf, lerf = normalised_curves(found.averages)
+        return {
+            **found.headline(),
+            "denominator": denominator,
+            "meaningful": denominator != 0 and denominator >= self.min_denominator,
+            "percent": [100 * i / self.steps for i in range(self.steps + 1)],
+            "morf": numbers(morf),
+            "lerf": numbers(lerf),
+        }

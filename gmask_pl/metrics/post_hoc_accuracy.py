@@ -1,0 +1,42 @@
+"""Post-hoc accuracy: are the most important words enough for the prediction (Section 5.1.2)?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gmask_pl.metrics.base import PairMetric
+from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.curves import agreement, only_top
+
+
+class PostHocAccuracy(PairMetric):
+    """Agreement of the prediction on the top v words alone with that on the whole pair.
+
+    max_words: V; the value is the mean over v = 1..V. A pair of n <= v words is kept whole and
+    agrees by definition, whatever rounding does to the answer. Of equally probable classes the
+    first is the predicted one.
+    """
+
+    def __init__(self, *, max_words: int, resamples: int, seed: int) -> None:
+        super().__init__(n_masks=max_words, width=max_words, resamples=resamples, seed=seed)
+        self.max_words = self.whole_number("max_words", max_words, least=1)
+
+    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
+        return only_top(order, n_words, self.max_words)
+
+    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
+        kept = torch.arange(1, self.max_words + 1, device=n_words.device)
+        return agreement(probabilities, whole).masked_fill(kept >= n_words.unsqueeze(1), 1)
+
+    def compute(self) -> dict[str, Any]:
+        """value, low, high, n; by_v, low_by_v, high_by_v: V numbers each, for v = 1..V."""
+        found = self.estimate(lambda by_v: torch.cat([by_v.mean(-1, keepdim=True), by_v], dim=-1))
+        return {
+            **found.headline(),
+            "by_v": numbers(found.value[1:]),
+            "low_by_v": numbers(found.low[1:]),
+            "high_by_v": numbers(found.high[1:]),
+        }

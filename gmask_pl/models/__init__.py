@@ -1,0 +1,1 @@
+"""Task models: sentence-pair classifiers as LightningModules."""

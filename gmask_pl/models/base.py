@@ -1,0 +1,138 @@
+"""What every task model shares: training, accuracy, and weights on disk."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
+from transformers import get_linear_schedule_with_warmup
+
+from gmask_pl.types import ModelInput, PairBatch, PairEncoder, UserError, WordCounts
+
+
+class PairClassifier(LightningModule):
+    """A classifier of sentence pairs (Section 4).
+
+    A subclass implements `forward` (ModelInput -> logits (N, C)), `encoder`, `save` and
+    `from_weights`, and sets ``pad_token_id``, ``mask_token_id`` and ``reads_positions``.
+
+    labels: the class names in index order. lr: the peak of the learning rate, reached after
+    ``warmup`` (a share of all steps) and followed by a linear decay to zero when
+    ``linear_decay``. weight_decay: AdamW's.
+    """
+
+    pad_token_id: int
+    mask_token_id: int
+    reads_positions: bool
+
+    def __init__(
+        self,
+        *,
+        labels: Sequence[str],
+        lr: float,
+        weight_decay: float,
+        warmup: float,
+        linear_decay: bool,
+    ) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        self.lr, self.weight_decay = lr, weight_decay
+        self.warmup, self.linear_decay = warmup, linear_decay
+        self.dev_accuracy = MulticlassAccuracy(len(self.labels), average="micro")
+        self.test_accuracy = MulticlassAccuracy(len(self.labels), average="micro")
+
+    @classmethod
+    def from_data(cls, *, labels: Sequence[str], word_counts: WordCounts, **settings: Any) -> Self:
+        """A fresh model for a dataset with these labels and training words."""
+        return cls(labels=labels, **settings)
+
+    @classmethod
+    @abstractmethod
+    def from_weights(
+        cls,
+        weights: str | Path,
+        *,
+        labels: Sequence[str],
+        label_order: Sequence[str] | None,
+        **settings: Any,
+    ) -> Self:
+        """The model stored at ``weights``, its logits in the order of ``labels``.
+
+        ``label_order`` names the stored model's own outputs, where it does not say so itself.
+        """
+
+    @abstractmethod
+    def forward(self, inputs: ModelInput) -> Tensor:
+        """Logits (N, C)."""
+
+    @abstractmethod
+    def encoder(self, unit: str) -> PairEncoder:
+        """The encoder whose W axis counts words or tokens (``unit``)."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Writes safetensors weights and all that `from_weights` needs."""
+
+    def read(self, batch: PairBatch) -> Tensor:
+        """Logits (B, C) of whole pairs."""
+        positions = torch.arange(batch.token_ids.shape[1], device=batch.device)
+        positions = positions.expand_as(batch.token_ids)
+        return self(ModelInput(batch.token_ids, batch.attention, batch.segment, positions))
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        loss = torch.nn.functional.cross_entropy(self.read(batch), batch.labels)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        logits = self.read(batch)
+        self.dev_accuracy(logits, batch.labels)
+        loss = torch.nn.functional.cross_entropy(logits, batch.labels)
+        self.log("dev/loss", loss, batch_size=len(batch), sync_dist=True)
+        self.log("dev/accuracy", self.dev_accuracy, prog_bar=True, batch_size=len(batch))
+
+    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
+        self.test_accuracy(self.read(batch), batch.labels)
+        self.log("test/accuracy", self.test_accuracy, batch_size=len(batch))
+
+    def configure_optimizers(self) -> Any:
+        decayed = [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
+        others = [p for p in self.parameters() if p.requires_grad and p.dim() <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self.lr,
+        )
+        if not self.linear_decay:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = get_linear_schedule_with_warmup(optimizer, int(self.warmup * total), total)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def output_columns(
+    labels: Sequence[str], stored: Sequence[str], label_order: Sequence[str] | None, source: str
+) -> list[int]:
+    """The stored model's output column of each dataset label.
+
+    ``stored`` are the label names the model carries. Raises UserError when neither they nor
+    ``label_order`` say which output is which label.
+    """
+    names = list(label_order) if label_order is not None else list(stored)
+    if sorted(names) != sorted(labels):
+        said = "label_order" if label_order is not None else f"the model at {source}"
+        raise UserError(
+            f"{said} names the outputs {names}, but the dataset's labels are {list(labels)}: set "
+            f"label_order to the dataset's label of each of the model's {len(stored)} outputs"
+        )
+    if len(names) != len(stored):
+        raise UserError(f"label_order has {len(names)} names, the model has {len(stored)} outputs")
+    return [names.index(label) for label in labels]

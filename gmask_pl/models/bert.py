@@ -1,0 +1,211 @@
+"""Pre-trained transformer encoders with a sequence-classification head."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from gmask_pl.models.base import PairClassifier, output_columns
+from gmask_pl.models.encoding import EncodedPair, check_unit, collate
+from gmask_pl.types import (
+    ModelInput,
+    PairBatch,
+    PairEncoder,
+    PairExample,
+    Span,
+    UserError,
+    WordCounts,
+)
+
+
+class BertPairClassifier(PairClassifier):
+    """Any Hugging Face encoder with a sequence-classification head (Section 4).
+
+    network, tokenizer: the Hugging Face model and its fast tokenizer. columns: the network's
+    output of each label. max_length: longest input in tokens; longer pairs are truncated.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: Sequence[str],
+        network: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        columns: Sequence[int] | None = None,
+        max_length: int,
+        **optimizer: Any,
+    ) -> None:
+        super().__init__(labels=labels, **optimizer)
+        self.network, self.tokenizer = network, tokenizer
+        self.max_length = min(max_length, tokenizer.model_max_length)
+        self.register_buffer("columns", torch.tensor(columns or range(len(self.labels))), False)
+        self.pad_token_id = int(tokenizer.pad_token_id)
+        self.mask_token_id = int(tokenizer.mask_token_id)
+        accepted = inspect.signature(network.forward).parameters
+        self.reads_positions = "position_ids" in accepted
+        self.reads_segments = "token_type_ids" in accepted
+        self.segments = int(getattr(network.config, "type_vocab_size", 0) or 0)
+        self.first_position = _first_position(network)
+
+    @classmethod
+    def from_data(
+        cls, *, labels: Sequence[str], word_counts: WordCounts, pretrained: str, **settings: Any
+    ) -> Self:
+        names = dict(enumerate(labels))
+        network, tokenizer = _load(
+            pretrained,
+            "model.pretrained",
+            id2label=names,
+            label2id={name: i for i, name in names.items()},
+            ignore_mismatched_sizes=True,
+        )
+        return cls(labels=labels, network=network, tokenizer=tokenizer, **settings)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: str | Path,
+        *,
+        labels: Sequence[str],
+        label_order: Sequence[str] | None,
+        **settings: Any,
+    ) -> Self:
+        network, tokenizer = _load(str(weights), "weights")
+        stored = [str(network.config.id2label[i]) for i in range(network.config.num_labels)]
+        columns = output_columns(labels, stored, label_order, str(weights))
+        own = {name: settings[name] for name in ("max_length", *_OPTIMIZER) if name in settings}
+        return cls(labels=labels, network=network, tokenizer=tokenizer, columns=columns, **own)
+
+    def save(self, folder: Path) -> None:
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def encoder(self, unit: str) -> PairEncoder:
+        return SubwordEncoder(self.tokenizer, self.max_length, check_unit(unit))
+
+    def forward(self, inputs: ModelInput) -> Tensor:
+        read: dict[str, Tensor] = {"attention_mask": self._attention(inputs.attention)}
+        if self.reads_segments and self.segments:
+            read["token_type_ids"] = inputs.segment.clamp(max=self.segments - 1)
+        if self.reads_positions:
+            read["position_ids"] = inputs.positions + self.first_position
+        if inputs.gate is None:
+            read["input_ids"] = inputs.token_ids
+        else:
+            read["inputs_embeds"] = self._gated(inputs)
+        logits: Tensor = self.network(**read).logits
+        return logits.index_select(1, self.columns)
+
+    def _gated(self, inputs: ModelInput) -> Tensor:
+        embedding = self.network.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding) and inputs.gate is not None
+        gate = inputs.gate[..., None].to(embedding.weight.dtype)
+        words = embedding(inputs.token_ids) * gate
+        if inputs.substitute is not None:
+            words = words + (1 - gate) * embedding.weight[inputs.substitute]
+        return words
+
+    def _attention(self, attention: Tensor) -> Tensor:
+        """A 2-D mask for hard attention, a 4-D additive one for soft multipliers.
+
+        The derivative at a multiplier of 0 is taken as 0: the true one is the exponential of an
+        attention score, which spans many orders of magnitude and says nothing of the effect.
+        """
+        if attention.dtype == torch.bool:
+            return attention.long()
+        dtype = self.network.dtype
+        seen = attention > 0
+        bias = torch.where(seen, attention, 1.0).log().to(dtype)
+        bias = bias.masked_fill(~seen, torch.finfo(dtype).min)
+        return bias[:, None, None, :].expand(-1, 1, attention.shape[1], -1)
+
+
+_OPTIMIZER = ("lr", "weight_decay", "warmup", "linear_decay")
+
+
+def _first_position(network: PreTrainedModel) -> int:
+    """RoBERTa and its kin count positions on from their padding index, others from 0."""
+    for module in network.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, nn.Embedding):
+            return 0 if table.padding_idx is None else table.padding_idx + 1
+    return 0
+
+
+def _load(
+    source: str, setting: str, **settings: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The network (safetensors only) and tokenizer at a folder or hub id."""
+    try:
+        network = AutoModelForSequenceClassification.from_pretrained(
+            source, dtype=torch.float32, use_safetensors=True, **settings
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{setting}={source}: no safetensors model could be loaded from there ({reason}). "
+            f"Set {setting} to a local folder that holds config.json, model.safetensors and "
+            "the tokenizer, or to a hub id that this machine can reach"
+        ) from error
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None or tokenizer.mask_token_id is None:
+        raise UserError(f"{setting}={source}: needs a fast tokenizer with a pad and a mask token")
+    return network, tokenizer
+
+
+class SubwordEncoder:
+    """Encodes pairs with a fast tokenizer; a token belongs to the word it overlaps."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int, unit: str) -> None:
+        self.tokenizer, self.max_length, self.unit = tokenizer, max_length, unit
+
+    def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
+        tokens = self.tokenizer(
+            [example.text1 for example in examples],
+            [example.text2 for example in examples],
+            truncation="longest_first",
+            max_length=self.max_length,
+        )
+        encoded = [self._encode(e, tokens.encodings[i]) for i, e in enumerate(examples)]
+        return collate(examples, encoded, int(self.tokenizer.pad_token_id))
+
+    def _encode(self, example: PairExample, tokens: Any) -> EncodedPair:
+        finders = (_word_finder(example.spans1), _word_finder(example.spans2))
+        words: list[int] = []
+        for side, span in zip(tokens.sequence_ids, tokens.offsets, strict=True):
+            word = -1 if side is None else finders[side](span)
+            words.append(word + len(example.spans1) if side == 1 and word >= 0 else word)
+        words1, words2 = example.words1, example.words2
+        if self.unit == "token":
+            pieces = [i for i, word in enumerate(words) if word >= 0]
+            names = [
+                [tokens.tokens[i] for i in pieces if tokens.sequence_ids[i] == s] for s in (0, 1)
+            ]
+            words1, words2 = tuple(names[0]), tuple(names[1])
+            words = [-1] * len(words)
+            for unit, position in enumerate(pieces):
+                words[position] = unit
+        return EncodedPair(
+            tokens.ids, tokens.type_ids, words, words1, words2, truncated=bool(tokens.overflowing)
+        )
+
+
+def _word_finder(spans: Sequence[Span]) -> Any:
+    """A function from a token's span to the first word it overlaps, or -1."""
+    owner = {place: word for word, (start, end) in enumerate(spans) for place in range(start, end)}
+
+    def find(span: Span) -> int:
+        return next((owner[place] for place in range(*span) if place in owner), -1)
+
+    return find

@@ -1,0 +1,67 @@
+"""A small BERT from scratch, with a WordPiece vocabulary of the training words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from tokenizers.implementations import BertWordPieceTokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.types import WordCounts
+
+
+class TinyBert(BertPairClassifier):
+    """A BERT small enough to be trained on a laptop; it needs nothing from a hub.
+
+    vocabulary_size: the most word pieces. hidden_size, layers, heads, intermediate_size,
+    dropout: the network's shape, named as in BertConfig.
+    """
+
+    @classmethod
+    def from_data(
+        cls,
+        *,
+        labels: Sequence[str],
+        word_counts: WordCounts,
+        vocabulary_size: int,
+        hidden_size: int,
+        layers: int,
+        heads: int,
+        intermediate_size: int,
+        dropout: float,
+        **settings: Any,
+    ) -> Self:
+        tokenizer = train_tokenizer(word_counts, vocabulary_size, settings["max_length"])
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate_size,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            max_position_embeddings=settings["max_length"],
+            pad_token_id=tokenizer.pad_token_id,
+            id2label=dict(enumerate(labels)),
+            label2id={name: i for i, name in enumerate(labels)},
+        )
+        network = BertForSequenceClassification(config)
+        return cls(labels=labels, network=network, tokenizer=tokenizer, **settings)
+
+
+def train_tokenizer(
+    word_counts: WordCounts, vocabulary_size: int, max_length: int
+) -> BertTokenizer:
+    """A lower-casing WordPiece tokenizer of the counted words."""
+
+    def corpus() -> Iterator[str]:
+        for word in sorted(word_counts):
+            yield " ".join([word] * word_counts[word])
+
+    trained = BertWordPieceTokenizer(lowercase=True)
+    trained.train_from_iterator(
+        corpus(), vocab_size=vocabulary_size, min_frequency=1, show_progress=False
+    )
+    return BertTokenizer(vocab=trained.get_vocab(), do_lower_case=True, model_max_length=max_length)

@@ -1,0 +1,171 @@
+"""The decomposable attention model (Parikh et al., 2016), as the paper configures it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gmask_pl.models.base import PairClassifier, output_columns
+from gmask_pl.models.encoding import EncodedPair, check_unit, collate
+from gmask_pl.models.vectors import read_vectors
+from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
+
+PAD, UNKNOWN = "<pad>", "<unk>"
+
+
+def two_layers(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
+    """A two-layer ReLU network with dropout before each layer."""
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+    )
+
+
+class DecomposableAttention(PairClassifier):
+    """Attend, compare, aggregate (Parikh et al., 2016, Sections 3.1 to 3.3).
+
+    Each side's words attend to the other side's. Without the embeddings it has exactly
+    722,703 + 90,000 parameters for 3 classes and hidden_size 300 (Appendix B).
+
+    vocabulary: the words in index order, the first two being padding and the unknown word, which
+    also serves as mask token. embeddings: word vectors (`.vec`, `.vec.gz` or `.bin`) by path;
+    they are frozen, as in the authors' code. Without them, vectors are random and trained.
+    """
+
+    pad_token_id = 0
+    mask_token_id = 1
+    reads_positions = False
+
+    def __init__(
+        self,
+        *,
+        labels: Sequence[str],
+        vocabulary: Sequence[str],
+        embeddings: str | None,
+        embedding_size: int,
+        hidden_size: int,
+        dropout: float,
+        embedding_dropout: float,
+        embedding_std: float,
+        **optimizer: Any,
+    ) -> None:
+        super().__init__(labels=labels, **optimizer)
+        self.vocabulary = tuple(vocabulary)
+        self.sizes = {"embedding_size": embedding_size, "hidden_size": hidden_size}
+        self.embedding = nn.Embedding(len(self.vocabulary), embedding_size, padding_idx=0)
+        nn.init.normal_(self.embedding.weight, std=embedding_std)
+        with torch.no_grad():
+            self.embedding.weight[0].zero_()
+        if embeddings is not None:
+            vectors = read_vectors(embeddings, self.vocabulary, embedding_size)
+            with torch.no_grad():
+                for word, vector in vectors.items():
+                    self.embedding.weight[word] = vector
+            self.embedding.weight.requires_grad = False
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.project = nn.Linear(embedding_size, hidden_size, bias=False)
+        self.attend = two_layers(hidden_size, hidden_size, dropout)
+        self.compare = two_layers(2 * hidden_size, hidden_size, dropout)
+        self.aggregate = two_layers(2 * hidden_size, hidden_size, dropout)
+        self.classify = nn.Linear(hidden_size, len(self.labels))
+
+    @classmethod
+    def from_data(cls, *, labels: Sequence[str], word_counts: WordCounts, **settings: Any) -> Self:
+        by_count = sorted(word_counts, key=lambda word: (-word_counts[word], word))
+        return cls(labels=labels, vocabulary=[PAD, UNKNOWN, *by_count], **settings)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: str | Path,
+        *,
+        labels: Sequence[str],
+        label_order: Sequence[str] | None,
+        **settings: Any,
+    ) -> Self:
+        folder = Path(weights)
+        try:
+            stored = json.loads((folder / "config.json").read_text("utf-8"))
+            vocabulary = json.loads((folder / "vocab.json").read_text("utf-8"))
+            state = load_file(folder / "model.safetensors")
+            sizes, own_labels = stored["sizes"], stored["labels"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"weights={folder}: not a stored decomposable attention model ({error}); name a "
+                "folder that train.py model=dattn wrote"
+            ) from error
+        columns = output_columns(labels, own_labels, label_order, str(folder))
+        settings |= {"embeddings": None, **sizes}
+        model = cls(labels=labels, vocabulary=vocabulary, **settings)
+        for name in ("classify.weight", "classify.bias"):
+            state[name] = state[name][columns]
+        model.load_state_dict(state)
+        return model
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"model_type": "dattn", "labels": list(self.labels), "sizes": self.sizes}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        (folder / "vocab.json").write_text(json.dumps(self.vocabulary, ensure_ascii=False), "utf-8")
+        save_file(self.state_dict(), folder / "model.safetensors")
+
+    def encoder(self, unit: str) -> PairEncoder:
+        check_unit(unit)
+        return WordEncoder(self.vocabulary)
+
+    def forward(self, inputs: ModelInput) -> Tensor:
+        words = self.embedding(inputs.token_ids)
+        if inputs.gate is not None:
+            words = words * inputs.gate[..., None]
+            if inputs.substitute is not None:
+                instead = self.embedding.weight[inputs.substitute]
+                words = words + (1 - inputs.gate[..., None]) * instead
+        seen = inputs.attention.to(words.dtype)
+        projected = self.project(self.embedding_dropout(words))
+        aligned = self._align(projected, seen, inputs.segment)
+        compared = self.compare(torch.cat([projected, aligned], -1)) * seen[..., None]
+        side_two = inputs.segment[..., None].to(words.dtype)
+        sums = [(compared * (1 - side_two)).sum(1), (compared * side_two).sum(1)]
+        logits: Tensor = self.classify(self.aggregate(torch.cat(sums, -1)))
+        return logits
+
+    def _align(self, projected: Tensor, seen: Tensor, segment: Tensor) -> Tensor:
+        """The other side's words as each word attends to them, (N, L, D); zero if it has none.
+
+        A softmax with the multipliers ``seen`` (N, L): exact and differentiable at 0 too.
+        """
+        features = self.attend(projected)
+        scores = features @ features.transpose(1, 2)
+        across = (segment[:, :, None] != segment[:, None, :]) * seen[:, None, :]
+        peak = scores.masked_fill(across <= 0, -torch.inf).amax(2, keepdim=True).detach()
+        peak = peak.masked_fill(peak.isinf(), 0.0)
+        # Only removed words can exceed the peak; the clamp keeps their derivative finite.
+        weights = (scores - peak).clamp(max=30.0).exp() * across
+        total = weights.sum(2, keepdim=True)
+        return (weights @ projected) / total.masked_fill(total == 0, 1.0)
+
+
+class WordEncoder:
+    """Encodes pairs for word-level models: one token a word, no special tokens."""
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        self.index = {word: i for i, word in enumerate(vocabulary)}
+
+    def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
+        return collate(examples, [self._encode(example) for example in examples], 0)
+
+    def _encode(self, example: PairExample) -> EncodedPair:
+        words1, words2 = example.words1, example.words2
+        ids = [self.index.get(word.lower(), 1) for word in words1 + words2]
+        segment = [0] * len(words1) + [1] * len(words2)
+        return EncodedPair(ids, segment, range(len(ids)), words1, words2)

@@ -1,0 +1,74 @@
+"""From tokenised pairs to a padded PairBatch, shared by all encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gmask_pl.types import PairBatch, PairExample, UserError
+
+UNITS = ("word", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """One pair as token ids, with the side and the joint word position of every token.
+
+    ``words1`` and ``words2`` are what the word positions count: the words of the pair, or its
+    word pieces when the unit is the token. word_of_token is -1 on special tokens.
+    """
+
+    token_ids: Sequence[int]
+    segment: Sequence[int]
+    word_of_token: Sequence[int]
+    words1: tuple[str, ...]
+    words2: tuple[str, ...]
+    truncated: bool = False
+
+
+def check_unit(unit: str) -> str:
+    """``unit`` itself; raises UserError when it is not one of UNITS."""
+    if unit not in UNITS:
+        raise UserError(f"unknown unit {unit!r}: choose one of {', '.join(UNITS)}")
+    return unit
+
+
+def collate(
+    examples: Sequence[PairExample], encoded: Sequence[EncodedPair], pad_token_id: int
+) -> PairBatch:
+    """Pads encoded pairs into a batch; a word with no token left is not valid."""
+    b = len(encoded)
+    length = max(len(pair.token_ids) for pair in encoded)
+    width = max(len(pair.words1) + len(pair.words2) for pair in encoded)
+    token_ids = torch.full((b, length), pad_token_id)
+    attention = torch.zeros(b, length, dtype=torch.bool)
+    segment = torch.zeros(b, length, dtype=torch.int64)
+    word_of_token = torch.full((b, length), -1)
+    word_side = torch.zeros(b, width, dtype=torch.int64)
+    word_valid = torch.zeros(b, width, dtype=torch.bool)
+    for row, pair in enumerate(encoded):
+        n, n1, n2 = len(pair.token_ids), len(pair.words1), len(pair.words2)
+        token_ids[row, :n] = torch.tensor(pair.token_ids)
+        attention[row, :n] = True
+        segment[row, :n] = torch.tensor(pair.segment)
+        word_of_token[row, :n] = torch.tensor(pair.word_of_token)
+        word_side[row, n1 : n1 + n2] = 1
+        seen = torch.tensor(
+            sorted({word for word in pair.word_of_token if word >= 0}), dtype=torch.int64
+        )
+        word_valid[row, seen] = True
+    return PairBatch(
+        ids=tuple(example.id for example in examples),
+        words1=tuple(pair.words1 for pair in encoded),
+        words2=tuple(pair.words2 for pair in encoded),
+        token_ids=token_ids,
+        attention=attention,
+        segment=segment,
+        word_of_token=word_of_token,
+        word_side=word_side,
+        word_valid=word_valid,
+        labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
+        truncated=torch.tensor([pair.truncated for pair in encoded]),
+    )

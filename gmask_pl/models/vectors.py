@@ -1,0 +1,67 @@
+"""Pre-trained word vectors in fastText's formats."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gmask_pl.types import UserError
+
+
+def read_vectors(path: str | Path, vocabulary: Sequence[str], size: int) -> dict[int, Tensor]:
+    """Vectors (size,) of those vocabulary words that the file knows, by vocabulary index.
+
+    Reads `.vec` and `.vec.gz` text (a header ``count size``, then a word and its numbers a line)
+    and fastText's `.bin`, which also composes vectors of unseen words from their character
+    n-grams. Raises UserError on a missing file, a wrong size or a bad line.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"model.embeddings={file}: there is no such file")
+    if file.suffix == ".bin":
+        return _read_bin(file, vocabulary, size)
+    if not file.name.endswith((".vec", ".vec.gz")):
+        raise UserError(f"model.embeddings={file}: expected a .vec, .vec.gz or .bin file")
+    index = {word: i for i, word in enumerate(vocabulary)}
+    vectors: dict[int, Tensor] = {}
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8") as lines:
+        header = lines.readline().split()
+        if len(header) != 2 or header[1] != str(size):
+            raise UserError(
+                f"{file}:1: the header is {' '.join(header)!r}, expected 'COUNT {size}' "
+                "(model.embedding_size)"
+            )
+        for number, line in enumerate(lines, start=2):
+            word, _, rest = line.rstrip().partition(" ")
+            if word not in index:
+                continue
+            try:
+                vector = np.array(rest.split(" "), dtype=np.float32)
+            except ValueError as error:
+                raise UserError(f"{file}:{number}: the vector of {word!r}: {error}") from error
+            if vector.shape != (size,):
+                raise UserError(
+                    f"{file}:{number}: {word!r} has {vector.size} numbers, expected {size}"
+                )
+            vectors[index[word]] = torch.from_numpy(vector)
+    return vectors
+
+
+def _read_bin(file: Path, vocabulary: Sequence[str], size: int) -> dict[int, Tensor]:
+    try:
+        from gensim.models.fasttext import load_facebook_vectors
+    except ImportError as error:
+        raise UserError(
+            f"model.embeddings={file}: .bin files are read by gensim; install the extra 'fasttext' "
+            "or give the .vec file"
+        ) from error
+    known = load_facebook_vectors(str(file))
+    if known.vector_size != size:
+        raise UserError(f"{file}: vectors of size {known.vector_size}, expected {size}")
+    return {i: torch.from_numpy(np.array(known[w])) for i, w in enumerate(vocabulary) if i > 1}

@@ -1,0 +1,1 @@
+"""What a run leaves behind: figures in files, a page, a table, media for W&B."""

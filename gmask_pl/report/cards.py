@@ -1,0 +1,139 @@
+"""What the page shows of one explained pair, computed apart from how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gmask_pl.types import Explanation, Groups, UserError
+
+TOP_WORDS = 4  # Table 3 highlights the top four words
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word as coloured text: ``side`` is one or two, ``strength`` in [0, 1] its saturation."""
+
+    text: str
+    side: str
+    strength: float
+    title: str
+    top: bool = False
+    negative: bool = False
+    faint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A word group: its importance psi and its words, faint where another group holds more."""
+
+    name: str
+    psi: float
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One explained pair. ``gold`` is None where unknown; ``wrong``: it is not the prediction."""
+
+    id: str
+    label: int
+    predicted: str
+    probability: float
+    distribution: str
+    gold: str | None
+    wrong: bool
+    sides: tuple[tuple[Word, ...], tuple[Word, ...]]
+    groups: tuple[Group, ...]
+
+
+def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
+    """The card of one explanation. Raises UserError for a class without a name."""
+    e = explanation
+    if len(e.probabilities) != len(labels):
+        raise UserError(
+            f"pair {e.id}: {len(e.probabilities)} classes but {len(labels)} label names "
+            f"{list(labels)}; give one name for each class of the model"
+        )
+    words = _scored_words(e)
+    pairs = zip(labels, e.probabilities, strict=True)
+    return Card(
+        id=e.id,
+        label=e.prediction,
+        predicted=labels[e.prediction],
+        probability=e.probabilities[e.prediction],
+        distribution=", ".join(f"{name} {p:.3f}" for name, p in pairs),
+        gold=None if e.label is None else labels[e.label],
+        wrong=e.label is not None and e.label != e.prediction,
+        sides=(words[: len(e.words1)], words[len(e.words1) :]),
+        groups=() if e.groups is None else _word_groups(e, e.groups),
+    )
+
+
+def strengths(scores: Sequence[float]) -> list[float]:
+    """Saturation in [0, 1] of each score (W,), comparable within one pair only.
+
+    The largest magnitude is 1. The palest is 0, or the lowest score where all are positive
+    (masks are probabilities and often lie close together). Equal scores are all 0.
+    """
+    largest = max(map(abs, scores), default=0.0)
+    floor = max(0.0, min(scores, default=0.0))
+    spread = largest - floor
+    return [(abs(score) - floor) / spread if spread > 0 else 0.0 for score in scores]
+
+
+def ranks(scores: Sequence[float]) -> list[int]:
+    """Rank of each score (W,) from 1, highest first; of equal scores the earlier word leads."""
+    order = sorted(range(len(scores)), key=lambda position: -scores[position])
+    rank = [0] * len(scores)
+    for place, position in enumerate(order, start=1):
+        rank[position] = place
+    return rank
+
+
+def _side(explanation: Explanation, position: int) -> str:
+    return "one" if position < len(explanation.words1) else "two"
+
+
+def _title(word: str, text: str) -> str:
+    """A tooltip; the isolates keep a right-to-left word from reordering the figures after it."""
+    return f"\u2068{word}\u2069: {text}"
+
+
+def _scored_words(e: Explanation) -> tuple[Word, ...]:
+    words, rank, strength = e.words1 + e.words2, ranks(e.scores), strengths(e.scores)
+    return tuple(
+        Word(
+            text=word,
+            side=_side(e, i),
+            strength=strength[i],
+            title=_title(word, f"attribution {score:.4g}, rank {rank[i]} of {len(words)}"),
+            top=rank[i] <= TOP_WORDS and score > 0,
+            negative=score < 0,
+        )
+        for i, (word, score) in enumerate(zip(words, e.scores, strict=True))
+    )
+
+
+def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
+    """Groups by falling psi (Figure 1), each with the words that belong to it most (argmax of phi).
+
+    A word also appears, faint, in any other group that holds more of it than an even share 1/t.
+    """
+    words, t = e.words1 + e.words2, len(groups.psi)
+    members: list[list[tuple[bool, float, Word]]] = [[] for _ in range(t)]
+    for position, phi in zip(groups.candidates, groups.phi, strict=True):
+        home = max(range(t), key=lambda group: phi[group])
+        for group, share in enumerate(phi):
+            if group == home or share > 1 / t:
+                title = _title(words[position], f"φ {share:.3f} in G{group + 1}")
+                faint = group != home
+                word = Word(words[position], _side(e, position), share, title, faint=faint)
+                members[group].append((faint, -share, word))
+    shown = [
+        Group(
+            f"G{i + 1}", groups.psi[i], tuple(m[2] for m in sorted(members[i], key=lambda m: m[:2]))
+        )
+        for i in range(t)
+    ]
+    return tuple(sorted(shown, key=lambda group: -group.psi))

@@ -1,0 +1,92 @@
+"""The metrics of a run as files: metrics.json and curves.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gmask_pl.types import JSON, UserError
+
+METRICS_FILE = "metrics.json"
+CURVES_FILE = "curves.csv"
+PAGE_FILE = "report.html"
+
+Point = tuple[str, float, float | None, float | None, float | None]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 file whole or not at all; an earlier one stays when writing fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def write_metrics(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
+    """Write metrics.json: strict JSON with sorted keys, null for what is not finite."""
+    text = json.dumps(
+        _finite(metrics), allow_nan=False, ensure_ascii=False, indent=2, sort_keys=True
+    )
+    return write_text(Path(folder) / METRICS_FILE, text + "\n")
+
+
+def read_metrics(folder: Path | str) -> JSON:
+    """Read metrics.json back. Raises UserError when there is none."""
+    path = Path(folder) / METRICS_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run explain.py to make one")
+    metrics: JSON = json.loads(path.read_text(encoding="utf-8"))
+    return metrics
+
+
+def write_curves(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
+    """Write curves.csv with columns curve, x, y, low, high; empty where there is no number.
+
+    x is the number of words kept for post_hoc_accuracy and the percentage of words removed
+    for morf and lerf (Eq. 10).
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("curve", "x", "y", "low", "high"))
+    writer.writerows(curve_points(metrics))
+    return write_text(Path(folder) / CURVES_FILE, text.getvalue())
+
+
+def curve_points(metrics: Mapping[str, Any]) -> Iterator[Point]:
+    """The points (curve, x, y, low, high) of every curve that the metrics hold."""
+    accuracy = metrics.get("post_hoc_accuracy", {})
+    for v in range(1, len(accuracy.get("by_v", ())) + 1):
+        y, low, high = (number(accuracy, key, v - 1) for key in ("by_v", "low_by_v", "high_by_v"))
+        yield "post_hoc_accuracy", v, y, low, high
+    degradation = metrics.get("degradation", {})
+    for curve in ("morf", "lerf"):
+        for i, percent in enumerate(degradation.get("percent", ())):
+            yield curve, percent, number(degradation, curve, i), None, None
+
+
+def number(values: Any, *keys: str | int) -> float | None:
+    """The finite number found by following keys and indices; None where there is none."""
+    for key in keys:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return float(values) if isinstance(values, int | float) and math.isfinite(values) else None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,122 @@
+"""A run's results for Weights & Biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gmask_pl.report.cards import TOP_WORDS, make_card, ranks
+from gmask_pl.report.files import curve_points, number
+from gmask_pl.types import Explanation
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
+
+COLUMNS = (
+    "id",
+    "text 1",
+    "text 2",
+    "predicted",
+    "probability",
+    "gold",
+    "top words",
+    "groups",
+    "evaluations",
+    "seconds",
+)
+
+
+def log_to_wandb(
+    logger: WandbLogger,
+    metrics: Mapping[str, Any],
+    explanations: Iterable[Explanation],
+    page_path: Path | str,
+    *,
+    labels: Sequence[str],
+    max_rows: int,
+) -> None:
+    """Log the metrics, both curves, a table of the first explanations, and the page.
+
+    The page is logged by itself: inside a table W&B would store it outside the run.
+    """
+    import wandb
+
+    rows = [explanation_row(e, labels) for e in islice(explanations, max_rows)]
+    payload: dict[str, Any] = dict(scalars(metrics))
+    payload["explanations"] = wandb.Table(columns=list(COLUMNS), data=rows)
+    payload["report"] = wandb.Html(str(page_path), inject=False)
+    payload |= _plots(metrics)
+    logger.experiment.log(payload)
+
+
+def scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Every finite number of the metrics by a flat name: aopc/value, post_hoc_accuracy/v4."""
+    for metric, values in metrics.items():
+        for key in values:
+            if (value := number(values, key)) is not None:
+                yield f"{metric}/{key}", value
+        for v in range(1, len(values.get("by_v", ())) + 1):
+            if (value := number(values, "by_v", v - 1)) is not None:
+                yield f"{metric}/v{v}", value
+
+
+def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any]:
+    """One explanation as plain text under COLUMNS."""
+    e, card = explanation, make_card(explanation, labels)
+    words, rank = e.words1 + e.words2, ranks(e.scores)
+    top = sorted((place, word) for place, word in zip(rank, words, strict=True))[:TOP_WORDS]
+    groups = (
+        f"{group.name} {group.psi:.2f}: {' '.join(w.text for w in group.words if not w.faint)}"
+        for group in card.groups
+    )
+    return [
+        e.id,
+        " ".join(e.words1),
+        " ".join(e.words2),
+        card.predicted,
+        card.probability,
+        card.gold,
+        ", ".join(word for _, word in top),
+        " | ".join(groups),
+        e.evaluations,
+        e.seconds,
+    ]
+
+
+def _plots(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    from wandb import Table, plot
+
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for curve, x, y, _, _ in curve_points(metrics):
+        if y is not None:
+            curves.setdefault(curve, []).append((x, y))
+    charts: dict[str, Any] = {}
+    if accuracy := curves.get("post_hoc_accuracy"):
+        table = Table(columns=["v", "accuracy"], data=[list(point) for point in accuracy])
+        charts["curves/post_hoc_accuracy"] = plot.line(
+            table, "v", "accuracy", title="Post-hoc accuracy"
+        )
+    if "morf" in curves and "lerf" in curves:
+        charts["curves/degradation"] = plot.line_series(
+            xs=[[x for x, _ in curves[name]] for name in ("morf", "lerf")],
+            ys=[[y for _, y in curves[name]] for name in ("morf", "lerf")],
+            keys=["MoRF", "LeRF"],
+            title="Degradation",
+            xname="words removed (%)",
+        )
+    return charts
+
+
+def wandb_logger(*, save_dir: str, project: str, group: str) -> WandbLogger:
+    """A logger of a run of its own: offline when nobody is logged in, so no account is needed."""
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+    # Jobs of one multirun share a process, and would share a run.
+    wandb.finish()
+    logged_in = wandb.api.api_key is not None
+    folder = Path(save_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return WandbLogger(save_dir=str(folder), project=project, group=group, offline=not logged_in)

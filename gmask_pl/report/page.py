@@ -1,0 +1,139 @@
+"""The report of a run: one self-contained HTML page without scripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gmask_pl.report.cards import Card, make_card
+from gmask_pl.report.figures import accuracy_figure, degradation_figure
+from gmask_pl.report.files import number, write_text
+from gmask_pl.report.table import WORDS_SHOWN, meaningful
+from gmask_pl.types import Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One row of the table of metrics; ``detail`` rows break the one above down."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: float | None
+    meaning: str
+    digits: int = 3
+    detail: bool = False
+    warning: str = ""
+
+
+def write_page(
+    path: Path | str,
+    *,
+    title: str,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    explanations: Iterable[Explanation],
+    labels: Sequence[str],
+    max_pairs: int,
+) -> Path:
+    """Write the page: settings, metrics (Section 5.1), curves, and a card for each pair.
+
+    The first ``max_pairs`` explanations are shown and all are counted. Text from a data set is
+    escaped, and the page's own policy forbids scripts and any request. Raises UserError where
+    labels and classes do not match.
+    """
+    cards: list[Card] = []
+    total = 0
+    for explanation in explanations:
+        total += 1
+        if len(cards) < max_pairs:
+            cards.append(make_card(explanation, labels))
+    predicted = Counter(card.label for card in cards)
+    figures = (accuracy_figure(metrics), degradation_figure(metrics))
+    html = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            settings=settings,
+            rows=_metric_rows(metrics),
+            figures=[Markup(svg) for svg in figures if svg is not None],
+            cards=cards,
+            total=total,
+            filters=[(index, labels[index], predicted[index]) for index in sorted(predicted)],
+            wrong=sum(card.wrong for card in cards),
+            grouped=any(card.groups for card in cards),
+        )
+    )
+    return write_text(Path(path), html)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
+    rows: list[MetricRow] = []
+    if "aopc" in metrics:
+        meaning = "fall in the predicted class's probability as the top words are removed (Eq. 9)"
+        rows.append(_row("AOPC", metrics["aopc"], meaning))
+    if "post_hoc_accuracy" in metrics:
+        rows += _accuracy_rows(metrics["post_hoc_accuracy"])
+    if "degradation" in metrics:
+        meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
+        rows.append(_row("Degradation", metrics["degradation"], meaning, _warning(metrics)))
+    costs = (
+        ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
+        (
+            "gradients_per_pair",
+            "… with gradients",
+            "of these, how many were also differentiated",
+            0,
+        ),
+        ("seconds_per_pair", "Seconds", "wall-clock time of one pair", 3),
+    )
+    for key, name, meaning, digits in costs:
+        if (value := number(metrics, "cost", key)) is not None:
+            rows.append(MetricRow(name, value, None, None, None, meaning, digits))
+    return rows
+
+
+def _row(name: str, metric: Mapping[str, Any], meaning: str, warning: str = "") -> MetricRow:
+    value, low, high, n = (number(metric, key) for key in ("value", "low", "high", "n"))
+    return MetricRow(name, value, low, high, n, meaning, warning=warning)
+
+
+def _accuracy_rows(metric: Mapping[str, Any]) -> list[MetricRow]:
+    most = len(metric.get("by_v", ()))
+    meaning = f"predictions the top v words alone keep, mean over v from 1 to {most} (§5.1.2)"
+    rows = [_row("Post-hoc accuracy", metric, meaning)]
+    for v in WORDS_SHOWN:
+        if v <= most:
+            keys = ("by_v", "low_by_v", "high_by_v")
+            value, low, high = (number(metric, key, v - 1) for key in keys)
+            rows.append(MetricRow(f"v = {v}", value, low, high, None, "", detail=True))
+    return rows
+
+
+def _warning(metrics: Mapping[str, Any]) -> str:
+    if meaningful(metrics):
+        return ""
+    drop = number(metrics, "degradation", "denominator")
+    shown = "unknown" if drop is None else f"{drop:.4f}"
+    return (
+        "Not meaningful: the score divides by the fall in probability from the whole pair to the "
+        f"empty one, here {shown}."
+    )

@@ -1,0 +1,110 @@
+"""The end of a multirun: its runs side by side."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
+from gmask_pl.report.table import format_table
+from gmask_pl.types import JSON
+
+UNFINISHED = "did not finish"
+DONE = "done"
+
+
+class SweepSummary(Callback):
+    """Prints, after a multirun, one table of its runs, where their pages are, and what failed.
+
+    Every job notes its folder and its fate in a folder of this one multirun, so jobs in other
+    processes or on other machines count, and results of earlier runs do not. Hydra ends a
+    multirun with a failed job without calling ``on_multirun_end``: the summary then comes when
+    the program exits.
+    """
+
+    def __init__(self) -> None:
+        self.notes: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        sweep = Path(config.hydra.sweep.dir).absolute()
+        sweep.mkdir(parents=True, exist_ok=True)
+        self.notes = Path(tempfile.mkdtemp(prefix=".jobs-", dir=sweep))
+        atexit.register(self.summarise)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._note(config, UNFINISHED)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        # The public return_value prints and raises the error of a failed job.
+        error = job_return._return_value
+        failed = job_return.status != JobStatus.COMPLETED
+        self._note(config, f"{type(error).__name__}: {error}" if failed else DONE)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        self.summarise()
+
+    def summarise(self) -> None:
+        """Print the summary once and remove the notes."""
+        atexit.unregister(self.summarise)
+        if self.notes is not None:
+            files = sorted(self.notes.glob("*.json"), key=lambda file: int(file.stem))
+            jobs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+            shutil.rmtree(self.notes)
+            self.notes = None
+            print(format_sweep(jobs), end="", flush=True)
+
+    def _note(self, config: DictConfig, fate: str) -> None:
+        if self.notes is None:  # a single run
+            return
+        job = {
+            "overrides": list(config.hydra.overrides.task),
+            "folder": config.hydra.runtime.output_dir,
+            "fate": fate,
+        }
+        file = self.notes / f"{config.hydra.job.num}.json"
+        file.write_text(json.dumps(job), encoding="utf-8")
+
+
+def format_sweep(jobs: list[JSON]) -> str:
+    """The summary of jobs {overrides, folder, fate}; empty when there is nothing to tell."""
+    names = _names([job["overrides"] for job in jobs])
+    named = list(zip(names, jobs, strict=True))
+    scored = [
+        (name, Path(job["folder"]))
+        for name, job in named
+        if job["fate"] == DONE and (Path(job["folder"]) / METRICS_FILE).is_file()
+    ]
+    failed = [(name, job["fate"]) for name, job in named if job["fate"] != DONE]
+    lines: list[str] = []
+    if scored:
+        lines += ["", format_table([(name, read_metrics(folder)) for name, folder in scored]), ""]
+        pages = [(name, folder / PAGE_FILE) for name, folder in scored]
+        lines += [f"{name}: {_short(page)}" for name, page in pages if page.is_file()]
+    if failed:
+        lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]
+        lines += [f"{name}: {fate}" for name, fate in failed]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _names(overrides: list[list[str]]) -> list[str]:
+    """A name for each run: the overrides by which it differs from the others."""
+    common = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
+    names = (
+        " ".join(part.removeprefix("explainer=") for part in parts if part not in common)
+        for parts in overrides
+    )
+    return [name or f"run {index}" for index, name in enumerate(names)]
+
+
+def _short(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

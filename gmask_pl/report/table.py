@@ -1,0 +1,85 @@
+"""Runs side by side, as plain text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gmask_pl.report.files import number
+
+WORDS_SHOWN = (1, 2, 4, 10)
+MISSING = "–"
+
+Run = tuple[str, Mapping[str, Any]]
+
+
+def format_table(runs: Sequence[Run]) -> str:
+    """One aligned row for each run (name, metrics): the three metrics of Section 5.1 and the cost.
+
+    n is the number of pairs scored. Brackets hold 95 % intervals; a dash stands for a metric
+    that was not computed. A degradation score whose denominator is too small (Eq. 10) carries
+    a star, with a note below.
+    """
+    head = ["run", "n", "AOPC", "post-hoc"]
+    head += [f"v={v}" for v in WORDS_SHOWN] + ["degradation", "evaluations", "seconds"]
+    rows = [head] + [_row(name, metrics) for name, metrics in runs]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines + _notes(runs))
+
+
+def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
+    """The number of pairs behind the metrics: the largest n among them."""
+    counts = [n for name in metrics if (n := number(metrics, name, "n")) is not None]
+    return int(max(counts)) if counts else None
+
+
+def meaningful(metrics: Mapping[str, Any]) -> bool:
+    """Whether the degradation score, if any, has a denominator large enough to be read."""
+    return bool(metrics.get("degradation", {}).get("meaningful", True))
+
+
+def _row(name: str, metrics: Mapping[str, Any]) -> list[str]:
+    accuracy = metrics.get("post_hoc_accuracy", {})
+    degradation = _with_interval(metrics, "degradation", "" if meaningful(metrics) else "*")
+    return [
+        name,
+        _decimal(pairs_scored(metrics), 0),
+        _with_interval(metrics, "aopc", ""),
+        _decimal(number(accuracy, "value"), 3),
+        *(_decimal(number(accuracy, "by_v", v - 1), 2) for v in WORDS_SHOWN),
+        degradation,
+        _decimal(number(metrics, "cost", "evaluations_per_pair"), 0),
+        _decimal(number(metrics, "cost", "seconds_per_pair"), 3),
+    ]
+
+
+def _with_interval(metrics: Mapping[str, Any], metric: str, mark: str) -> str:
+    value, low, high = (number(metrics, metric, key) for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return _decimal(value, 3) + mark
+    return f"{_decimal(value, 3)}{mark} [{low:.3f}, {high:.3f}]"
+
+
+def _decimal(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def _align(cell: str, column: int, width: int) -> str:
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    weak = [(name, metrics) for name, metrics in runs if not meaningful(metrics)]
+    if not weak:
+        return []
+    drops = ", ".join(
+        f"{name}: {_decimal(number(metrics, 'degradation', 'denominator'), 4)}"
+        for name, metrics in weak
+    )
+    return [
+        "",
+        "* not meaningful: removing every word hardly changes the predicted probability, and the",
+        f"  score divides by that change ({drops}).",
+    ]

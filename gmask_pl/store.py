@@ -1,0 +1,155 @@
+"""Explanations on disk: one Parquet file, one row a pair."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gmask_pl.types import Explanation, Groups, UserError
+
+ROWS_PER_GROUP = 512
+LABELS_KEY = b"labels"
+
+_STRINGS = pa.list_(pa.string())
+_NUMBERS = pa.list_(pa.float64())
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("words1", _STRINGS, nullable=False),
+        pa.field("words2", _STRINGS, nullable=False),
+        pa.field("label", pa.int64()),
+        pa.field("label_name", pa.string()),
+        pa.field("prediction", pa.int64(), nullable=False),
+        pa.field("prediction_name", pa.string(), nullable=False),
+        pa.field("probabilities", _NUMBERS, nullable=False),
+        pa.field("scores", _NUMBERS, nullable=False),
+        pa.field("candidates", pa.list_(pa.int64())),
+        pa.field("group_words", _STRINGS),
+        pa.field("phi", pa.list_(_NUMBERS)),
+        pa.field("psi", _NUMBERS),
+        pa.field("evaluations", pa.int64(), nullable=False),
+        pa.field("gradients", pa.int64(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+    ]
+)
+
+
+def write_explanations(
+    path: Path | str, explanations: Iterable[Explanation], labels: Sequence[str]
+) -> int:
+    """Write explanations as they come and return how many there were.
+
+    ``scores`` (W,) follow the joint word order; ``candidates`` (k,), ``phi`` (k, t) and
+    ``psi`` (t,) are null where the method has no groups. The file appears whole or not at all:
+    when anything fails, an earlier file of that name stays as it was. Raises UserError for a
+    class without a name, ValueError where scores and words do not match.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    schema = SCHEMA.with_metadata({LABELS_KEY: json.dumps(list(labels)).encode()})
+    rows = (_to_row(explanation, labels) for explanation in explanations)
+    count = 0
+    try:
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            while chunk := list(islice(rows, ROWS_PER_GROUP)):
+                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+                count += len(chunk)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return count
+
+
+def read_explanations(path: Path | str) -> Iterator[Explanation]:
+    """Read explanations back one by one, exactly as they were written.
+
+    Raises UserError when there is no such file or it holds something else.
+    """
+    with _open(path) as file:
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+            yield from map(_from_row, batch.to_pylist())
+
+
+def read_labels(path: Path | str) -> tuple[str, ...]:
+    """The label names of a file of explanations, in index order."""
+    with _open(path) as file:
+        return tuple(json.loads(file.schema_arrow.metadata[LABELS_KEY]))
+
+
+def _open(path: Path | str) -> pq.ParquetFile:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file of explanations; run explain.py to make one")
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a Parquet file of explanations ({error})") from error
+    if not file.schema_arrow.equals(SCHEMA) or LABELS_KEY not in (file.schema_arrow.metadata or {}):
+        file.close()
+        raise UserError(
+            f"{path}: its columns are {', '.join(file.schema_arrow.names)}, which are not those "
+            "of a file of explanations; make it again by explain.py"
+        )
+    return file
+
+
+def _name(labels: Sequence[str], index: int, pair: str) -> str:
+    if not 0 <= index < len(labels):
+        raise UserError(
+            f"pair {pair}: class {index} has no name among {list(labels)}; "
+            "give one label name for each class of the model"
+        )
+    return labels[index]
+
+
+def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
+    e, groups = explanation, explanation.groups
+    words = e.words1 + e.words2
+    if len(e.scores) != len(words):
+        raise ValueError(f"pair {e.id}: {len(e.scores)} scores for {len(words)} words")
+    return {
+        "id": e.id,
+        "words1": e.words1,
+        "words2": e.words2,
+        "label": e.label,
+        "label_name": None if e.label is None else _name(labels, e.label, e.id),
+        "prediction": e.prediction,
+        "prediction_name": _name(labels, e.prediction, e.id),
+        "probabilities": e.probabilities,
+        "scores": e.scores,
+        "candidates": groups and groups.candidates,
+        "group_words": groups and [words[position] for position in groups.candidates],
+        "phi": groups and groups.phi,
+        "psi": groups and groups.psi,
+        "evaluations": e.evaluations,
+        "gradients": e.gradients,
+        "seconds": e.seconds,
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Explanation:
+    groups = None
+    if row["candidates"] is not None:
+        phi = tuple(tuple(memberships) for memberships in row["phi"])
+        groups = Groups(candidates=tuple(row["candidates"]), phi=phi, psi=tuple(row["psi"]))
+    return Explanation(
+        id=row["id"],
+        words1=tuple(row["words1"]),
+        words2=tuple(row["words2"]),
+        label=row["label"],
+        prediction=row["prediction"],
+        probabilities=tuple(row["probabilities"]),
+        scores=tuple(row["scores"]),
+        groups=groups,
+        evaluations=row["evaluations"],
+        gradients=row["gradients"],
+        seconds=row["seconds"],
+    )

@@ -1,0 +1,215 @@
+"""The types that every room of the project shares.
+
+Letters in shapes are fixed across the code: B examples, S masks per example, N rows of a model
+input, W words of a pair (side one, then side two), L tokens, C classes, k candidate words,
+t groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Span = tuple[int, int]
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: shown as one message, without a traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """The words one annotator marked, as word positions within each side.
+
+    ``None`` means that the side was not annotated, which is not the same as nothing marked.
+    """
+
+    words1: frozenset[int] | None
+    words2: frozenset[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PairExample:
+    """One sentence pair.
+
+    ``text1`` and ``text2`` are exactly what a model reads; ``spans1`` and ``spans2`` are the
+    character spans of their words, so a word is always ``text[start:end]``.
+
+    ``evidence`` holds known deciding word groups (planted data only), each a set of joint word
+    positions: words of side two are counted on from the last word of side one.
+    """
+
+    id: str
+    text1: str
+    text2: str
+    spans1: tuple[Span, ...]
+    spans2: tuple[Span, ...]
+    label: int | None = None
+    highlights: tuple[Highlight, ...] = ()
+    evidence: tuple[frozenset[int], ...] = ()
+
+    @property
+    def words1(self) -> tuple[str, ...]:
+        return tuple(self.text1[start:end] for start, end in self.spans1)
+
+    @property
+    def words2(self) -> tuple[str, ...]:
+        return tuple(self.text2[start:end] for start, end in self.spans2)
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """A batch of encoded pairs.
+
+    token_ids, segment, word_of_token: (B, L) int64; attention: (B, L) bool.
+    ``segment`` is 0 for side one and 1 for side two; ``word_of_token`` is -1 on special tokens
+    and padding. word_side (B, W) int64; word_valid (B, W) bool: true where the word exists and
+    the model reads at least one token of it. ``words1`` and ``words2`` hold the words (or the
+    word pieces, when the unit is the token) that the W axis counts. labels: (B,) int64, -1
+    where unknown. ``truncated`` (B,) bool: the model could not read the whole pair.
+    """
+
+    ids: tuple[str, ...]
+    words1: tuple[tuple[str, ...], ...]
+    words2: tuple[tuple[str, ...], ...]
+    token_ids: Tensor
+    attention: Tensor
+    segment: Tensor
+    word_of_token: Tensor
+    word_side: Tensor
+    word_valid: Tensor
+    labels: Tensor
+    truncated: Tensor
+
+    def __post_init__(self) -> None:
+        b, length = self.token_ids.shape
+        width = self.word_valid.shape[1]
+        expected = {
+            "attention": (b, length),
+            "segment": (b, length),
+            "word_of_token": (b, length),
+            "word_side": (b, width),
+            "word_valid": (b, width),
+            "labels": (b,),
+            "truncated": (b,),
+        }
+        for name, shape in expected.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ValueError(f"PairBatch.{name} has shape {found}, expected {shape}")
+        for name in ("ids", "words1", "words2"):
+            if len(getattr(self, name)) != b:
+                raise ValueError(
+                    f"PairBatch.{name} has {len(getattr(self, name))} rows, expected {b}"
+                )
+        if length and int(self.word_of_token.max()) >= width:
+            raise ValueError("PairBatch.word_of_token names a word beyond the W axis")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def device(self) -> torch.device:
+        return self.token_ids.device
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        """The same batch with its tensors on ``device`` (Lightning calls this)."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        moved = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in fields.items()}
+        return PairBatch(**moved)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """What a classifier reads: N rows of tokens, possibly masked.
+
+    token_ids, segment, positions: (N, L) int64. ``attention`` (N, L) is bool, or float in
+    [0, 1] as a differentiable multiplier of the attention paid to a token. ``gate`` (N, L)
+    float in [0, 1], where given, is the weight of a token's own word embedding (Eq. 1); what
+    is left of the weight goes to the embedding of ``substitute``, or to zero when that is None.
+    """
+
+    token_ids: Tensor
+    attention: Tensor
+    segment: Tensor
+    positions: Tensor
+    gate: Tensor | None = None
+    substitute: int | None = None
+
+
+class PairEncoder(Protocol):
+    """Turns examples into the batch a classifier reads."""
+
+    def __call__(self, examples: Sequence[PairExample]) -> PairBatch: ...
+
+
+class Classifier(Protocol):
+    """What masking needs of a task model: logits (N, C) of a ModelInput, and two token ids."""
+
+    pad_token_id: int
+    mask_token_id: int
+    reads_positions: bool
+
+    def __call__(self, inputs: ModelInput) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Word groups of one pair (Section 3.1).
+
+    candidates (k,): joint word positions; phi (k, t): membership probabilities, Eq. 5;
+    psi (t,): group importance.
+    """
+
+    candidates: tuple[int, ...]
+    phi: tuple[tuple[float, ...], ...]
+    psi: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributions:
+    """What an explainer finds for a batch: scores (B, W), 0 on invalid words, and any groups."""
+
+    scores: Tensor
+    groups: tuple[Groups | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One explained pair, as it is stored and shown.
+
+    ``scores`` follow the joint word order: side one, then side two. ``evaluations`` counts
+    masked inputs the model answered (each distinct mask once), ``gradients`` how many of them
+    were also differentiated; ``seconds`` is the pair's share of its batch's wall-clock time.
+    """
+
+    id: str
+    words1: tuple[str, ...]
+    words2: tuple[str, ...]
+    label: int | None
+    prediction: int
+    probabilities: tuple[float, ...]
+    scores: tuple[float, ...]
+    groups: Groups | None
+    evaluations: int
+    gradients: int
+    seconds: float
+
+
+class PairSource(Protocol):
+    """A dataset: its label names in index order, and its examples by split.
+
+    ``split`` is one of train, dev, test.
+    """
+
+    labels: tuple[str, ...]
+
+    def load(self, split: str) -> list[PairExample]: ...
+
+
+WordCounts = Mapping[str, int]
+JSON = dict[str, Any]

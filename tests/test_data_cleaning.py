@@ -1,0 +1,125 @@
+"""Words, cleaning (Appendix B) and the placing of highlights."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gmask_pl.data.cleaning import find_words, highlighted_words
+
+# Weighted towards what cuts words: punctuation, quotes, digits, marks, odd white space.
+texts = st.text(
+    st.one_of(
+        st.sampled_from("aB1'’.,-/&:;!?$%£<>\"()[]_ \t\u00a0\u0301é😀है"),
+        st.characters(codec="utf-8"),
+    ),
+    max_size=40,
+)
+
+steady = settings(derandomize=True, deadline=None, database=None)
+
+
+def words(text: str, *, clean: bool) -> list[str]:
+    found, spans = find_words(text, clean=clean)
+    return [found[start:end] for start, end in spans]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  Two   WOMEN\tare here.\n", "two women are here ."),
+        ("Don't stop: it's Bill’s!", "don't stop : it's bill's !"),
+        ("A t-shirt -- well-known - (really)", "a t-shirt well-known really"),
+        ("It rose 2.5% to $10,000.50, at 10:30am.", "it rose 2.5 % to $ 10,000.50 , at 10:30am ."),
+        ("He ran.Then he sat", "he ran . then he sat"),
+        ("The U.S. and AT&T, 24/7", "the u.s . and at&t , 24/7"),
+        ("and/or", "and or"),
+        ("What???? No... way", "what ? no . way"),
+        ("Denmark 's laws do n't", "denmark 's laws do n't"),
+        ("the 'soft' one", "the soft one"),
+        ("Café naïve 我每天 पानी", "café naïve 我每天 पानी"),
+        ("<b>x_1</b> 😀 #tag @me [math]", "b x 1 b tag me math"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("😀 <>", ""),
+    ],
+)
+def test_clean_text_holds_words_and_stops_only(text: str, expected: str) -> None:
+    found, spans = find_words(text, clean=True)
+    assert found == expected
+    assert [found[start:end] for start, end in spans] == expected.split()
+
+
+def test_uncleaned_text_is_kept_and_everything_visible_is_in_a_word() -> None:
+    text, spans = find_words("  <script>Hi, 😀</script>  ok... ", clean=False)
+    assert text == "<script>Hi, 😀</script>  ok..."
+    assert [text[start:end] for start, end in spans] == [
+        *("<", "script", ">", "Hi", ",", "😀</", "script", ">", "ok", "...")
+    ]
+
+
+@steady
+@given(texts, st.booleans())
+def test_spans_are_in_order_disjoint_and_not_blank(text: str, clean: bool) -> None:
+    found, spans = find_words(text, clean=clean)
+    ends = [0]
+    for start, end in spans:
+        assert ends[-1] <= start < end <= len(found)
+        assert not any(map(str.isspace, found[start:end]))
+        ends.append(end)
+
+
+@steady
+@given(texts)
+def test_uncleaned_spans_cover_every_visible_character(text: str) -> None:
+    assert "".join(words(text, clean=False)) == "".join(text.split())
+
+
+@steady
+@given(texts)
+def test_cleaning_twice_changes_nothing(text: str) -> None:
+    once = find_words(text, clean=True)
+    assert find_words(once[0], clean=True) == once
+    assert once[0].split(" ") == (words(text, clean=True) or [""])
+
+
+@steady
+@given(texts, st.booleans())
+def test_all_tokens_highlighted_is_every_word_but_punctuation_next_to_words(
+    text: str, clean: bool
+) -> None:
+    found = words(text, clean=clean)
+    every = highlighted_words(text, range(len(text.split())), clean=clean)
+    assert every <= set(range(len(found)))
+    assert every >= {i for i, word in enumerate(found) if any(map(str.isalnum, word))}
+
+
+def test_highlighted_token_stands_for_its_words() -> None:
+    raw = 'He said: "stop!"  - and/or ... 😀 left.'
+    assert words(raw, clean=True) == ["he", "said", ":", "stop", "!", "and", "or", ".", "left", "."]
+
+    def marked(token: int) -> list[str]:
+        positions = highlighted_words(raw, [token], clean=True)
+        return [words(raw, clean=True)[i] for i in sorted(positions)]
+
+    assert marked(1) == ["said"]
+    assert marked(2) == ["stop"]
+    assert marked(3) == []  # a dash is cleaned away
+    assert marked(4) == ["and", "or"]
+    assert marked(5) == ["."]
+    assert marked(6) == []
+    assert marked(7) == ["left"]
+    assert highlighted_words(raw, [0, 7], clean=True) == {0, 8}
+
+
+def test_highlights_of_uncleaned_text_count_its_own_words() -> None:
+    raw = ' "stop!" 😀 left.'
+    assert words(raw, clean=False) == ['"', "stop", "!", '"', "😀", "left", "."]
+    assert highlighted_words(raw, [0], clean=False) == {1}
+    assert highlighted_words(raw, [1, 2], clean=False) == {4, 5}
+
+
+@pytest.mark.parametrize("token", [-1, 2])
+def test_highlight_beyond_the_text_is_an_error(token: int) -> None:
+    with pytest.raises(IndexError, match=f"word {token} of a text of 2 words"):
+        highlighted_words("two words", [token], clean=True)

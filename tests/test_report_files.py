@@ -1,0 +1,185 @@
+"""metrics.json, curves.csv, the two figures and the table of runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gmask_pl.report.figures import accuracy_figure, degradation_figure
+from gmask_pl.report.files import (
+    curve_points,
+    number,
+    read_metrics,
+    write_curves,
+    write_metrics,
+    write_text,
+)
+from gmask_pl.report.table import format_table
+from gmask_pl.types import UserError
+
+
+def metrics() -> dict[str, Any]:
+    by_v = [0.5, 0.75, 0.8, 0.9]
+    return {
+        "aopc": {"value": 0.25, "low": 0.125, "high": 0.375, "n": 40},
+        "post_hoc_accuracy": {
+            "value": 0.7375,
+            "low": 0.7,
+            "high": 0.8,
+            "n": 40,
+            "by_v": by_v,
+            "low_by_v": [y - 0.1 for y in by_v],
+            "high_by_v": [y + 0.1 for y in by_v],
+        },
+        "degradation": {
+            "value": 1.5,
+            "low": 1.0,
+            "high": 2.0,
+            "n": 40,
+            "denominator": 0.0123,
+            "meaningful": False,
+            "percent": [0, 50, 100],
+            "morf": [1.0, 0.25, 0.0],
+            "lerf": [1.0, 0.75, 0.0],
+        },
+        "cost": {
+            "evaluations_per_pair": 1024.0,
+            "gradients_per_pair": 0.0,
+            "seconds_per_pair": 0.5,
+        },
+    }
+
+
+def test_metrics_round_trip(tmp_path: Path) -> None:
+    write_metrics(tmp_path, metrics())
+    assert read_metrics(tmp_path) == metrics()
+
+
+def test_metrics_json_is_strict_sorted_and_null_where_not_finite(tmp_path: Path) -> None:
+    values = {"b": {"value": math.nan, "by_v": [1.0, math.inf]}, "a": {"meaningful": True}}
+    text = write_metrics(tmp_path, values).read_text(encoding="utf-8")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    found = json.loads(text, parse_constant=refuse)
+    assert found == {"a": {"meaningful": True}, "b": {"value": None, "by_v": [1.0, None]}}
+    assert list(found) == ["a", "b"]
+
+
+def test_metrics_that_cannot_be_written_keep_the_earlier_file(tmp_path: Path) -> None:
+    write_metrics(tmp_path, metrics())
+    with pytest.raises(TypeError):
+        write_metrics(tmp_path, {"aopc": {"value": object()}})
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "metrics.json", "half \ud800")
+    assert read_metrics(tmp_path) == metrics()
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_missing_metrics_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics\.json: no such file"):
+        read_metrics(tmp_path)
+
+
+def test_curves_hold_each_point_with_its_interval(tmp_path: Path) -> None:
+    with write_curves(tmp_path, metrics()).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["curve", "x", "y", "low", "high"]
+    assert [row["curve"] for row in rows] == ["post_hoc_accuracy"] * 4 + ["morf"] * 3 + ["lerf"] * 3
+    assert rows[0] == {
+        "curve": "post_hoc_accuracy", "x": "1", "y": "0.5", "low": "0.4", "high": "0.6"
+    }  # fmt: skip
+    assert rows[5] == {"curve": "morf", "x": "50", "y": "0.25", "low": "", "high": ""}
+    assert rows[8]["y"] == "0.75"
+
+
+def test_curves_of_absent_metrics_are_only_a_head(tmp_path: Path) -> None:
+    assert (
+        write_curves(tmp_path, {"aopc": {}}).read_text(encoding="utf-8") == "curve,x,y,low,high\n"
+    )
+
+
+def test_a_null_on_a_curve_is_an_empty_cell() -> None:
+    values = {"degradation": {"percent": [0, 100], "morf": [None, math.nan], "lerf": [0.5, 0]}}
+    assert [point[2] for point in curve_points(values)] == [None, None, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (("a", "value"), 2.0),
+        (("a", "list", 1), 4.0),
+        (("a", "list", 9), None),
+        (("a", "nan"), None),
+        (("a", "none", 0), None),
+        (("b", "value"), None),
+        (("a",), None),
+    ],
+)
+def test_number_is_finite_or_none(keys: tuple[str | int, ...], expected: float | None) -> None:
+    values = {"a": {"value": 2, "list": [3, 4], "nan": math.nan, "none": None}}
+    assert number(values, *keys) == expected
+
+
+@pytest.mark.parametrize("figure", [accuracy_figure, degradation_figure])
+def test_figures_are_wellformed_stable_and_without_foreign_ids(figure: Any) -> None:
+    svg = figure(metrics())
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg") and root.get("aria-label")
+    assert svg == figure(metrics())
+    changed = metrics()
+    changed["post_hoc_accuracy"]["by_v"][2] = changed["degradation"]["morf"][1] = 0.123
+    assert svg != figure(changed)
+    assert figure({}) is None
+
+
+def test_the_figures_share_no_id() -> None:
+    ids = [
+        {element.get("id") for element in ElementTree.fromstring(svg).iter()} - {None}
+        for svg in (accuracy_figure(metrics()), degradation_figure(metrics()))
+        if svg is not None
+    ]
+    assert len(ids) == 2 and all(ids) and not ids[0] & ids[1]
+
+
+def test_a_degradation_without_a_denominator_has_no_figure() -> None:
+    values = metrics()
+    values["degradation"] |= {"morf": [None] * 3, "lerf": [None] * 3}
+    assert degradation_figure(values) is None
+
+
+def test_table_is_aligned_whatever_is_missing() -> None:
+    full = metrics()
+    runs = [
+        ("gmask", full),
+        ("a much longer name", {"aopc": {"value": -12.5, "low": None, "high": None, "n": 2000}}),
+        ("nothing", {}),
+    ]
+    lines = format_table(runs).splitlines()
+    head, rule, *rows = lines[:5]
+    ends = [i for i in range(len(rule)) if rule[i] == "─" and rule[i + 1 : i + 2] != "─"]
+    for row in rows:
+        cells = row.ljust(len(rule))
+        assert all(cells[end] != " " for end in ends[1:])
+        assert all(cells[end + 1 : end + 3].strip() == "" for end in ends)
+    assert len(ends) == len(head.split()) == 11
+    assert " ".join(rows[0].split()) == (
+        "gmask 40 0.250 [0.125, 0.375] 0.738 0.50 0.75 0.90 – 1.500* [1.000, 2.000] 1,024 0.500"
+    )
+    assert rows[1].split()[4:7] == ["2,000", "-12.500", "–"]
+    assert rows[2].split() == ["nothing"] + ["–"] * 10
+
+
+def test_table_marks_only_a_degradation_that_is_not_meaningful() -> None:
+    good = metrics()
+    good["degradation"]["meaningful"] = True
+    assert "*" not in format_table([("good", good)])
+    text = format_table([("good", good), ("weak", metrics())])
+    assert text.count("1.500*") == 1 and "(weak: 0.0123)" in text and "good:" not in text

@@ -1,0 +1,117 @@
+"""What Weights & Biases is given, read back from an offline run."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gmask_pl.report.media import COLUMNS, explanation_row, log_to_wandb, scalars
+from gmask_pl.types import Explanation, Groups
+
+LABELS = ("same", "different")
+EXPLANATION = Explanation(
+    id="pair-1",
+    words1=("a", "guitar"),
+    words2=("<b>", "banjo"),
+    label=None,
+    prediction=1,
+    probabilities=(0.25, 0.75),
+    scores=(0.0, 0.5, -1.0, 1.0),
+    groups=Groups((1, 3, 0), ((0.9, 0.1), (0.8, 0.2), (0.3, 0.7)), (0.75, 0.25)),
+    evaluations=8,
+    gradients=0,
+    seconds=0.5,
+)
+METRICS: dict[str, Any] = {
+    "aopc": {"value": 0.25, "low": None, "n": 4},
+    "post_hoc_accuracy": {"value": 0.5, "by_v": [0.25, 0.75]},
+    "degradation": {
+        "value": math.nan,
+        "meaningful": False,
+        "percent": [0, 100],
+        "morf": [1.0, 0.0],
+        "lerf": [1.0, 0.0],
+    },
+}
+
+
+def test_scalars_are_flat_and_finite() -> None:
+    assert dict(scalars(METRICS)) == {
+        "aopc/value": 0.25,
+        "aopc/n": 4,
+        "post_hoc_accuracy/value": 0.5,
+        "post_hoc_accuracy/v1": 0.25,
+        "post_hoc_accuracy/v2": 0.75,
+        "degradation/meaningful": 0.0,
+    }
+
+
+def test_a_row_is_plain_text() -> None:
+    row = dict(zip(COLUMNS, explanation_row(EXPLANATION, LABELS), strict=True))
+    assert row["text 2"] == "<b> banjo"
+    assert (row["predicted"], row["probability"], row["gold"]) == ("different", 0.75, None)
+    assert row["top words"] == "banjo, guitar, a, <b>"
+    assert row["groups"] == "G1 0.75: guitar banjo | G2 0.25: a"
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Records of an offline run: a 7-byte header, then a LevelDB log in blocks of 32 KiB."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, parts = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+@pytest.mark.slow
+def test_an_offline_run_holds_scalars_table_curves_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    from pytorch_lightning.loggers import WandbLogger
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    page = tmp_path / "report.html"
+    page.write_text("<!DOCTYPE html><title>the page</title>", encoding="utf-8")
+    logger = WandbLogger(save_dir=str(tmp_path), offline=True, project="test")
+    folder = Path(logger.experiment.dir).parent
+    explanations = iter([EXPLANATION] * 3)
+    try:
+        log_to_wandb(logger, METRICS, explanations, page, labels=LABELS, max_rows=2)
+    finally:
+        wandb.teardown()  # waits until everything is on disk, as finish() does not
+
+    (log,) = folder.glob("*.wandb")
+    logged = {
+        "/".join(item.nested_key): json.loads(item.value_json)
+        for record in records(log)
+        for item in record.history.item
+    }
+    assert logged["aopc/value"] == 0.25 and logged["post_hoc_accuracy/v2"] == 0.75
+    assert "degradation/value" not in logged and "aopc/low" not in logged
+    assert logged["explanations/nrows"] == 2
+    assert logged["explanations/ncols"] == len(COLUMNS)
+    stored = folder / "files" / logged["report/path"]
+    assert stored.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    assert logged["curves/post_hoc_accuracy_table/nrows"] == 2
+    degradation = folder / "files" / logged["curves/degradation_table/path"]
+    table = json.loads(degradation.read_text(encoding="utf-8"))
+    assert sorted({row[1] for row in table["data"]}) == ["LeRF", "MoRF"]

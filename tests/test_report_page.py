@@ -1,0 +1,209 @@
+"""The page shows what was found, and shows data-set text as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gmask_pl.report.cards import make_card, ranks, strengths
+from gmask_pl.report.page import write_page
+from gmask_pl.types import Explanation, Groups, UserError
+
+LABELS = ("entailment", "<i>neutral</i>")
+HOSTILE = ("<script>alert(1)</script>", '"onmouseover="alert(2)', "😀", "</title>", "'&amp;")
+
+
+def explanation(**changes: Any) -> Explanation:
+    given: dict[str, Any] = {
+        "id": "pair-1",
+        "words1": ("a", "guitar", "here"),
+        "words2": ("a", "banjo"),
+        "label": 0,
+        "prediction": 1,
+        "probabilities": (0.25, 0.75),
+        "scores": (0.0, 0.5, -0.25, 0.1, 1.0),
+        "groups": Groups(
+            (1, 4, 0), ((0.1, 0.5, 0.4), (0.0, 0.2, 0.8), (0.9, 0.05, 0.05)), (0.1, 0.6, 0.3)
+        ),
+        "evaluations": 8,
+        "gradients": 0,
+        "seconds": 0.1,
+    }
+    return Explanation(**given | changes)
+
+
+def page(folder: Path, *explanations: Explanation, **changes: Any) -> str:
+    given: dict[str, Any] = {
+        "title": "A title",
+        "settings": {"model": "bert"},
+        "metrics": {},
+        "explanations": iter(explanations),
+        "labels": LABELS,
+        "max_pairs": 10,
+    }
+    return write_page(folder / "report.html", **given | changes).read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes, and the text, as a browser would read them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def of_class(self, name: str) -> list[dict[str, str | None]]:
+        return [a for _, a in self.tags if name in (a.get("class") or "").split()]
+
+
+def test_text_of_the_data_is_text_everywhere(tmp_path: Path) -> None:
+    n = len(HOSTILE)
+    hostile = explanation(
+        id=HOSTILE[0],
+        words1=HOSTILE,
+        words2=HOSTILE,
+        scores=tuple(range(2 * n)),
+        groups=Groups((0, 1, n), ((0.6, 0.4),) * 3, (0.5, 0.5)),
+    )
+    settings = {HOSTILE[0]: HOSTILE[1]}
+    html = page(tmp_path, hostile, title=HOSTILE[3], settings=settings)
+    found = Elements(html)
+    tags = {tag for tag, _ in found.tags}
+    assert not tags & {"script", "img", "link", "iframe", "i", "object", "base"}
+    assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
+    for word in (*HOSTILE, LABELS[1]):
+        assert word in found.text
+    titles = [a["title"] or "" for a in found.of_class("w") if "title" in a]
+    assert [t for t in titles if t.startswith(f"\u2068{HOSTILE[1]}\u2069: ")]
+
+
+def test_the_page_needs_no_network_and_allows_no_script(tmp_path: Path) -> None:
+    html = page(tmp_path, explanation(), metrics={"aopc": {"value": 0.5}})
+    policy = next(a for tag, a in Elements(html).tags if tag == "meta" and "http-equiv" in a)
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", html)
+
+
+def test_words_carry_side_strength_rank_and_sign(tmp_path: Path) -> None:
+    words = [
+        a for a in Elements(page(tmp_path, explanation(groups=None))).of_class("w") if "title" in a
+    ]
+    assert [(a["class"] or "").split()[1:] for a in words] == [
+        ["one"], ["one", "top"], ["one", "negative"], ["two", "top"], ["two", "top"]
+    ]  # fmt: skip
+    strengths = [a["style"] for a in words]
+    assert strengths == ["--a:0.00", "--a:0.50", "--a:0.25", "--a:0.10", "--a:1.00"]
+    assert words[1]["title"] == "\u2068guitar\u2069: attribution 0.5, rank 2 of 5"
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((0.4, 0.6, 0.8), (0, 0.5, 1)),  # all positive: from the lowest
+        ((0.0, 0.5, 1.0), (0, 0.5, 1)),
+        ((-1.0, 0.5, 0.25), (1, 0.5, 0.25)),  # signed: from zero
+        ((-2.0, -1.0), (1, 0.5)),
+        ((0.5, 0.5), (0, 0)),
+        ((0.0, 0.0), (0, 0)),
+        ((), ()),
+    ],
+)
+def test_strengths(scores: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    assert strengths(scores) == pytest.approx(list(expected))
+
+
+def test_of_equal_scores_the_earlier_word_ranks_first() -> None:
+    assert ranks((0.5, 1.0, 0.5, -1.0, 0.5)) == [2, 1, 3, 5, 4]
+
+
+def test_groups_stand_by_importance_with_their_words() -> None:
+    card = make_card(explanation(), LABELS)
+    shown = [(g.name, g.psi, [(w.text, w.side, w.faint) for w in g.words]) for g in card.groups]
+    assert shown == [
+        ("G2", 0.6, [("guitar", "one", False)]),
+        ("G3", 0.3, [("banjo", "two", False), ("guitar", "one", True)]),
+        ("G1", 0.1, [("a", "one", False)]),
+    ]
+    assert card.groups[1].words[0].strength == 0.8
+
+
+def test_cards_tell_wrong_right_and_unknown_apart(tmp_path: Path) -> None:
+    pairs = (explanation(), explanation(label=1), explanation(label=None))
+    cards = [make_card(pair, LABELS) for pair in pairs]
+    assert [(card.wrong, card.gold) for card in cards] == [
+        (True, "entailment"), (False, LABELS[1]), (False, None)
+    ]  # fmt: skip
+    found = Elements(page(tmp_path, *pairs))
+    assert len(found.of_class("card")) == 3
+    assert len(found.of_class("gold")) == 2
+    assert [tag for tag, a in found.tags if tag == "article" and "wrong" in (a["class"] or "")] == [
+        "article"
+    ]
+
+
+def test_the_first_pairs_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    def pairs() -> Iterator[Explanation]:
+        for i in range(7):
+            yield explanation(id=f"pair-{i}")
+
+    found = Elements(page(tmp_path, explanations=pairs(), max_pairs=2))
+    assert len(found.of_class("card")) == 2
+    assert (
+        "the first 2 of 7" in found.text and "pair-1" in found.text and "pair-2" not in found.text
+    )
+
+
+def test_a_degradation_that_is_not_meaningful_shows_its_denominator(tmp_path: Path) -> None:
+    metrics = {
+        "degradation": {"value": 4.31, "low": 4.0, "high": 5.0, "n": 9, "denominator": 0.0123}
+    }
+    metrics["degradation"]["meaningful"] = False
+    assert "here 0.0123" in Elements(page(tmp_path, metrics=metrics)).text
+    metrics["degradation"]["meaningful"] = True
+    html = page(tmp_path, metrics=metrics)
+    assert "Not meaningful" not in html and "4.310" in html and "4.000 to 5.000" in html
+
+
+def test_no_pairs_and_no_metrics_make_a_page(tmp_path: Path) -> None:
+    found = Elements(page(tmp_path))
+    assert found.of_class("card") == [] and "table" not in {tag for tag, _ in found.tags}
+
+
+def test_a_failure_keeps_the_earlier_page(tmp_path: Path) -> None:
+    before = page(tmp_path, explanation())
+    with pytest.raises(UserError, match="2 classes but 1 label names"):
+        page(tmp_path, explanation(), labels=("one",))
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("side", ["one", "two"])
+def test_words_are_readable_at_every_strength(tmp_path: Path, side: str) -> None:
+    """WCAG contrast of the ink on a fully saturated word: at least 7 (AAA)."""
+    css = page(tmp_path)
+
+    def luminance(rgb: list[int]) -> float:
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (v / 255 for v in rgb)
+        ]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    colour = re.search(rf"--{side}: (\d+) (\d+) (\d+)", css)
+    ink = re.search(r"--ink: #(\w\w)(\w\w)(\w\w)", css)
+    assert colour and ink
+    light = luminance([int(c) for c in colour.groups()])
+    dark = luminance([int(c, 16) for c in ink.groups()])
+    assert (light + 0.05) / (dark + 0.05) >= 7

@@ -1,0 +1,134 @@
+"""A real Hydra multirun ends with a table of its runs, whatever became of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from gmask_pl.report.files import write_metrics
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if config.explainer == "broken":
+        raise ValueError("no such luck")
+    if config.explainer == "killed":
+        raise SystemExit("gone")
+    write_metrics(folder, {"aopc": {"value": config.value, "n": 5}})
+    (folder / "report.html").write_text("")
+
+
+main()
+"""
+
+CONFIG = """
+explainer: gmask
+value: 0.25
+hydra:
+  sweep: {dir: runs, subdir: "${explainer}_${value}"}
+  job_logging: {root: {level: ERROR}}
+  callbacks:
+    summary: {_target_: gmask_pl.report.sweep.SweepSummary}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text(CONFIG)
+    (tmp_path / "main.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, "main.py", *arguments],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(root), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def table_rows(output: str) -> list[list[str]]:
+    """The rows under the table's rule, up to the first empty line."""
+    _, _, below = output.partition("─\n")
+    return [line.split() for line in below.partition("\n\n")[0].splitlines()]
+
+
+def assert_no_notes(project: Path) -> None:
+    assert list((project / "runs").glob(".jobs-*")) == []
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_with_their_pages(project: Path) -> None:
+    done = run(project, "-m", "explainer=random,gmask", "value=0.5")
+    assert done.returncode == 0, done.stderr
+    assert [row[:3] for row in table_rows(done.stdout)] == [
+        ["random", "5", "0.500"],
+        ["gmask", "5", "0.500"],
+    ]
+    assert "gmask: runs/gmask_0.5/report.html" in done.stdout.splitlines()
+    assert_no_notes(project)
+
+    again = run(project, "-m", "explainer=gmask", "value=0.1,0.2")
+    assert [row[:3] for row in table_rows(again.stdout)] == [
+        ["value=0.1", "5", "0.100"],
+        ["value=0.2", "5", "0.200"],
+    ]
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_named_and_its_old_results_are_not_shown(project: Path) -> None:
+    old = project / "runs" / "broken_0.25"
+    old.mkdir(parents=True)
+    (old / "metrics.json").write_text('{"aopc": {"value": 0.9, "n": 5}}')
+    done = run(project, "-m", "explainer=gmask,broken,random")
+    assert done.returncode != 0
+    assert [row[0] for row in table_rows(done.stdout)] == ["gmask", "random"]
+    assert "1 of 3 runs failed:\nbroken: ValueError: no such luck\n" in done.stdout
+    assert_no_notes(project)
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_the_program_is_named(project: Path) -> None:
+    done = run(project, "-m", "explainer=gmask,killed")
+    assert [row[0] for row in table_rows(done.stdout)] == ["gmask"]
+    assert "1 of 2 runs failed:\nkilled: did not finish\n" in done.stdout
+    assert_no_notes(project)
+
+
+@pytest.mark.slow
+def test_jobs_in_other_processes_count(project: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    done = run(
+        project,
+        "-m",
+        "explainer=gmask,random",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in table_rows(done.stdout)] == ["gmask", "random"]
+
+
+@pytest.mark.slow
+def test_a_single_run_has_no_summary(project: Path) -> None:
+    done = run(project)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""

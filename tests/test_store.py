@@ -1,0 +1,107 @@
+"""The store gives back exactly what was put in, and never half a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gmask_pl import store
+from gmask_pl.store import read_explanations, read_labels, write_explanations
+from gmask_pl.types import Explanation, Groups, UserError
+
+LABELS = ("entailment", "neutral", "contradiction")
+GROUPED = Explanation(
+    id="pair-1",
+    words1=("a", "😀", "ذهب"),
+    words2=("b\u0301", '"<'),
+    label=2,
+    prediction=0,
+    probabilities=(0.1 + 0.2, 1 / 3, 1e-300),
+    scores=(1 / 7, -math.pi, 0.0, 5e-324, 0.1),
+    groups=Groups(candidates=(4, 0), phi=((1 / 3, 2 / 3), (0.9, 0.1)), psi=(0.7, 0.3)),
+    evaluations=1024,
+    gradients=7,
+    seconds=0.1,
+)
+PLAIN = replace(GROUPED, id="pair-2", label=None, groups=None)
+EMPTY_SIDE = replace(PLAIN, id="pair-3", words2=(), scores=(1.0, 2.0, 3.0))
+
+
+def test_reads_back_exactly_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "explanations.parquet"
+    written = [GROUPED, PLAIN, EMPTY_SIDE]
+    assert write_explanations(path, iter(written), LABELS) == 3
+    assert list(read_explanations(path)) == written
+    assert read_labels(path) == LABELS
+
+
+def test_more_rows_than_one_chunk_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "ROWS_PER_GROUP", 2)
+    written = [
+        replace(GROUPED, id=str(i), groups=None if i % 2 else GROUPED.groups) for i in range(5)
+    ]
+    write_explanations(tmp_path / "e.parquet", written, LABELS)
+    assert list(read_explanations(tmp_path / "e.parquet")) == written
+    assert pq.ParquetFile(tmp_path / "e.parquet").num_row_groups == 3
+
+
+def test_no_explanation_is_a_readable_file(tmp_path: Path) -> None:
+    write_explanations(tmp_path / "e.parquet", [], LABELS)
+    assert list(read_explanations(tmp_path / "e.parquet")) == []
+    assert read_labels(tmp_path / "e.parquet") == LABELS
+
+
+def test_rows_hold_names_and_group_words_for_other_tools(tmp_path: Path) -> None:
+    write_explanations(tmp_path / "e.parquet", [GROUPED, PLAIN], LABELS)
+    grouped, plain = pq.read_table(tmp_path / "e.parquet").to_pylist()
+    assert (grouped["label_name"], grouped["prediction_name"]) == ("contradiction", "entailment")
+    assert grouped["group_words"] == ['"<', "a"]
+    assert plain["label"] is plain["label_name"] is None
+    assert [plain[name] for name in ("candidates", "group_words", "phi", "psi")] == [None] * 4
+
+
+@pytest.mark.parametrize("before", [None, [PLAIN]])
+def test_a_failure_leaves_what_was_there(tmp_path: Path, before: list[Explanation] | None) -> None:
+    def failing() -> Iterator[Explanation]:
+        yield GROUPED
+        raise RuntimeError("out of memory")
+
+    path = tmp_path / "e.parquet"
+    if before is not None:
+        write_explanations(path, before, LABELS)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        write_explanations(path, failing(), LABELS)
+    assert [file.name for file in tmp_path.iterdir()] == ([] if before is None else ["e.parquet"])
+    if before is not None:
+        assert list(read_explanations(path)) == before
+
+
+@pytest.mark.parametrize("broken", [{"prediction": 3}, {"label": -1}])
+def test_a_class_without_a_name_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"pair-1.*(3|-1).*contradiction"):
+        write_explanations(tmp_path / "e.parquet", [replace(GROUPED, **broken)], LABELS)
+
+
+def test_scores_that_do_not_match_the_words_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pair-1: 1 scores for 5 words"):
+        write_explanations(tmp_path / "e.parquet", [replace(GROUPED, scores=(1.0,))], LABELS)
+
+
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.parquet: no such file"):
+        next(read_explanations(tmp_path / "none.parquet"))
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(UserError, match=r"text\.parquet: not a Parquet file"):
+        next(read_explanations(tmp_path / "text.parquet"))
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(UserError, match=r"other\.parquet: its columns are other"):
+        read_labels(tmp_path / "other.parquet")
