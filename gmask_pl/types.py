@@ -119,8 +119,8 @@ class PairBatch:
     def to(self, device: torch.device | str) -> PairBatch:
         """The same batch with its tensors on ``device`` (Lightning calls this)."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        moved = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in fields.items()}
-        return PairBatch(**moved)
+        fields |= {name: v.to(device) for name, v in fields.items() if isinstance(v, Tensor)}
+        return PairBatch(**fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def explain(cfg: DictConfig, folder: Path) -> JSON:
 
 
 def classifier_to_explain(cfg: DictConfig, source: PairSource) -> PairClassifier:
-    """The model named by ``weights``, else the one of this model and dataset, trained if need be."""
+    """The model at ``weights``, else the one of this model and dataset, trained if need be."""
     order = None if cfg.label_order is None else list(cfg.label_order)
     if cfg.weights is not None:
         return stored_classifier(cfg, source, cfg.weights, order)

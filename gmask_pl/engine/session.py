@@ -44,16 +44,24 @@ def _model(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
 
 
 def data_module(
-    cfg: DictConfig, source: PairSource, classifier: PairClassifier, **explained: Any
+    cfg: DictConfig,
+    source: PairSource,
+    classifier: PairClassifier,
+    *,
+    unit: str = "word",
+    explain_batch_size: int = 1,
+    limit: int | None = None,
+    limit_seed: int = 0,
 ) -> PairDataModule:
     """Batches of the source as the classifier reads them."""
-    settings = {"unit": "word", "explain_batch_size": 1, "limit": None, "limit_seed": 0} | explained
     return PairDataModule(
         source=source,
-        encoder=classifier.encoder(settings.pop("unit")),
+        encoder=classifier.encoder(unit),
         batch_size=cfg.model.fit.batch_size,
+        explain_batch_size=explain_batch_size,
+        limit=limit,
+        limit_seed=limit_seed,
         workers=cfg.workers,
-        **settings,
     )
 
 

@@ -52,7 +52,10 @@ def gumbel_noise(
     noise = torch.zeros(len(generators), *full)
     for row, (generator, shape) in enumerate(zip(generators, shapes, strict=True)):
         uniform = torch.rand(shape, generator=generator).clamp_min(1e-20)
-        noise[(row, *(slice(n) for n in shape))] = -(-uniform.log()).clamp_min(1e-20).log()
+        own = noise[row]
+        for axis, size in enumerate(shape):
+            own = own.narrow(axis, 0, size)
+        own.copy_(-(-uniform.log()).clamp_min(1e-20).log())
     return noise
 
 

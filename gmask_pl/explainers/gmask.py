@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,8 +37,8 @@ class GMask(Explainer):
     - ``sampled``: the same samples, the model being asked at every step, as the paper ran it.
 
     context: whether the words outside the k are dropped or kept while the k are studied.
-    samples, temperature, gradient_scale: of the two sampling estimators. epochs, tolerance, patience: see
-    `fitting.fit`; the other settings are GroupMask's.
+    samples, temperature, gradient_scale: of the two sampling estimators. epochs, tolerance,
+    patience: see `fitting.fit`; the other settings are GroupMask's.
 
     The k words score theta of Eq. 8; the other words follow in the filter's order, below them.
     """
@@ -70,13 +72,17 @@ class GMask(Explainer):
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed to form groups")
         self.word_filter, self.k, self.estimator, self.context = word_filter, k, estimator, context
-        self.sampling = {
+        self.sampling: dict[str, Any] = {
             "samples": samples,
             "temperature": temperature,
             "gradient_scale": gradient_scale,
         }
-        self.stopping = {"epochs": epochs, "tolerance": tolerance, "patience": patience}
-        self.objective = {
+        self.stopping: dict[str, Any] = {
+            "epochs": epochs,
+            "tolerance": tolerance,
+            "patience": patience,
+        }
+        self.objective: dict[str, Any] = {
             "gamma_z": gamma_z,
             "gamma_g": gamma_g,
             "logit_bound": logit_bound,
@@ -93,7 +99,8 @@ class GMask(Explainer):
         candidates = choose_candidates(filtered, masked.batch, self.k)
         shape = group_shape(candidates, masked.batch)
         generators = example_generators(self.seed, masked.batch.ids)
-        loss = self.expected_loss(masked, candidates, shape, generators)
+        studied = self.studied(masked, candidates)
+        loss = self.expected_loss(studied, candidates, shape, generators)
         masks = GroupMask(shape, loss, generators, **self.objective)
         phi, psi, _ = fit(masks, **self.stopping)
         theta = (phi * psi[:, None]).sum(-1)
@@ -101,6 +108,10 @@ class GMask(Explainer):
             merge_scores(theta, candidates, filtered, masked.batch.word_valid),
             read_groups(candidates, phi, psi, shape),
         )
+
+    def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
+        """The model and the text over which the masks of the candidates are learnt."""
+        return masked
 
     def expected_loss(
         self,

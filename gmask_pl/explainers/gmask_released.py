@@ -7,18 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import example_generators
-from gmask_pl.explainers.fitting import fit
-from gmask_pl.explainers.gmask import (
-    GMask,
-    choose_candidates,
-    group_shape,
-    merge_scores,
-    read_groups,
-)
-from gmask_pl.explainers.group_mask import GroupMask
+from gmask_pl.explainers.gmask import GMask
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, PairBatch
+from gmask_pl.types import PairBatch
 
 
 class GMaskReleased(GMask):
@@ -29,20 +20,8 @@ class GMaskReleased(GMask):
     Eq. 6, cosine annealing, no early stop. The prediction to preserve is that on the whole pair.
     """
 
-    def __call__(self, masked: MaskedModel) -> Attributions:
-        filtered = self.word_filter(masked).scores
-        candidates = choose_candidates(filtered, masked.batch, self.k)
-        shape = group_shape(candidates, masked.batch)
-        generators = example_generators(self.seed, masked.batch.ids)
-        short = masked.rebind(cut(masked.batch, candidates))
-        loss = self.expected_loss(short, candidates, shape, generators)
-        masks = GroupMask(shape, loss, generators, **self.objective)
-        phi, psi, _ = fit(masks, **self.stopping)
-        theta = (phi * psi[:, None]).sum(-1)
-        return Attributions(
-            merge_scores(theta, candidates, filtered, masked.batch.word_valid),
-            read_groups(candidates, phi, psi, shape),
-        )
+    def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
+        return masked.rebind(cut(masked.batch, candidates))
 
 
 def cut(batch: PairBatch, candidates: Tensor) -> PairBatch:

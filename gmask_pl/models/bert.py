@@ -49,7 +49,7 @@ class BertPairClassifier(PairClassifier):
         super().__init__(labels=labels, **optimizer)
         self.network, self.tokenizer = network, tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
-        self.register_buffer("columns", torch.tensor(columns or range(len(self.labels))), False)
+        self.columns = list(columns if columns is not None else range(len(self.labels)))
         self.pad_token_id = int(tokenizer.pad_token_id)
         self.mask_token_id = int(tokenizer.mask_token_id)
         accepted = inspect.signature(network.forward).parameters
@@ -59,7 +59,7 @@ class BertPairClassifier(PairClassifier):
         self.first_position = _first_position(network)
 
     @classmethod
-    def from_data(
+    def from_data(  # type: ignore[override]  # each class has settings of its own
         cls, *, labels: Sequence[str], word_counts: WordCounts, pretrained: str, **settings: Any
     ) -> Self:
         names = dict(enumerate(labels))
@@ -82,7 +82,8 @@ class BertPairClassifier(PairClassifier):
         **settings: Any,
     ) -> Self:
         network, tokenizer = _load(str(weights), "weights")
-        stored = [str(network.config.id2label[i]) for i in range(network.config.num_labels)]
+        names: dict[int, str] = network.config.id2label  # type: ignore[assignment]
+        stored = [names[i] for i in range(len(names))]
         columns = output_columns(labels, stored, label_order, str(weights))
         own = {name: settings[name] for name in ("max_length", *_OPTIMIZER) if name in settings}
         return cls(labels=labels, network=network, tokenizer=tokenizer, columns=columns, **own)
@@ -105,7 +106,7 @@ class BertPairClassifier(PairClassifier):
         else:
             read["inputs_embeds"] = self._gated(inputs)
         logits: Tensor = self.network(**read).logits
-        return logits.index_select(1, self.columns)
+        return logits[:, self.columns]
 
     def _gated(self, inputs: ModelInput) -> Tensor:
         embedding = self.network.get_input_embeddings()
@@ -159,7 +160,11 @@ def _load(
             f"Set {setting} to a local folder that holds config.json, model.safetensors and "
             "the tokenizer, or to a hub id that this machine can reach"
         ) from error
-    if not tokenizer.is_fast or tokenizer.pad_token_id is None or tokenizer.mask_token_id is None:
+    if (
+        not isinstance(tokenizer, PreTrainedTokenizerFast)
+        or tokenizer.pad_token_id is None
+        or tokenizer.mask_token_id is None
+    ):
         raise UserError(f"{setting}={source}: needs a fast tokenizer with a pad and a mask token")
     return network, tokenizer
 

@@ -20,7 +20,7 @@ class TinyBert(BertPairClassifier):
     """
 
     @classmethod
-    def from_data(
+    def from_data(  # type: ignore[override]  # each class has settings of its own
         cls,
         *,
         labels: Sequence[str],
