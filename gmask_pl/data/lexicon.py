@@ -19,81 +19,46 @@ Path = tuple[tuple[str, str], ...]
 TAXONOMIES = {
     "PERSON": """
         person/human (
-          age: adult (man/gentleman woman/lady)
-               child/kid (boy/lad girl/lass)
-          work: musician (violinist pianist drummer guitarist)
-                athlete/sportsman (swimmer boxer gymnast skier)
-                builder (carpenter plumber mason roofer)
-                medic (doctor/physician nurse dentist)
-                scientist (chemist physicist geologist))""",
+          sex: man woman
+          work: musician (violinist pianist drummer)
+                athlete (swimmer boxer skier)
+                medic (doctor/physician nurse dentist))""",
     "TRAIT": """
-        mood: happy/glad (cheerful joyful) sad/unhappy (gloomy tearful)
-        money: rich/wealthy poor/penniless
-        nerve: brave/courageous cowardly/fearful
-        energy: tired/weary energetic/lively
-        fame: famous/renowned unknown/obscure
-        manner: polite/courteous rude/impolite
-        wit: clever/smart foolish/silly""",
-    "ACTION": """
-        body: moves (walks/strolls runs (sprints jogs)) rests (sleeps (naps dozes))
-        voice: speaks/talks (whispers/murmurs shouts/yells) sings (hums yodels)
-        face: smiles/grins frowns/scowls""",
-    "THING": """
-        thing/object (
-          kind: vehicle (car/automobile bicycle/bike truck/lorry)
-                instrument (violin/fiddle piano drum guitar)
-                tool (hammer shovel/spade wrench/spanner saw)
-                seat (chair sofa/couch stool)
-                garment (shirt jacket scarf)
-                toy (doll kite puzzle)
-          offer: gift/present bargain
-          worth: treasure/gem trinket/bauble
-          years: antique/relic novelty)""",
-    "LOOK": """
-        size: big/large (huge/enormous) small/little (tiny/minute)
-        price: expensive/costly cheap/inexpensive
-        dirt: clean/spotless dirty/filthy
-        years: new/modern old/ancient
-        color: red (scarlet crimson) blue (navy turquoise) green (olive emerald)""",
+        mood: happy (joyful cheerful) sad (gloomy tearful)
+        energy: tired (exhausted drowsy) energetic (lively restless)
+        money: poor (penniless ruined) rich (wealthy prosperous)""",
     "ANIMAL": """
         animal/creature (
-          kind: bird (sparrow eagle robin)
-                dog/hound (poodle terrier beagle)
-                fish (trout salmon shark)
-                reptile (lizard snake/serpent turtle/tortoise)
           home: pet/companion stray
           sex: male female
-          diet: hunter/predator grazer)""",
-    "NATURE": """
-        temper: calm/peaceful angry (furious enraged)
-        home: wild/untamed tame/domesticated
-        pace: fast/quick slow/sluggish
-        hunger: hungry (starving) full/sated
-        skin: wet (soaked) dry""",
-    "FOOD": """
-        food (
-          kind: fruit (banana pear peach cherry)
-                vegetable/veggie (carrot potato onion cabbage)
-                dessert (cake cookie/biscuit pudding)
-                meat (ham bacon sausage steak)
-          meal: snack breakfast lunch supper/dinner)""",
-    "PLACE": """
-        spot/place (
-          kind: building (museum church library shop/store (bakery pharmacy))
-                forest/woodland (jungle rainforest)
-                field (meadow/grassland pasture)
-                street/road (alley boulevard)
-          use: shelter/refuge landmark/monument)""",
+          kind: bird (sparrow robin eagle)
+                dog/hound (poodle terrier beagle)
+                fish (trout shark salmon)
+                reptile (lizard snake/serpent turtle))""",
+    "THING": """
+        thing/object (
+          offer: gift/present bargain
+          kind: vehicle (car/automobile truck bicycle)
+                instrument (violin/fiddle drum guitar)
+                seat (chair sofa/couch bench)
+                garment (shirt jacket scarf))""",
 }
 
 # Words that decide nothing: the same on both sides, or left out of side two.
 FILLERS = {
+    "ACTION": """walks runs sings smiles waits sleeps jumps talks laughs rests reads writes cooks
+        dances whistles works shouts kneels listens dreams eats yawns""",
     "HANDLES": """buys sells paints draws wants admires describes inspects finds borrows needs
         hides photographs mentions examines chooses""",
-    "TENDS": "watches feeds follows notices washes trains rescues strokes calls chases",
-    "EATS": "eats tastes cooks serves orders prepares smells devours shares",
-    "LIVES": "waits drinks stays appears plays returns breathes vanishes",
-    "HOW": "often again alone twice once nearby briefly sometimes frequently",
+    "TENDS": """watches feeds follows notices washes trains rescues strokes calls chases catches
+        sketches""",
+    "LIVES": "drinks stays appears plays returns breathes vanishes hunts lives hurries",
+    "LOOK": """big small red blue old new green clean dirty heavy light cheap modern broken
+        yellow brown round pretty plain wooden""",
+    "HOW": "often again alone twice once nearby briefly sometimes frequently quietly",
+    "PLACE": """park garden street field forest church museum kitchen library market village
+        station school hotel theater bakery harbor valley meadow courtyard hallway bedroom square
+        alley yard""",
     "WHEN": """today tonight daily weekly every-morning every-evening on-monday on-friday
         at-noon at-dawn before-sunset after-midnight""",
 }

@@ -21,11 +21,13 @@ from gmask_pl.types import PairExample, Span, UserError
 
 # Capital words are slots; a phrase in brackets may be left out, or said on side one only.
 FRAMES = (
-    "DET [TRAIT] PERSON ACTION [HOW] [in DET PLACE] [WHEN]",
-    "DET [TRAIT] PERSON HANDLES DET [LOOK] THING [in DET PLACE] [WHEN]",
-    "DET [TRAIT] PERSON EATS the FOOD [in DET PLACE] [WHEN]",
-    "DET [TRAIT] PERSON TENDS DET [NATURE] ANIMAL [in DET PLACE]",
-    "DET [NATURE] ANIMAL LIVES [HOW] [in DET PLACE] [WHEN]",
+    "DET [TRAIT] PERSON ACTION [WHEN]",
+    "DET [TRAIT] PERSON ACTION in DET PLACE",
+    "DET [TRAIT] PERSON HANDLES DET [LOOK] THING",
+    "DET [TRAIT] PERSON TENDS DET ANIMAL",
+    "DET [TRAIT] PERSON in DET PLACE",
+    "DET ANIMAL LIVES [HOW] [in DET PLACE]",
+    "DET ANIMAL in DET PLACE",
     "DET [LOOK] THING in DET PLACE",
 )
 DETERMINERS = ("a", "a", "the", "the", "this", "that")

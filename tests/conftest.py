@@ -1,0 +1,73 @@
+"""Small pairs and untrained models that tests share."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+import torch
+
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.models.bert_tiny import TinyBert
+from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.types import PairExample
+
+LABELS = ("entailment", "neutral", "contradiction")
+OPTIMIZER = {"lr": 1e-3, "weight_decay": 0.0, "warmup": 0.1, "linear_decay": True}
+TEXTS = (
+    ("a man plays the electric guitar on stage .", "a man plays the banjo ."),
+    ("two dogs run", "two animals are running outside today"),
+    ("she sleeps", "nobody sleeps here"),
+)
+
+
+def make_example(name: str, text1: str, text2: str, label: int | None = 0) -> PairExample:
+    spans = [tuple(m.span() for m in re.finditer(r"\S+", text)) for text in (text1, text2)]
+    return PairExample(name, text1, text2, spans[0], spans[1], label)
+
+
+@pytest.fixture
+def examples() -> list[PairExample]:
+    return [make_example(f"pair-{i}", *texts) for i, texts in enumerate(TEXTS)]
+
+
+@pytest.fixture(params=["dattn", "bert_tiny"])
+def classifier(request: pytest.FixtureRequest) -> PairClassifier:
+    """An untrained model of either kind, with weights large enough to have opinions."""
+    torch.manual_seed(0)
+    # "banjo" and "outside" stay unknown, so that some words are several pieces or none.
+    words = Counter(w for pair in TEXTS for text in pair for w in text.split())
+    del words["banjo"], words["outside"]
+    model: PairClassifier
+    if request.param == "dattn":
+        model = DecomposableAttention.from_data(
+            labels=LABELS,
+            word_counts=words,
+            embeddings=None,
+            embedding_size=12,
+            hidden_size=16,
+            dropout=0.0,
+            embedding_dropout=0.0,
+            embedding_std=1.0,
+            **OPTIMIZER,
+        )
+    else:
+        model = TinyBert.from_data(
+            labels=LABELS,
+            word_counts=words,
+            vocabulary_size=60,
+            hidden_size=16,
+            layers=2,
+            heads=2,
+            intermediate_size=32,
+            dropout=0.0,
+            max_length=64,
+            **OPTIMIZER,
+        )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3.0)
+    model.requires_grad_(False)
+    return model.eval()

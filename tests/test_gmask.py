@@ -1,0 +1,217 @@
+"""GMASK: Eqs. 2 to 8, its estimators, and what its explanations must hold."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from gmask_pl.explainers.base import example_generators
+from gmask_pl.explainers.coalition import (
+    all_coalitions,
+    choose_candidates,
+    coalition_index,
+    multilinear_extension,
+)
+from gmask_pl.explainers.fitting import fit
+from gmask_pl.explainers.group_mask import (
+    ExactLoss,
+    GroupMask,
+    GroupShape,
+    SampledLoss,
+    entropy,
+    table_answer,
+)
+from gmask_pl.masking import MaskedModel
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import PairExample
+
+CONF = Path(__file__).parents[1] / "conf"
+EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
+SETTINGS: dict[str, Any] = {
+    "gamma_z": 10.0,
+    "gamma_g": 1.0,
+    "logit_bound": None,
+    "init_noise": 0.01,
+    "lr": 0.1,
+    "cosine_period": None,
+    "evenness": "mean",
+}
+
+
+def explainer_of(name: str, *overrides: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", [f"explainer={name}", *overrides])
+    return instantiate(cfg.explainer)
+
+
+def shape_of(side: list[int], t: int) -> GroupShape:
+    return GroupShape(torch.tensor([side]), torch.tensor([t]))
+
+
+def test_multilinear_extension_is_the_expectation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    table, p = torch.rand(2, 8, generator=generator), torch.rand(2, 3, 3, generator=generator)
+    for b, group in itertools.product(range(2), range(3)):
+        expected = 0.0
+        for bits in itertools.product((0, 1), repeat=3):
+            weight = 1.0
+            for j, bit in enumerate(bits):
+                weight *= float(p[b, group, j]) if bit else 1 - float(p[b, group, j])
+            expected += weight * float(table[b, bits[0] * 4 + bits[1] * 2 + bits[2]])
+        assert float(multilinear_extension(table, p)[b, group]) == pytest.approx(expected)
+
+
+def test_coalition_rows_count_up() -> None:
+    assert coalition_index(all_coalitions(4)).tolist() == list(range(16))
+
+
+def test_objective_by_hand() -> None:
+    """Eq. 7 on two words a side and two groups."""
+    table = torch.rand(1, 16, generator=torch.Generator().manual_seed(3))
+    masks = GroupMask(
+        shape_of([0, 0, 1, 1], 2), ExactLoss(table), example_generators(0, ["x"]), **SETTINGS
+    )
+    with torch.no_grad():
+        masks.z_raw.copy_(torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(4)))
+        masks.g_raw.copy_(torch.tensor([[0.3, -0.5]]))
+    phi, psi = masks.z_raw[0].softmax(-1), masks.g_raw[0].softmax(-1)
+    expected = 0.0
+    for group in range(2):
+        for row, bits in enumerate(itertools.product((0, 1), repeat=4)):
+            p = float(psi[group])
+            for j, bit in enumerate(bits):
+                p *= float(phi[j, group]) if bit else 1 - float(phi[j, group])
+            expected += p * float(table[0, row])
+    upper, lower = phi[:2].mean(0), phi[2:].mean(0)
+    h = [float(-(d * d.log()).sum()) for d in (upper, lower, psi)]
+    expected += -10.0 * (h[0] + h[1]) + h[2]
+    assert float(masks.objective()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_entropy_of_a_certain_outcome_is_zero_with_a_finite_gradient() -> None:
+    p = torch.tensor([1.0, 0.0], requires_grad=True)
+    value = entropy(p)
+    value.backward()
+    assert float(value) == 0.0
+    assert p.grad is not None and bool(p.grad.isfinite().all())
+
+
+def test_samples_have_the_exact_expectation() -> None:
+    table = torch.rand(1, 32, generator=torch.Generator().manual_seed(5))
+    shape = shape_of([0, 0, 1, 1, 1], 3)
+    z = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(6))
+    g = torch.randn(1, 3, generator=torch.Generator().manual_seed(7))
+    samples = 200_000
+    sampled = SampledLoss(
+        table_answer(table, torch.zeros(1, 32, 5)),
+        shape,
+        example_generators(0, ["x"]),
+        samples=samples,
+        temperature=0.5,
+        gradient_scale=1.0,
+    )
+    # A loss in [0, 1] has a standard error of at most 0.5 / sqrt(samples).
+    difference = float(sampled(z, g) - ExactLoss(table)(z, g))
+    assert abs(difference) < 4 * 0.5 / samples**0.5
+
+
+def test_planted_and_across_the_sides_is_one_group_and_the_first() -> None:
+    """p = 0.95 when word 2 of side one and word 7 of side two are kept, 0.05 otherwise."""
+    bits = all_coalitions(10)
+    p = torch.where(bits[:, 2] & bits[:, 7], 0.95, 0.05)
+    shape = shape_of([0] * 5 + [1] * 5, 5)
+    masks = GroupMask(
+        shape,
+        ExactLoss(-p.log()[None]),
+        example_generators(1, ["x"]),
+        **SETTINGS | {"logit_bound": 5.0},
+    )
+    phi, psi, _ = fit(masks, epochs=100, tolerance=1e-3, patience=3)
+    top = int(psi[0].argmax())
+    assert int(phi[0, 2].argmax()) == int(phi[0, 7].argmax()) == top
+    theta = (phi[0] * psi[0]).sum(-1)
+    assert set(theta.topk(2).indices.tolist()) == {2, 7}
+
+
+def test_stable_pairs_keep_what_they_had_and_stop_early() -> None:
+    table = torch.rand(1, 16, generator=torch.Generator().manual_seed(8))
+
+    def fitted(tables: torch.Tensor, ids: list[str]) -> Any:
+        shape = GroupShape(torch.tensor([[0, 0, 1, 1]] * len(ids)), torch.tensor([2] * len(ids)))
+        masks = GroupMask(shape, ExactLoss(tables), example_generators(0, ids), **SETTINGS)
+        return fit(masks, epochs=300, tolerance=1e-3, patience=3)
+
+    alone = fitted(table, ["a"])
+    together = fitted(torch.cat([table, 5 * table]), ["a", "b"])
+    assert int(alone[2][0]) < 300
+    assert int(alone[2][0]) == int(together[2][0])
+    torch.testing.assert_close(alone[0][0], together[0][0], atol=1e-5, rtol=1e-5)
+
+
+def test_candidates_come_from_both_sides(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    batch = classifier.encoder("word")(examples)
+    scores = torch.arange(batch.word_valid.shape[1], 0, -1).float().expand(3, -1)
+    candidates = choose_candidates(scores * batch.word_valid, batch, 4)
+    for row, chosen in enumerate(candidates.tolist()):
+        sides = batch.word_side[row, chosen].tolist()
+        assert sides.count(0) == sides.count(1) == 2
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_explainer(
+    name: str, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """Finite, zero on padding, alone = in a batch, repeatable, classifier unchanged."""
+    small = [] if name in ("imask", "random") else ["explainer.k=4", "explainer.samples=20"]
+    explainer = explainer_of(name, "explainer.removal=pad", *small)
+    if hasattr(explainer, "word_filter"):
+        explainer.word_filter.removal = "pad"
+    before = {key: value.clone() for key, value in classifier.state_dict().items()}
+    encode = classifier.encoder("word")
+
+    def run(pairs: list[PairExample]) -> tuple[MaskedModel, Any]:
+        masked = MaskedModel(classifier, encode(pairs), "pad", token_budget=256)
+        return masked, explainer(masked)
+
+    masked, found = run(examples)
+    assert bool(found.scores.isfinite().all())
+    assert bool(found.scores[~masked.batch.word_valid].eq(0).all())
+    _, again = run(examples)
+    torch.testing.assert_close(found.scores, again.scores)
+    for row, example in enumerate(examples):
+        alone_masked, alone = run([example])
+        width = alone.scores.shape[1]
+        torch.testing.assert_close(found.scores[row, :width], alone.scores[0], atol=1e-3, rtol=1e-3)
+        assert int(masked.evaluations[row]) == int(alone_masked.evaluations[0])
+    for key, value in classifier.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_a_table_read_twice_is_the_sampled_estimator(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """straight_through and sampled draw the same noise, so they walk the same path."""
+    scores = []
+    for estimator in ("straight_through", "sampled"):
+        explainer = explainer_of(
+            "gmask",
+            "explainer.k=4",
+            "explainer.samples=8",
+            "explainer.epochs=5",
+            "explainer.removal=zero",
+            "explainer.word_filter.removal=zero",
+            f"explainer.estimator={estimator}",
+        )
+        masked = MaskedModel(
+            classifier, classifier.encoder("word")(examples), "zero", token_budget=256
+        )
+        scores.append(explainer(masked).scores)
+    torch.testing.assert_close(scores[0], scores[1], atol=1e-3, rtol=1e-3)

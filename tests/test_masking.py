@@ -1,0 +1,133 @@
+"""Masked models: what removal, batching and gradients must hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gmask_pl.masking import REMOVALS, MaskedModel, removal_named
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import ModelInput, PairBatch, PairExample, UserError
+
+
+def bound(
+    model: PairClassifier, examples: list[PairExample], removal: str, budget: int = 64
+) -> MaskedModel:
+    return MaskedModel(model, model.encoder("word")(examples), removal, token_budget=budget)
+
+
+def random_masks(batch: PairBatch, count: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(len(batch), count, batch.word_valid.shape[1], generator=generator) > 0.5
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_keeping_all_words_is_the_untouched_model(
+    classifier: PairClassifier, examples: list[PairExample], removal: str
+) -> None:
+    masked = bound(classifier, examples, removal)
+    logits = masked.logits(masked.batch.word_valid[:, None])[:, 0]
+    torch.testing.assert_close(logits, classifier.read(masked.batch), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_a_batch_gives_what_each_pair_gives_alone(
+    classifier: PairClassifier, examples: list[PairExample], removal: str
+) -> None:
+    masked = bound(classifier, examples, removal)
+    keep = random_masks(masked.batch, 6)
+    together = masked.logits(keep)
+    for row, example in enumerate(examples):
+        alone = bound(classifier, [example], removal, budget=4096)
+        width = alone.batch.word_valid.shape[1]
+        torch.testing.assert_close(
+            together[row], alone.logits(keep[row : row + 1, :, :width])[0], atol=1e-5, rtol=1e-5
+        )
+
+
+def test_dropping_hidden_tokens_equals_hiding_them(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    masked = bound(classifier, examples, "pad")
+    batch = masked.batch
+    keep = random_masks(batch, 1)[:, 0]
+    for row in range(len(batch)):
+        seen = [
+            bool(batch.attention[row, i]) and (word < 0 or bool(keep[row, word]))
+            for i, word in enumerate(batch.word_of_token[row].tolist())
+        ]
+        positions = torch.arange(len(seen))[None]
+        inputs = ModelInput(
+            batch.token_ids[row : row + 1],
+            torch.tensor([seen]),
+            batch.segment[row : row + 1],
+            positions,
+        )
+        expected = classifier(inputs)[0]
+        found = masked.logits(keep[:, None])[row, 0]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_deleting_a_word_reads_the_text_without_it(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    from conftest import make_example
+
+    masked = bound(classifier, examples[:1], "delete")
+    keep = masked.batch.word_valid[:, None].clone()
+    keep[0, 0, [1, 4]] = False
+    words = examples[0].words1
+    shorter = " ".join(word for i, word in enumerate(words) if i not in (1, 4))
+    rewritten = bound(classifier, [make_example("x", shorter, examples[0].text2)], "delete")
+    expected = rewritten.logits(rewritten.batch.word_valid[:, None])
+    torch.testing.assert_close(masked.logits(keep), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("removal", ["zero", "mask"])
+def test_gradients_equal_finite_differences(
+    classifier: PairClassifier, examples: list[PairExample], removal: str
+) -> None:
+    classifier.double()
+    masked = bound(classifier, examples, removal)
+    soft = torch.rand(3, 2, masked.batch.word_valid.shape[1], generator=torch.Generator()) * 0.8
+    _, gradient = masked.cross_entropy_gradient(soft)
+    step = 1e-3
+    for word in range(4):
+        moved = soft.clone()
+        moved[..., word] += step
+        up, _ = masked.cross_entropy_gradient(moved)
+        moved[..., word] -= 2 * step
+        down, _ = masked.cross_entropy_gradient(moved)
+        torch.testing.assert_close(
+            gradient[..., word], (up - down) / (2 * step), atol=2e-2, rtol=2e-2
+        )
+
+
+@pytest.mark.parametrize("removal", ["zero", "pad", "mask"])
+def test_hard_losses_agree_with_and_without_gradient(
+    classifier: PairClassifier, examples: list[PairExample], removal: str
+) -> None:
+    masked = bound(classifier, examples, removal)
+    keep = random_masks(masked.batch, 9)
+    loss, gradient = masked.cross_entropy_gradient(keep)
+    torch.testing.assert_close(loss, masked.cross_entropy(keep), atol=1e-4, rtol=1e-4)
+    assert gradient[~masked.batch.word_valid[:, None].expand_as(gradient)].eq(0).all()
+
+
+def test_equal_masks_are_evaluated_once(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    masked = bound(classifier, examples, "pad")
+    before = masked.evaluations.clone()
+    masked.logits(masked.batch.word_valid[:, None].repeat(1, 5, 1))
+    assert (masked.evaluations - before).tolist() == [1, 1, 1]
+
+
+def test_unknown_removal_and_deletion_gradient_are_user_errors(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    with pytest.raises(UserError, match="blank"):
+        removal_named("blank")
+    masked = bound(classifier, examples, "delete")
+    with pytest.raises(UserError, match="delete"):
+        masked.cross_entropy_gradient(masked.batch.word_valid[:, None])
