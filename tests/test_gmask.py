@@ -80,7 +80,7 @@ def test_objective_by_hand() -> None:
     with torch.no_grad():
         masks.z_raw.copy_(torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(4)))
         masks.g_raw.copy_(torch.tensor([[0.3, -0.5]]))
-    phi, psi = masks.z_raw[0].softmax(-1), masks.g_raw[0].softmax(-1)
+    phi, psi = masks.z_raw.detach()[0].softmax(-1), masks.g_raw.detach()[0].softmax(-1)
     expected = 0.0
     for group in range(2):
         for row, bits in enumerate(itertools.product((0, 1), repeat=4)):
@@ -162,7 +162,9 @@ def test_candidates_come_from_both_sides(
     candidates = choose_candidates(scores * batch.word_valid, batch, 4)
     for row, chosen in enumerate(candidates.tolist()):
         sides = batch.word_side[row, chosen].tolist()
-        assert sides.count(0) == sides.count(1) == 2
+        assert set(sides) == {0, 1}
+        if row == 0:  # its four best words all stand on side one
+            assert sides.count(0) == 2
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)

@@ -87,7 +87,9 @@ def test_deleting_a_word_reads_the_text_without_it(
 def test_gradients_equal_finite_differences(
     classifier: PairClassifier, examples: list[PairExample], removal: str
 ) -> None:
-    classifier.double()
+    # Gentle weights: fewer kinks within a step that must outgrow float32 rounding of the loss.
+    for parameter in classifier.double().parameters():
+        parameter.div_(6.0)
     masked = bound(classifier, examples, removal)
     soft = torch.rand(3, 2, masked.batch.word_valid.shape[1], generator=torch.Generator()) * 0.8
     _, gradient = masked.cross_entropy_gradient(soft)
