@@ -14,7 +14,13 @@ from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.types import PairExample
 
 LABELS = ("entailment", "neutral", "contradiction")
-OPTIMIZER = {"lr": 1e-3, "weight_decay": 0.0, "warmup": 0.1, "linear_decay": True}
+OPTIMIZER = {
+    "lr": 1e-3,
+    "weight_decay": 0.0,
+    "warmup": 0.1,
+    "linear_decay": True,
+    "word_dropout": 0.0,
+}
 TEXTS = (
     ("a man plays the electric guitar on stage .", "a man plays the banjo ."),
     ("two dogs run", "two animals are running outside today"),
@@ -62,6 +68,7 @@ def classifier(request: pytest.FixtureRequest) -> PairClassifier:
             heads=2,
             intermediate_size=32,
             dropout=0.0,
+            initializer_range=0.02,
             max_length=64,
             **OPTIMIZER,
         )

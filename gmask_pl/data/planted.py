@@ -136,17 +136,16 @@ def deciding_slots() -> dict[int, list[list[str]]]:
 
 
 @cache
-def word_pairs(family: str) -> list[tuple[list[tuple[str, str]], list[float]]]:
-    """By label, the word pairs of a family and the cumulative weights to draw them by.
+def word_pairs(slot: str) -> list[tuple[list[tuple[str, str]], list[float]]]:
+    """By label, the word pairs of a slot and the cumulative weights to draw them by.
 
     Drawn evenly, a hypernym on side two would nearly always mean entailment. So the weight of
     a pair falls with the number of partners of its words, and then, in a few rounds, with the
     share of the label among all pairs with the same word on the same side.
     """
-    words = list(PATHS[family])
-    label_of = np.array([[relation(a, b, family) for b in words] for a in words])
-    np.fill_diagonal(label_of, -1)
-    weight = (label_of == np.arange(len(LABELS))[:, None, None]).astype(float)
+    words = list(PATHS[slot])
+    labels = np.array([[relation(a, b, slot) for b in words] for a in words], dtype=object)
+    weight = (labels == np.arange(len(LABELS))[:, None, None]).astype(float)
     weight /= weight.sum(1, keepdims=True).clip(1) * weight.sum(2, keepdims=True).clip(1)
     for _ in range(BALANCING_ROUNDS):
         weight /= weight.sum((1, 2), keepdims=True)

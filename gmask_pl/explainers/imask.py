@@ -15,27 +15,35 @@ from gmask_pl.explainers.base import (
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import Attributions, UserError
 
+ESTIMATORS = ("score_function", "straight_through")
 REGULARISERS = ("entropy", "released")
 
 
 class IMask(Explainer):
     """Learns for every word the probability that its mask keeps it, E[R].
 
-    Minimises E[cross-entropy to the prediction] + beta * regulariser by ``samples``
-    Gumbel-softmax masks in each of ``epochs`` epochs of Adam. The regulariser ``entropy`` is
-    the KL divergence from Bernoulli(1/2), Chen and Ji's information bottleneck; ``released`` is
-    the sum of p log p over the keeping half alone, as in the authors' GMASK code.
+    Minimises E[cross-entropy to the prediction] + beta * regulariser by ``samples`` masks in each
+    of ``epochs`` epochs of Adam: samples * epochs model evaluations a pair.
 
-    It asks the model samples * epochs times a pair, with gradients. logit_bound: None, or the
-    bound of a sigmoid on the logits (1 in the authors' code).
+    estimator of the gradient of the expectation:
+    - ``score_function``: the masks' losses, less the mean of the others, times the gradient of
+      their log-probability (Williams, 1992; Kool et al., 2019). It is unbiased and asks a model
+      for nothing but its answers;
+    - ``straight_through``: Gumbel-softmax masks, as the paper has it (Appendix A). It takes the
+      model's slope at a kept word for the effect of removing it, and the two have little to do
+      with each other where the model is saturated.
+
+    The regulariser ``entropy`` is the KL divergence from Bernoulli(1/2), Chen and Ji's
+    information bottleneck; ``released`` is the sum of p log p over the keeping half alone, as in
+    the authors' GMASK code. temperature is that of the straight-through masks; logit_bound: None,
+    or the bound of a sigmoid on the logits (1 in the authors' code).
     """
-
-    needs_gradients = True
 
     def __init__(
         self,
         *,
         removal: str,
+        estimator: str,
         samples: int,
         epochs: int,
         lr: float,
@@ -46,11 +54,20 @@ class IMask(Explainer):
         seed: int,
     ) -> None:
         super().__init__(removal=removal)
+        if estimator not in ESTIMATORS:
+            raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
+        if estimator == "score_function" and samples < 2:
+            raise UserError(
+                f"samples={samples}: score_function compares masks with one another, so it needs "
+                "at least 2 an epoch"
+            )
         if regulariser not in REGULARISERS:
             raise UserError(f"unknown regulariser {regulariser!r}: choose one of {REGULARISERS}")
         self.samples, self.epochs, self.lr, self.beta = samples, epochs, lr, beta
         self.temperature, self.logit_bound = temperature, logit_bound
         self.regulariser, self.seed = regulariser, seed
+        self.estimator = estimator
+        self.needs_gradients = estimator == "straight_through"
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         batch = masked.batch
@@ -68,16 +85,25 @@ class IMask(Explainer):
             with torch.enable_grad():
                 logits = bounded(raw, self.logit_bound)
                 masks = straight_through(logits[:, None], noise, self.temperature)[..., 1]
-            _, gradient = masked.cross_entropy_gradient(masks.detach() > 0.5)
-            with torch.enable_grad():
-                # Linear in the masks, so its gradient in the logits is the cross-entropy's.
-                loss = (masks * gradient).sum() / self.samples
-                loss = loss + self.beta * (self._regulariser(logits) * valid).sum()
+                surrogate = self._surrogate(masked, masks, logits)
+                loss = surrogate + self.beta * (self._regulariser(logits) * valid).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         scores = bounded(raw.detach(), self.logit_bound).softmax(-1)[..., 1]
         return Attributions(scores * valid, (None,) * len(batch))
+
+    def _surrogate(self, masked: MaskedModel, masks: Tensor, logits: Tensor) -> Tensor:
+        """A scalar whose gradient in the logits estimates that of the expected cross-entropy."""
+        keep = masks.detach() > 0.5
+        if self.estimator == "straight_through":
+            _, gradient = masked.cross_entropy_gradient(keep)
+            return (masks * gradient).sum() / self.samples
+        loss = masked.cross_entropy(keep)
+        advantage = (loss - loss.mean(1, keepdim=True)) * self.samples / (self.samples - 1)
+        log_p = logits.log_softmax(-1)[:, None]
+        drawn = torch.where(keep, log_p[..., 1], log_p[..., 0]) * masked.batch.word_valid[:, None]
+        return (advantage[..., None] * drawn).sum() / self.samples
 
     def _regulariser(self, logits: Tensor) -> Tensor:
         p = logits.softmax(-1)

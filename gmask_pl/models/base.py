@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
+from gmask_pl.masking import keep_tokens
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, UserError, WordCounts
 
 
@@ -24,7 +26,9 @@ class PairClassifier(LightningModule):
 
     labels: the class names in index order. lr: the peak of the learning rate, reached after
     ``warmup`` (a share of all steps) and followed by a linear decay to zero when
-    ``linear_decay``. weight_decay: AdamW's.
+    ``linear_decay``. weight_decay: AdamW's. word_dropout: the share of the training pairs of
+    which a random part of the words, a part drawn anew from 0 to 1, is hidden. A model trained so
+    answers masked pairs from what is left, and not by accident (Hase et al., 2021, Section 5).
     """
 
     pad_token_id: int
@@ -39,11 +43,15 @@ class PairClassifier(LightningModule):
         weight_decay: float,
         warmup: float,
         linear_decay: bool,
+        word_dropout: float,
     ) -> None:
         super().__init__()
         self.labels = tuple(labels)
         self.lr, self.weight_decay = lr, weight_decay
         self.warmup, self.linear_decay = warmup, linear_decay
+        if not 0 <= word_dropout <= 1:
+            raise UserError(f"word_dropout={word_dropout}: a share of the pairs, from 0 to 1")
+        self.word_dropout = word_dropout
         self.dev_accuracy = MulticlassAccuracy(len(self.labels), average="micro")
         self.test_accuracy = MulticlassAccuracy(len(self.labels), average="micro")
 
@@ -86,6 +94,8 @@ class PairClassifier(LightningModule):
         return self(ModelInput(batch.token_ids, batch.attention, batch.segment, positions))
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        if self.word_dropout > 0:
+            batch = drop_words(batch, self.word_dropout)
         loss = torch.nn.functional.cross_entropy(self.read(batch), batch.labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
@@ -116,6 +126,14 @@ class PairClassifier(LightningModule):
         total = int(self.trainer.estimated_stepping_batches)
         scheduler = get_linear_schedule_with_warmup(optimizer, int(self.warmup * total), total)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def drop_words(batch: PairBatch, share: float) -> PairBatch:
+    """The batch with random words hidden in about ``share`` of its pairs."""
+    b, width = batch.word_valid.shape
+    keep = torch.rand(b, width, device=batch.device) < torch.rand(b, 1, device=batch.device)
+    keep |= torch.rand(b, 1, device=batch.device) >= share
+    return replace(batch, attention=keep_tokens(batch.word_of_token, batch.attention, keep))
 
 
 def output_columns(

@@ -85,7 +85,7 @@ class BertPairClassifier(PairClassifier):
         names: dict[int, str] = network.config.id2label  # type: ignore[assignment]
         stored = [names[i] for i in range(len(names))]
         columns = output_columns(labels, stored, label_order, str(weights))
-        own = {name: settings[name] for name in ("max_length", *_OPTIMIZER) if name in settings}
+        own = {name: settings[name] for name in ("max_length", *_TRAINING) if name in settings}
         return cls(labels=labels, network=network, tokenizer=tokenizer, columns=columns, **own)
 
     def save(self, folder: Path) -> None:
@@ -132,7 +132,7 @@ class BertPairClassifier(PairClassifier):
         return bias[:, None, None, :].expand(-1, 1, attention.shape[1], -1)
 
 
-_OPTIMIZER = ("lr", "weight_decay", "warmup", "linear_decay")
+_TRAINING = ("lr", "weight_decay", "warmup", "linear_decay", "word_dropout")
 
 
 def _first_position(network: PreTrainedModel) -> int:

@@ -16,7 +16,7 @@ class TinyBert(BertPairClassifier):
     """A BERT small enough to be trained on a laptop; it needs nothing from a hub.
 
     vocabulary_size: the most word pieces. hidden_size, layers, heads, intermediate_size,
-    dropout: the network's shape, named as in BertConfig.
+    dropout, initializer_range: as in BertConfig.
     """
 
     @classmethod
@@ -31,6 +31,7 @@ class TinyBert(BertPairClassifier):
         heads: int,
         intermediate_size: int,
         dropout: float,
+        initializer_range: float,
         **settings: Any,
     ) -> Self:
         tokenizer = train_tokenizer(word_counts, vocabulary_size, settings["max_length"])
@@ -42,6 +43,7 @@ class TinyBert(BertPairClassifier):
             intermediate_size=intermediate_size,
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
+            initializer_range=initializer_range,
             max_position_embeddings=settings["max_length"],
             pad_token_id=tokenizer.pad_token_id,
             id2label=dict(enumerate(labels)),
