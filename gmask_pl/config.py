@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import re
 import sys
 import warnings
@@ -64,7 +65,12 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
 
 
 def _quieten() -> None:
-    """Hides advice that the user of these scripts cannot follow."""
+    """Hides advice that the user of these scripts cannot follow, and bars of a few milliseconds."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*predict returned None.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings(
         "ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*"

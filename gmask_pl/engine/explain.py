@@ -21,6 +21,7 @@ from gmask_pl.engine.session import (
 )
 from gmask_pl.engine.train import train
 from gmask_pl.metrics.base import PairMetric
+from gmask_pl.metrics.evidence import evidence_recovery
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.report.files import write_curves, write_metrics
 from gmask_pl.report.media import log_to_wandb
@@ -30,12 +31,14 @@ from gmask_pl.store import write_explanations
 from gmask_pl.types import JSON, Explanation, PairSource
 
 EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
+RESAMPLES = 2000  # of the interval of evidence recovery, as in the YAML of the metrics
 
 
 def explain(cfg: DictConfig, folder: Path) -> JSON:
     """Runs the configured explainer and metrics; leaves everything in ``folder``.
 
-    Returns what metrics.json holds. Without weights for this model and dataset it trains first.
+    Returns what metrics.json holds; where the pairs carry evidence, its recovery too. Without
+    weights for this model and dataset it trains first.
     """
     explainer = instantiate(cfg.explainer)
     settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
@@ -70,6 +73,9 @@ def explain(cfg: DictConfig, folder: Path) -> JSON:
         )
         trainer.predict(scoring, data, return_predictions=False)
     results |= {name: metric.compute() for name, metric in metrics.items()}
+    known = {example.id: example.evidence for example in data.explained}
+    if recovery := evidence_recovery(found, known, resamples=RESAMPLES):
+        results["evidence"] = recovery
     report(cfg, folder, results, found, source.labels)
     return results
 

@@ -18,11 +18,16 @@ def format_table(runs: Sequence[Run]) -> str:
 
     n is the number of pairs scored. Brackets hold 95 % intervals; a dash stands for a metric
     that was not computed. A degradation score whose denominator is too small (Eq. 10) carries
-    a star, with a note below.
+    a star, with a note below. Where the pairs carry known evidence, the last columns are the
+    shares of pairs whose best words are it, and whose most important word group holds it.
     """
     head = ["run", "n", "AOPC", "post-hoc"]
     head += [f"v={v}" for v in WORDS_SHOWN] + ["degradation", "evaluations", "seconds"]
     rows = [head] + [_row(name, metrics) for name, metrics in runs]
+    if any("evidence" in metrics for _, metrics in runs):
+        rows[0] += ["evidence", "top group"]
+        for row, (_, metrics) in zip(rows[1:], runs, strict=True):
+            row += [_decimal(number(metrics, "evidence", key), 2) for key in ("value", "top_group")]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
