@@ -1,0 +1,91 @@
+"""The two scripts as a user starts them: offline, from a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+SMALL = (
+    "dataset.train_size=300",
+    "dataset.dev_size=60",
+    "dataset.test_size=60",
+    "model.fit.max_epochs=1",
+)
+
+
+def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *overrides],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> subprocess.CompletedProcess[str]:
+    """An explanation without weights: it trains first."""
+    return run("explain.py", folder, *SMALL, "limit=5", "explainer.k=4", "logger=[csv,wandb]")
+
+
+def test_explain_trains_first_and_leaves_everything(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert "no weights at outputs/models/planted_bert_tiny: training" in first.stdout
+    (metrics,) = folder.glob("outputs/explain/planted_bert_tiny/gmask/*/metrics.json")
+    left = {path.name for path in metrics.parent.iterdir()}
+    assert {"curves.csv", "explanations.parquet", "report.html", "config.yaml", "wandb"} <= left
+    found = json.loads(metrics.read_text())
+    assert found["aopc"]["n"] == 5
+    assert len(found["post_hoc_accuracy"]["by_v"]) == 10
+    assert found["evidence"]["n"] == 5
+    assert found["cost"]["gradients_per_pair"] == 0
+    weights = folder / "outputs/models/planted_bert_tiny"
+    assert {"model.safetensors", "config.json", "accuracy.json"} <= {
+        path.name for path in weights.iterdir()
+    }
+    assert not list(folder.rglob("*.ckpt"))
+
+
+def test_a_multirun_puts_its_runs_side_by_side(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0
+    found = run("explain.py", folder, "-m", "explainer=imask,random", "limit=3", *SMALL)
+    assert found.returncode == 0, found.stderr[-2000:]
+    summary = found.stdout[found.stdout.rindex("\nrun ") :]
+    assert "imask" in summary
+    assert "random" in summary
+    assert summary.count("report.html") == 2
+
+
+def test_a_wrong_path_is_one_message(folder: Path) -> None:
+    found = run("train.py", folder, "model=dattn", "dataset=mrpc", "dataset.path=/no/such/folder")
+    assert found.returncode == 2
+    assert "error: " in found.stderr
+    assert "/no/such/folder" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_model_that_cannot_be_fetched_names_the_setting(folder: Path) -> None:
+    found = run("train.py", folder, "model=bert", "dataset=planted", *SMALL)
+    assert found.returncode == 2
+    assert "model.pretrained" in found.stderr
+    assert "Traceback" not in found.stderr
