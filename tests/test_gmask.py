@@ -17,8 +17,10 @@ from gmask_pl.explainers.coalition import (
     choose_candidates,
     coalition_index,
     multilinear_extension,
+    word_masks,
 )
 from gmask_pl.explainers.fitting import fit
+from gmask_pl.explainers.gmask import group_shape
 from gmask_pl.explainers.group_mask import (
     ExactLoss,
     GroupMask,
@@ -217,3 +219,32 @@ def test_a_table_read_twice_is_the_sampled_estimator(
         )
         scores.append(explainer(masked).scores)
     torch.testing.assert_close(scores[0], scores[1], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("estimator", ["straight_through", "sampled"])
+def test_a_long_sampled_run_has_the_exact_loss(
+    estimator: str, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """The estimators of one objective, on the answers of a model and not of a made-up table."""
+    masked = MaskedModel(
+        classifier, classifier.encoder("word")(examples), "zero", token_budget=4096
+    )
+    scores = torch.arange(masked.batch.word_valid.shape[1], 0, -1).float().expand(3, -1)
+    candidates = choose_candidates(scores * masked.batch.word_valid, masked.batch, 4)
+    shape = group_shape(candidates, masked.batch)
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(3, 4, int(shape.groups.max()), generator=generator)
+    g = torch.randn(3, int(shape.groups.max()), generator=generator)
+    samples = 4000
+
+    def loss(name: str) -> torch.Tensor:
+        explainer = explainer_of(
+            "gmask", f"explainer.estimator={name}", f"explainer.samples={samples}"
+        )
+        generators = example_generators(0, masked.batch.ids)
+        return explainer.expected_loss(masked, candidates, shape, generators)(z, g)
+
+    bits = all_coalitions(4)[None]
+    table = masked.cross_entropy(word_masks(bits, candidates, masked.batch.word_valid, "drop"))
+    error = 4 * 0.5 * (table.amax(1) - table.amin(1)) / samples**0.5
+    assert bool(((loss(estimator) - loss("exact")).abs() < error).all())

@@ -9,7 +9,7 @@ import torch
 from conftest import LABELS, OPTIMIZER
 from transformers import BertConfig, BertForSequenceClassification
 
-from gmask_pl.models.base import PairClassifier, output_columns
+from gmask_pl.models.base import PairClassifier, drop_words, output_columns
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.vectors import read_vectors
 from gmask_pl.types import PairExample, UserError
@@ -73,3 +73,23 @@ def test_vectors_are_read_by_word(tmp_path: Path) -> None:
     file.write_text("1 3\ndog 1 2\n", "utf-8")
     with pytest.raises(UserError, match=r"v\.vec:2"):
         read_vectors(file, ["<pad>", "<unk>", "dog"], 3)
+
+
+def test_word_dropout_hides_whole_words_of_some_pairs(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    torch.manual_seed(0)
+    batch = classifier.encoder("word")(examples)
+    assert torch.equal(drop_words(batch, 0.0).attention, batch.attention)
+    hidden = 0
+    for _ in range(20):
+        left = drop_words(batch, 1.0).attention
+        assert bool((left <= batch.attention).all())
+        special = (batch.word_of_token < 0) & batch.attention
+        assert bool(left[special].all())
+        for row in range(len(batch)):
+            for word in range(batch.word_valid.shape[1]):
+                pieces = left[row, batch.word_of_token[row] == word]
+                assert len(set(pieces.tolist())) <= 1
+        hidden += int((batch.attention & ~left).sum())
+    assert hidden > 0
