@@ -16,7 +16,8 @@ register()
 def main(cfg: DictConfig) -> None:
     from gmask_pl.engine.explain import explain
 
-    explain(cfg, Path(HydraConfig.get().runtime.output_dir))
+    run = HydraConfig.get().runtime
+    explain(cfg, Path(run.output_dir), run.choices.explainer)
 
 
 if __name__ == "__main__":

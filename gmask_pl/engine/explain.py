@@ -34,11 +34,12 @@ EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml
 RESAMPLES = 2000  # of the interval of evidence recovery, as in the YAML of the metrics
 
 
-def explain(cfg: DictConfig, folder: Path) -> JSON:
+def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     """Runs the configured explainer and metrics; leaves everything in ``folder``.
 
-    Returns what metrics.json holds; where the pairs carry evidence, its recovery too. Without
-    weights for this model and dataset it trains first.
+    name: what the table and the page call the explainer. Returns what metrics.json holds; where
+    the pairs carry evidence, its recovery too. Without weights for this model and dataset it
+    trains first.
     """
     explainer = instantiate(cfg.explainer)
     settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
@@ -76,7 +77,7 @@ def explain(cfg: DictConfig, folder: Path) -> JSON:
     known = {example.id: example.evidence for example in data.explained}
     if recovery := evidence_recovery(found, known, resamples=RESAMPLES):
         results["evidence"] = recovery
-    report(cfg, folder, results, found, source.labels)
+    report(cfg, folder, name, results, found, source.labels)
     return results
 
 
@@ -123,12 +124,16 @@ def model_facts(found: list[Explanation], data: PairDataModule) -> JSON:
 
 
 def report(
-    cfg: DictConfig, folder: Path, results: JSON, found: list[Explanation], labels: tuple[str, ...]
+    cfg: DictConfig,
+    folder: Path,
+    name: str,
+    results: JSON,
+    found: list[Explanation],
+    labels: tuple[str, ...],
 ) -> None:
     """Files, page, loggers, and the table at the end."""
     write_metrics(folder, results)
     write_curves(folder, results)
-    name = Path(str(OmegaConf.select(cfg, "explainer._target_"))).suffix.lstrip(".")
     title = f"{name} · {cfg.model.name} · {cfg.dataset.name}"
     page = write_page(
         folder / PAGE,
