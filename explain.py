@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     from gmask_pl.engine.explain import explain
 
     run = HydraConfig.get().runtime
-    explain(cfg, Path(run.output_dir), run.choices.explainer)
+    explain(cfg, Path(run.output_dir), run.choices["explainer"])
 
 
 if __name__ == "__main__":
