@@ -66,9 +66,11 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
 
 def _quieten() -> None:
     """Hides advice that the user of these scripts cannot follow, and bars of a few milliseconds."""
+    from huggingface_hub.utils import enable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    enable_progress_bars()  # of downloads, which it hides too
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*predict returned None.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.types import PairExample
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
 LABELS = ("entailment", "neutral", "contradiction")
 OPTIMIZER = {
     "lr": 1e-3,
@@ -26,6 +31,12 @@ TEXTS = (
     ("two dogs run", "two animals are running outside today"),
     ("she sleeps", "nobody sleeps here"),
 )
+
+
+def explainer_of(name: str, *overrides: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", [f"explainer={name}", *overrides])
+    return instantiate(cfg.explainer)
 
 
 def make_example(name: str, text1: str, text2: str, label: int | None = 0) -> PairExample:

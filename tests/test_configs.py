@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CONF
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from gmask_pl.config import register
 from gmask_pl.models.base import PairClassifier
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 register()
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from conftest import CONF, explainer_of
 
 from gmask_pl.explainers.base import example_generators
 from gmask_pl.explainers.coalition import (
@@ -33,7 +31,6 @@ from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import PairExample
 
-CONF = Path(__file__).parents[1] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 SETTINGS: dict[str, Any] = {
     "gamma_z": 10.0,
@@ -44,12 +41,6 @@ SETTINGS: dict[str, Any] = {
     "cosine_period": None,
     "evenness": "mean",
 }
-
-
-def explainer_of(name: str, *overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("explain", [f"explainer={name}", *overrides])
-    return instantiate(cfg.explainer)
 
 
 def shape_of(side: list[int], t: int) -> GroupShape:

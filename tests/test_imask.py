@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import make_example
-from test_gmask import explainer_of
+from conftest import explainer_of, make_example
 from torch import Tensor
 
 from gmask_pl.explainers.coalition import all_coalitions, multilinear_extension

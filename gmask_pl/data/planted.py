@@ -130,9 +130,11 @@ def capacity() -> int:
 @cache
 def deciding_slots() -> dict[int, list[list[str]]]:
     together = {
-        fs for f in PHRASES for fs in combinations([s for _, p in f for s in p if s in PATHS], 2)
+        both
+        for frame in PHRASES
+        for both in combinations([s for _, p in frame for s in p if s in PATHS], 2)
     }
-    return {1: [[f] for f in PATHS], 2: [list(fs) for fs in sorted(together)]}
+    return {1: [[slot] for slot in PATHS], 2: [list(both) for both in sorted(together)]}
 
 
 @cache
@@ -161,8 +163,8 @@ def draw_pair(rng: random.Random, label: int, name: str) -> PairExample:
     """One pair with the given label and id."""
     count = 2 if rng.random() < TWO_GROUPS else 1
     labels = rng.choice(COMPOSITIONS[count, label])
-    families = rng.sample(rng.choice(deciding_slots()[count]), count)
-    deciding = dict(zip(families, labels, strict=True))
+    slots = rng.sample(rng.choice(deciding_slots()[count]), count)
+    deciding = dict(zip(slots, labels, strict=True))
     frame = rng.choice([f for f in PHRASES if deciding.keys() <= {s for _, p in f for s in p}])
     said: list[_Said] = []
     for optional, phrase in frame:

@@ -30,8 +30,8 @@ class IMask(Explainer):
       their log-probability (Williams, 1992; Kool et al., 2019). It is unbiased and asks a model
       for nothing but its answers;
     - ``straight_through``: Gumbel-softmax masks, as the paper has it (Appendix A). It takes the
-      model's slope at a kept word for the effect of removing it, and the two have little to do
-      with each other where the model is saturated.
+      model's slope at a kept word for the effect of removing it: the two differ where the model
+      is saturated.
 
     The regulariser ``entropy`` is the KL divergence from Bernoulli(1/2), Chen and Ji's
     information bottleneck; ``released`` is the sum of p log p over the keeping half alone, as in

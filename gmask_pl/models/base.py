@@ -28,7 +28,7 @@ class PairClassifier(LightningModule):
     ``warmup`` (a share of all steps) and followed by a linear decay to zero when
     ``linear_decay``. weight_decay: AdamW's. word_dropout: the share of the training pairs of
     which a random part of the words, a part drawn anew from 0 to 1, is hidden. A model trained so
-    answers masked pairs from what is left, and not by accident (Hase et al., 2021, Section 5).
+    answers masked pairs from what is left, and not by accident (Hase et al., 2021).
     """
 
     pad_token_id: int
