@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +75,38 @@ def test_a_multirun_puts_its_runs_side_by_side(
     assert "imask" in summary
     assert "random" in summary
     assert summary.count("report.html") == 2
+
+
+def test_own_pairs_by_a_stored_model_in_word_pieces(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    """Unlabelled pairs, an explicit label order, one pair longer than the model reads."""
+    assert first.returncode == 0
+    pairs = [("A cat sleeps.", "An animal rests."), ("the dog barked " * 30, "unbelievable noise")]
+    lines = [json.dumps({"text1": one, "text2": two}) for one, two in pairs]
+    (folder / "my.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    settings = (
+        "model=bert",
+        "weights=outputs/models/planted_bert_tiny",
+        "dataset=pairs",
+        "dataset.path=my.jsonl",
+        "dataset.labels=[no,maybe,yes]",
+        "unit=token",
+        "explainer.k=4",
+        "model.net.max_length=24",
+    )
+    found = run("explain.py", folder, *settings, "label_order=[yes,maybe,no]")
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert "1 of 2 pairs are longer than the model reads: truncated" in found.stdout
+    (file,) = folder.glob("outputs/explain/pairs_bert/gmask/*/explanations.parquet")
+    rows = pyarrow.parquet.read_table(file).to_pylist()
+    assert [row["label"] for row in rows] == [None, None]
+    pieces = [*rows[1]["words1"], *rows[1]["words2"]]
+    assert any(piece.startswith("##") for piece in pieces)
+    refused = run("explain.py", folder, *settings, "label_order=[yes,no,no]")
+    assert refused.returncode == 2
+    assert "label_order" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_wrong_path_is_one_message(folder: Path) -> None:

@@ -176,6 +176,16 @@ def test_a_degradation_that_is_not_meaningful_shows_its_denominator(tmp_path: Pa
     assert "Not meaningful" not in html and "4.310" in html and "4.000 to 5.000" in html
 
 
+def test_known_evidence_is_a_row_and_its_group_where_there_are_groups(tmp_path: Path) -> None:
+    evidence = {"value": 0.91, "low": 0.85, "high": 0.96, "n": 90, "top_group": None}
+    text = Elements(page(tmp_path, metrics={"evidence": evidence})).text
+    assert "Evidence found" in text and "0.910" in text and "0.850 to 0.960" in text
+    assert "in the top group" not in text
+    evidence |= {"top_group": 0.93, "top_group_low": 0.88, "top_group_high": 0.98}
+    text = Elements(page(tmp_path, metrics={"evidence": evidence})).text
+    assert "in the top group" in text and "0.930" in text and "0.880 to 0.980" in text
+
+
 def test_no_pairs_and_no_metrics_make_a_page(tmp_path: Path) -> None:
     found = Elements(page(tmp_path))
     assert found.of_class("card") == [] and "table" not in {tag for tag, _ in found.tags}

@@ -92,7 +92,7 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource) -> PairClassifier
             f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
         )
         train(cfg, source)
-    return stored_classifier(cfg, source, cfg.weights_dir, list(source.labels))
+    return stored_classifier(cfg, source, cfg.weights_dir, None)
 
 
 def cost(found: list[Explanation]) -> JSON:
@@ -117,7 +117,7 @@ def model_facts(found: list[Explanation], data: PairDataModule) -> JSON:
     return {
         "model": {
             "accuracy": right / len(labelled) if labelled else None,
-            "n": len(found),
+            "n": len(labelled),
             "truncated": truncated,
         }
     }

@@ -95,6 +95,7 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     if "degradation" in metrics:
         meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
         rows.append(_row("Degradation", metrics["degradation"], meaning, _warning(metrics)))
+    rows += _evidence_rows(metrics)
     costs = (
         ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
         (
@@ -125,6 +126,19 @@ def _accuracy_rows(metric: Mapping[str, Any]) -> list[MetricRow]:
             keys = ("by_v", "low_by_v", "high_by_v")
             value, low, high = (number(metric, key, v - 1) for key in keys)
             rows.append(MetricRow(f"v = {v}", value, low, high, None, "", detail=True))
+    return rows
+
+
+def _evidence_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
+    if "evidence" not in metrics:
+        return []
+    meaning = "pairs whose top words are exactly the words known to decide the label"
+    rows = [_row("Evidence found", metrics["evidence"], meaning)]
+    keys = ("top_group", "top_group_low", "top_group_high")
+    value, low, high = (number(metrics, "evidence", key) for key in keys)
+    if value is not None:
+        meaning = "pairs whose most important word group holds those words"
+        rows.append(MetricRow("in the top group", value, low, high, None, meaning, detail=True))
     return rows
 
 
