@@ -22,8 +22,10 @@ def run_key(overrides: str) -> str:
     """A folder name for the overrides of a run, as in ``limit=100,seed=1``.
 
     The same command gets the same folder. What a file name cannot hold is replaced, and a hash
-    then keeps different overrides apart.
+    then keeps different overrides apart. The choice of explainer is left out, as the folder
+    above is named by it; not so the choices of its parts, like explainer@explainer.word_filter.
     """
+    overrides = re.sub(r"(^|,)explainer=[^,]*", "", overrides).lstrip(",")
     if not overrides:
         return "default"
     name = re.sub(r"[^\w.=,+-]+", "-", overrides)

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import register
+from gmask_pl.config import register, run_key
 from gmask_pl.models.base import PairClassifier
 
 register()
@@ -94,6 +94,26 @@ def test_all_models_share_what_the_other_groups_read() -> None:
 def test_the_filter_of_gmask_is_a_choice() -> None:
     cfg = composed("explain", "explainer=gmask", "explainer@explainer.word_filter=random")
     assert type(instantiate(cfg.explainer).word_filter).__name__ == "Random"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ("", "default"),
+        ("explainer=imask", "default"),
+        ("explainer=imask,limit=5", "limit=5"),
+        ("limit=5,explainer=imask,seed=1", "limit=5,seed=1"),
+        ("experiment=demo,explainer=imask", "experiment=demo"),
+        ("explainer.k=4", "explainer.k=4"),
+    ],
+)
+def test_the_folder_of_a_run_names_its_settings(overrides: str, folder: str) -> None:
+    assert run_key(overrides) == folder
+
+
+def test_different_commands_have_different_folders() -> None:
+    commands = ("", "explainer@explainer.word_filter=random", "experiment=demo", "limit=5", "a=b/c")
+    assert len({run_key(command) for command in (*commands, "a=b-c")}) == len(commands) + 1
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

@@ -109,6 +109,21 @@ def test_own_pairs_by_a_stored_model_in_word_pieces(
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["trainer.devices=2"], "trainer.devices=1"),
+        (["trainer.accelerator=abacus"], "abacus"),
+        (["label_order=[a,b]"], "weights"),
+    ],
+)
+def test_what_cannot_be_run_is_one_message(folder: Path, overrides: list[str], named: str) -> None:
+    found = run("explain.py", folder, *SMALL, *overrides)
+    assert found.returncode == 2
+    assert named in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_a_wrong_path_is_one_message(folder: Path) -> None:
     found = run("train.py", folder, "model=dattn", "dataset=mrpc", "dataset.path=/no/such/folder")
     assert found.returncode == 2

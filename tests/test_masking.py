@@ -7,6 +7,7 @@ import torch
 
 from gmask_pl.masking import REMOVALS, MaskedModel, removal_named
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.types import ModelInput, PairBatch, PairExample, UserError
 
 
@@ -83,26 +84,29 @@ def test_deleting_a_word_reads_the_text_without_it(
     torch.testing.assert_close(masked.logits(keep), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("removal", ["zero", "mask"])
+@pytest.mark.parametrize("removal", ["zero", "pad", "mask"])
 def test_gradients_equal_finite_differences(
     classifier: PairClassifier, examples: list[PairExample], removal: str
 ) -> None:
-    # Gentle weights: fewer kinks within a step that must outgrow float32 rounding of the loss.
+    # Weights for which every gradient is far above the rounding of the differences (1e-4), with
+    # few kinks within a step.
+    gentle = isinstance(classifier, DecomposableAttention)
     for parameter in classifier.double().parameters():
-        parameter.div_(6.0)
+        if gentle or parameter.dim() > 1:
+            parameter.mul_(0.5 if gentle else 5.0)
     masked = bound(classifier, examples, removal)
-    soft = torch.rand(3, 2, masked.batch.word_valid.shape[1], generator=torch.Generator()) * 0.8
+    shape = (3, 2, masked.batch.word_valid.shape[1])
+    soft = 0.2 + 0.6 * torch.rand(shape, generator=torch.Generator().manual_seed(0))
     _, gradient = masked.cross_entropy_gradient(soft)
     step = 1e-3
-    for word in range(4):
+    assert gradient.abs().max() > 0.25
+    for word in range(shape[2]):
         moved = soft.clone()
         moved[..., word] += step
         up, _ = masked.cross_entropy_gradient(moved)
         moved[..., word] -= 2 * step
         down, _ = masked.cross_entropy_gradient(moved)
-        torch.testing.assert_close(
-            gradient[..., word], (up - down) / (2 * step), atol=2e-2, rtol=2e-2
-        )
+        torch.testing.assert_close(gradient[..., word], (up - down) / (2 * step), atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("removal", ["zero", "pad", "mask"])

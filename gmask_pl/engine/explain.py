@@ -28,7 +28,7 @@ from gmask_pl.report.media import log_to_wandb
 from gmask_pl.report.page import write_page
 from gmask_pl.report.table import format_table
 from gmask_pl.store import write_explanations
-from gmask_pl.types import JSON, Explanation, PairSource
+from gmask_pl.types import JSON, Explanation, PairSource, UserError
 
 EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
 RESAMPLES = 2000  # of the interval of evidence recovery, as in the YAML of the metrics
@@ -45,6 +45,12 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
     metrics: dict[str, PairMetric] = {name: instantiate(value) for name, value in settings.items()}
     source: PairSource = instantiate(cfg.dataset)
+    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
+    if trainer.world_size > 1:
+        raise UserError(
+            f"trainer: {trainer.world_size} devices, but a run explains on one: set "
+            "trainer.devices=1 and trainer.num_nodes=1, and sweep to use more"
+        )
     classifier = classifier_to_explain(cfg, source)
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = data_module(
@@ -58,7 +64,6 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     )
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / CONFIG, resolve=True)
-    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     loop = ExplainLoop(classifier, explainer, token_budget=cfg.token_budget)
     trainer.predict(loop, data, return_predictions=False)
     found = loop.found
@@ -86,6 +91,8 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource) -> PairClassifier
     order = None if cfg.label_order is None else list(cfg.label_order)
     if cfg.weights is not None:
         return stored_classifier(cfg, source, cfg.weights, order)
+    if order is not None:
+        raise UserError(f"label_order={order} is said of weights=..., which is not set")
     if not Path(cfg.weights_dir).is_dir():
         print(
             f"no weights at {cfg.weights_dir}: training model={cfg.model.name} on "

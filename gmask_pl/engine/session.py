@@ -69,14 +69,14 @@ def make_trainer(
     cfg: DictConfig, *, loggers: list[Logger], callbacks: list[Callback], **settings: Any
 ) -> Trainer:
     """The configured Trainer; a UserError where the machine does not have what it asks for."""
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+    from hydra.errors import InstantiationException
 
     try:
         return instantiate(
             cfg.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=False, **settings
         )
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {error}") from error
+    except InstantiationException as error:
+        raise UserError(f"trainer: {error.__cause__ or error}") from error
 
 
 def make_loggers(cfg: DictConfig) -> list[Logger]:

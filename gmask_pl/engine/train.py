@@ -64,7 +64,7 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
         gradient_clip_val=cfg.model.fit.gradient_clip,
     )
     trainer.fit(classifier, data)
-    best = stored_classifier(cfg, source, draft, list(source.labels))
+    best = stored_classifier(cfg, source, draft, None)
     accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
     if all(example.label is not None for example in source.load("test")):
         accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
