@@ -10,7 +10,8 @@ to remove a word is one of four removals:
 - ``delete``: the token is taken out of the text and its neighbours close up.
 
 Under ``pad`` and ``delete`` no other token sees the removed one, so it is left out of the
-computation: a mask that keeps three words costs a forward pass over those three words.
+computation: a mask that keeps three words costs a forward pass over those three words. Only where
+a model counts distances between tokens by itself (``skips_hidden`` is false), ``pad`` carries it.
 """
 
 from __future__ import annotations
@@ -102,8 +103,7 @@ class MaskedModel:
         token_keep = keep_tokens(
             self.batch.word_of_token[rows], self.batch.attention[rows], masks
         ).bool()
-        visible = token_keep if self.removal.hides else self.batch.attention[rows]
-        lengths = visible.sum(1)
+        lengths = (token_keep if self._leaves_out else self.batch.attention[rows]).sum(1)
         order, answers = [], []
         with torch.inference_mode():
             for chunk in _chunks(lengths, self.token_budget):
@@ -141,7 +141,7 @@ class MaskedModel:
             rows = torch.arange(b, device=keep.device).repeat_interleave(s)
             masks, inverse = keep.reshape(b * s, w), torch.arange(b * s, device=keep.device)
         valid, attention = self.batch.word_valid[rows], self.batch.attention[rows]
-        if self.removal.hides and masks.dtype == torch.bool:
+        if self._leaves_out and masks.dtype == torch.bool:
             attention = keep_tokens(self.batch.word_of_token[rows], attention, masks).bool()
         masks = masks.float() * valid
         loss, gradient = masks.new_empty(len(rows)), torch.empty_like(masks)
@@ -161,18 +161,24 @@ class MaskedModel:
         gradient = gradient * valid
         return loss[inverse].view(b, s), gradient[inverse].view(b, s, w)
 
+    @property
+    def _leaves_out(self) -> bool:
+        """Whether removed tokens take no part in the computation at all."""
+        return self.removal.closes_up or (self.removal.hides and self.classifier.skips_hidden)
+
     def _hard_input(self, rows: Tensor, token_keep: Tensor) -> ModelInput:
         """The input for boolean token masks (N, L), trimmed to its longest row."""
         batch, removal = self.batch, self.removal
-        visible = token_keep if removal.hides else batch.attention[rows]
-        order, attention = _leftmost(visible)
+        order, attention = _leftmost(token_keep if self._leaves_out else batch.attention[rows])
         ids = batch.token_ids[rows].gather(1, order)
         segment = batch.segment[rows].gather(1, order)
         positions = order
         gate: Tensor | None = None
         if removal.closes_up:
             positions = torch.arange(order.shape[1], device=order.device).expand_as(order)
-        elif not removal.hides:
+        elif removal.hides:
+            attention = token_keep.gather(1, order) & attention
+        else:
             kept = token_keep.gather(1, order) | ~attention
             if removal.masks:
                 ids = torch.where(kept, ids, self.classifier.mask_token_id)
@@ -195,8 +201,11 @@ class MaskedModel:
 
 
 def _leftmost(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves the tokens (N, L) bool to the left: their positions (N, M), and which are real."""
-    length = int(tokens.sum(1).max())
+    """Moves the tokens (N, L) bool to the left: their positions (N, M), and which are real.
+
+    M is at least 1, so that a model is never asked about a row without any token.
+    """
+    length = max(1, int(tokens.sum(1).max()))
     order = torch.argsort(tokens.long(), dim=1, descending=True, stable=True)[:, :length]
     return order, tokens.gather(1, order)
 

@@ -148,11 +148,17 @@ class PairEncoder(Protocol):
 
 
 class Classifier(Protocol):
-    """What masking needs of a task model: logits (N, C) of a ModelInput, and two token ids."""
+    """What masking needs of a task model: logits (N, C) of a ModelInput, and three facts.
+
+    skips_hidden: whether a token that nothing attends to may as well be left out, the others
+    keeping their ``positions``. It may not where a model counts distances by itself.
+    """
 
     pad_token_id: int
     mask_token_id: int
-    reads_positions: bool
+
+    @property
+    def skips_hidden(self) -> bool: ...
 
     def __call__(self, inputs: ModelInput) -> Tensor: ...
 

@@ -32,7 +32,7 @@ SETTINGS = {
 class Both:
     """Sure of class 1 where it sees both ``dog`` and ``cat``, else of class 0; a black box."""
 
-    pad_token_id, mask_token_id, reads_positions = 0, 1, False
+    pad_token_id, mask_token_id, skips_hidden = 0, 1, True
     words = ("<pad>", "<unk>", "a", "big", "dog", "sees", "small", "cat", "today")
 
     def __call__(self, inputs: ModelInput) -> Tensor:

@@ -151,18 +151,25 @@ def group_shape(candidates: Tensor, batch: PairBatch) -> GroupShape:
 
 
 def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:
-    """Scores (B, W): theta (B, k) on the candidates, the filter's order below them on the rest.
+    """Scores (B, W) float64: theta (B, k) on the candidates, below them the rest by rank.
 
-    The rest lie in [0, lowest theta): the filter's scores shrunk monotonically into that range.
+    The rest keep the filter's order, the earlier of equals first, in equal steps from the lowest
+    theta down to 0. Where it is not positive they follow in steps of at most a thousandth of the
+    largest: their own scores are unknown.
     """
-    used = candidates >= 0
+    used, theta = candidates >= 0, theta.double()
+    columns = torch.where(used, candidates, valid.shape[1])  # a slot without a word: a spare column
+    spare = torch.zeros(len(valid), valid.shape[1] + 1, dtype=torch.float64, device=valid.device)
+    chosen = spare.scatter(1, columns, 1.0)[:, :-1] > 0
+    rest = valid & ~chosen
+    order = filtered.masked_fill(~rest, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    count = rest.sum(1, keepdim=True)
+    share = (order.argsort(dim=1) + 1) / (count + 1)  # how far down a word stands, in (0, 1)
     lowest = theta.masked_fill(~used, torch.inf).amin(1, keepdim=True)
-    low = filtered.masked_fill(~valid, torch.inf).amin(1, keepdim=True)
-    rest = filtered - low
-    scores = lowest * rest / (1 + rest) * valid
-    spare = torch.cat([scores, scores.new_zeros(len(scores), 1)], 1)
-    columns = torch.where(used, candidates, scores.shape[1])
-    return spare.scatter(1, columns, theta)[:, :-1]
+    largest = theta.masked_fill(~used, 0.0).abs().amax(1, keepdim=True)
+    step = torch.where(lowest > 0, lowest, 1e-3 * torch.where(largest > 0, largest, 1.0))
+    scores = torch.where(rest, lowest - step * share, 0.0)
+    return torch.cat([scores, spare[:, :1]], 1).scatter(1, columns, theta)[:, :-1]
 
 
 def read_groups(

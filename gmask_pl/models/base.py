@@ -22,7 +22,7 @@ class PairClassifier(LightningModule):
     """A classifier of sentence pairs (Section 4).
 
     A subclass implements `forward` (ModelInput -> logits (N, C)), `encoder`, `save` and
-    `from_weights`, and sets ``pad_token_id``, ``mask_token_id`` and ``reads_positions``.
+    `from_weights`, and sets ``pad_token_id``, ``mask_token_id`` and ``skips_hidden``.
 
     labels: the class names in index order. lr: the peak of the learning rate, reached after
     ``warmup`` (a share of all steps) and followed by a linear decay to zero when
@@ -33,7 +33,11 @@ class PairClassifier(LightningModule):
 
     pad_token_id: int
     mask_token_id: int
-    reads_positions: bool
+
+    @property
+    @abstractmethod
+    def skips_hidden(self) -> bool:
+        """Whether hidden tokens may be left out (see `types.Classifier`)."""
 
     def __init__(
         self,

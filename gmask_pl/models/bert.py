@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,6 +98,15 @@ class BertPairClassifier(PairClassifier):
         return SubwordEncoder(self.tokenizer, self.max_length, check_unit(unit))
 
     def forward(self, inputs: ModelInput) -> Tensor:
+        if inputs.attention.dtype != torch.bool and not self.softens_attention:
+            raise UserError(
+                f"{type(self.network).__name__} has no attention between on and off, so removal=pad "
+                "has no gradient with it: choose removal=zero or mask, or an explainer that needs no "
+                "gradients"
+            )
+        return self._logits(inputs)
+
+    def _logits(self, inputs: ModelInput) -> Tensor:
         read: dict[str, Tensor] = {"attention_mask": self._attention(inputs.attention)}
         if self.reads_segments and self.segments:
             read["token_type_ids"] = inputs.segment.clamp(max=self.segments - 1)
@@ -107,6 +118,45 @@ class BertPairClassifier(PairClassifier):
             read["inputs_embeds"] = self._gated(inputs)
         logits: Tensor = self.network(**read).logits
         return logits[:, self.columns]
+
+    @cached_property
+    def skips_hidden(self) -> bool:
+        """Found by trying: false for relative positions that follow a token's index, as in DeBERTa
+        and MPNet, and for networks that take no ``position_ids``."""
+        trial = self._trial()
+        left = trial.attention[0]
+        tensors = (trial.token_ids, trial.attention, trial.segment, trial.positions)
+        return self._answers_alike(trial, ModelInput(*(tensor[:, left] for tensor in tensors)))
+
+    @cached_property
+    def softens_attention(self) -> bool:
+        """Whether the network honours a 4-D additive attention mask; found by trying."""
+        trial = self._trial()
+        return self._answers_alike(trial, replace(trial, attention=trial.attention.float()))
+
+    def _trial(self) -> ModelInput:
+        """A pair of which every third token is hidden."""
+        tokens = self.tokenizer("a b c d e f", "g h i j k l")
+        sides = [side or 0 for side in tokens.sequence_ids(0)]
+        ids, segment = torch.tensor([tokens["input_ids"], sides], device=self.device)[:, None]
+        positions = torch.arange(len(sides), device=self.device)[None]
+        return ModelInput(ids, positions % 3 != 2, segment, positions)
+
+    @torch.no_grad()
+    def _answers_alike(self, trial: ModelInput, other: ModelInput) -> bool:
+        """Whether both give the same logits but for rounding: 1 % of what hiding changes at all.
+
+        False, too, where the network fails on ``other``: DeBERTa cannot read a 4-D mask.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            whole = replace(trial, attention=torch.ones_like(trial.attention))
+            expected = self._logits(trial)
+            effect = (self._logits(whole) - expected).abs().max()
+            try:
+                difference = (self._logits(other) - expected).abs().max()
+            except RuntimeError:
+                return False
+        return bool(difference <= 0.01 * effect + 1e-6)
 
     def _gated(self, inputs: ModelInput) -> Tensor:
         embedding = self.network.get_input_embeddings()

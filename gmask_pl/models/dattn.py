@@ -44,7 +44,7 @@ class DecomposableAttention(PairClassifier):
 
     pad_token_id = 0
     mask_token_id = 1
-    reads_positions = False
+    skips_hidden = True
 
     def __init__(
         self,
