@@ -46,7 +46,7 @@ def main() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", overrides=overrides)
     source = instantiate(cfg.dataset)
-    classifier = classifier_to_explain(cfg, source)
+    classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load("test"), options.pairs, cfg.limit_seed)
     encode = classifier.encoder(cfg.unit)
     few = min(options.sampled_pairs, len(examples))

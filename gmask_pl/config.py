@@ -11,11 +11,16 @@ import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 T = TypeVar("T")
 LONGEST = 100
+
+
+class Refused(CompactHydraException):
+    """A UserError of one job of a multirun; Hydra shows this kind without a traceback."""
 
 
 def run_key(overrides: str) -> str:
@@ -42,7 +47,7 @@ def register() -> None:
 def user_facing(main: Callable[..., T]) -> Callable[..., T]:
     """Shows a UserError as one message and exits with status 2.
 
-    Within a multirun it is raised on, so that Hydra records the job as failed.
+    Within a multirun it is raised on, so that Hydra records the job as failed and goes on.
     """
 
     @functools.wraps(main)
@@ -58,8 +63,10 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
         except (UserError, InstantiationException) as error:
             # Hydra wraps what a constructor raises.
             shown = error.__cause__ if isinstance(error.__cause__, UserError) else error
-            if not isinstance(shown, UserError) or HydraConfig.get().mode == RunMode.MULTIRUN:
+            if not isinstance(shown, UserError):
                 raise
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise Refused(str(shown)) from None
             print(f"\nerror: {shown}", file=sys.stderr)
             sys.exit(2)
 

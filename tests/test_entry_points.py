@@ -59,10 +59,13 @@ def test_explain_trains_first_and_leaves_everything(
     assert found["evidence"]["n"] == 5
     assert found["cost"]["gradients_per_pair"] == 0
     weights = folder / "outputs/models/planted_bert_tiny"
-    assert {"model.safetensors", "config.json", "accuracy.json"} <= {
+    assert {"model.safetensors", "config.json", "training.json"} <= {
         path.name for path in weights.iterdir()
     }
     assert not list(folder.rglob("*.ckpt"))
+    logs = [(metrics.parent / part / "metrics.csv").read_text() for part in ("training/csv", "csv")]
+    assert "dev/accuracy" in logs[0]
+    assert "aopc/value" in logs[1]
 
 
 def test_a_multirun_puts_its_runs_side_by_side(
@@ -122,6 +125,26 @@ def test_what_cannot_be_run_is_one_message(folder: Path, overrides: list[str], n
     assert found.returncode == 2
     assert named in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_a_multirun_shows_a_mistake_without_a_traceback(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0
+    found = run("explain.py", folder, "-m", "explainer=random", "limit=0,2", *SMALL)
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert "1 of 2 runs failed:\nlimit=0: limit=0: explain at least 1 pair" in found.stdout
+
+
+def test_training_counts_the_pairs_it_truncates(folder: Path) -> None:
+    found = run("train.py", folder, *SMALL, "model.net.max_length=16", "output=short")
+    assert found.returncode == 0, found.stderr[-2000:]
+    summary = json.loads((folder / "short/models/planted_bert_tiny/training.json").read_text())
+    assert set(summary["truncated"]) == {"train", "dev", "test"}
+    count = summary["truncated"]["train"]
+    assert 0 < count <= 300
+    assert f"{count} of 300 train pairs are truncated" in found.stdout
 
 
 def test_a_wrong_path_is_one_message(folder: Path) -> None:

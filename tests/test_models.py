@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, OPTIMIZER
-from transformers import BertConfig, BertForSequenceClassification
+from conftest import CONF, LABELS, OPTIMIZER, make_example
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from gmask_pl.models.base import PairClassifier, drop_words, output_columns
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.bert_tiny import train_tokenizer
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.vectors import read_vectors
 from gmask_pl.types import PairExample, UserError
@@ -33,10 +40,37 @@ def test_dattn_has_the_papers_parameters() -> None:
     assert total == 11_046_303
 
 
+def bert_settings() -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["model=bert"])
+    settings: Any = OmegaConf.to_container(cfg.model.net, resolve=True)
+    assert settings.pop("_target_").endswith(BertPairClassifier.__name__)
+    assert settings["pretrained"] == "bert-base-uncased"
+    return settings
+
+
 def test_bert_base_has_the_papers_parameters() -> None:
+    """The default configuration of transformers is that of bert-base-uncased."""
+    settings = bert_settings()
+    del settings["pretrained"]
     with torch.device("meta"):
-        model = BertForSequenceClassification(BertConfig(num_labels=3))
+        network = BertForSequenceClassification(BertConfig(num_labels=3))
+    tokenizer = train_tokenizer({"word": 1}, 60, 512)
+    model = BertPairClassifier(labels=LABELS, network=network, tokenizer=tokenizer, **settings)
     assert sum(p.numel() for p in model.parameters()) == 109_484_547
+
+
+def test_an_encoder_without_a_head_is_fine_tuned_from_its_yaml(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=2
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    train_tokenizer({"word": 1}, 60, 512).save_pretrained(tmp_path)
+    settings = bert_settings() | {"pretrained": str(tmp_path)}
+    model = BertPairClassifier.from_data(labels=LABELS, word_counts={}, **settings)
+    batch = model.encoder("word")([make_example("x", "a word", "words")])
+    assert model.read(batch).shape == (1, 3)
+    assert model.network.config.id2label == dict(enumerate(LABELS))
 
 
 def test_weights_come_back(
@@ -65,14 +99,64 @@ def test_label_order_must_name_the_labels() -> None:
         output_columns(["a", "b"], ["LABEL_0", "LABEL_1"], None, "x")
 
 
-def test_vectors_are_read_by_word(tmp_path: Path) -> None:
-    file = tmp_path / "v.vec"
-    file.write_text("2 3\ndog 1 2 3\ncat 4 5 6\n", "utf-8")
-    found = read_vectors(file, ["<pad>", "<unk>", "cat"], 3)
+WORDS = ["<pad>", "<unk>", "cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["v.vec", "v.vec.gz"])
+def test_vectors_are_read_by_word(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+
+    def write(text: str) -> None:
+        raw = text.encode()
+        file.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+
+    write("2 3\nbird 1 2 3\ncat 4 5 6\n")
+    found = read_vectors(file, WORDS, 3)
     assert {word: vector.tolist() for word, vector in found.items()} == {2: [4.0, 5.0, 6.0]}
-    file.write_text("1 3\ndog 1 2\n", "utf-8")
-    with pytest.raises(UserError, match=r"v\.vec:2"):
-        read_vectors(file, ["<pad>", "<unk>", "dog"], 3)
+    for text, line in (("1 3\ndog 1 2\n", 2), ("1 3\ndog 1 2 x\n", 2), ("1 4\n", 1)):
+        write(text)
+        with pytest.raises(UserError, match=f"{name}:{line}"):
+            read_vectors(file, WORDS, 3)
+
+
+def test_vectors_of_fasttexts_own_form(tmp_path: Path) -> None:
+    """As gensim has them; unseen words are composed from their n-grams."""
+    fasttext = pytest.importorskip("gensim.models.fasttext")
+    sentences = [["cat", "cats", "sleeps"]] * 20
+    trained = fasttext.FastText(sentences, vector_size=3, min_count=1, epochs=1, seed=0, workers=1)
+    fasttext.save_facebook_model(trained, str(tmp_path / "v.bin"))
+    found = read_vectors(tmp_path / "v.bin", [*WORDS, "catty"], 3)
+    assert set(found) == {2, 3, 4}
+    for index, word in ((2, "cat"), (4, "catty")):
+        torch.testing.assert_close(found[index], torch.tensor(trained.wv[word]))
+    with pytest.raises(UserError, match="size 3"):
+        read_vectors(tmp_path / "v.bin", WORDS, 4)
+
+
+@pytest.mark.parametrize("name", ["v.vec", "v.vec.gz", "v.bin"])
+def test_a_broken_vectors_file_is_one_message(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe broken" * 9)
+    with pytest.raises(UserError, match=rf"embeddings=.*{name}"):
+        read_vectors(tmp_path / name, WORDS, 3)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "headless"])
+def test_damaged_weights_are_one_message(
+    classifier: PairClassifier, tmp_path: Path, damage: str
+) -> None:
+    if damage != "empty":
+        classifier.save(tmp_path)
+        weights = tmp_path / "model.safetensors"
+        state = load_file(weights)
+        if damage == "headless":
+            save_file({k: v for k, v in state.items() if "classif" not in k}, weights)
+        else:
+            weights.write_bytes(weights.read_bytes()[:-100])
+    own = {"max_length": 64}
+    if isinstance(classifier, DecomposableAttention):
+        own = {"dropout": 0.0, "embedding_dropout": 0.0, "embedding_std": 1.0}
+    with pytest.raises(UserError, match="weights="):
+        type(classifier).from_weights(tmp_path, labels=LABELS, label_order=None, **OPTIMIZER, **own)
 
 
 def test_word_dropout_hides_whole_words_of_some_pairs(

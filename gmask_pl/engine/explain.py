@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.engine.session import (
     data_module,
@@ -31,6 +30,7 @@ from gmask_pl.store import write_explanations
 from gmask_pl.types import JSON, Explanation, PairSource, UserError
 
 EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
+TRAINING = "training"  # where the logs of a training go that came first
 RESAMPLES = 2000  # of the interval of evidence recovery, as in the YAML of the metrics
 
 
@@ -51,7 +51,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
             f"trainer: {trainer.world_size} devices, but a run explains on one: set "
             "trainer.devices=1 and trainer.num_nodes=1, and sweep to use more"
         )
-    classifier = classifier_to_explain(cfg, source)
+    classifier = classifier_to_explain(cfg, source, folder)
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = data_module(
         cfg,
@@ -68,7 +68,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     trainer.predict(loop, data, return_predictions=False)
     found = loop.found
     write_explanations(folder / EXPLANATIONS, found, source.labels)
-    results = cost(found) | model_facts(found, data)
+    results = cost(found) | model_facts(found, loop.truncated)
     if metrics:
         scoring = ScoreLoop(
             classifier,
@@ -86,8 +86,11 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     return results
 
 
-def classifier_to_explain(cfg: DictConfig, source: PairSource) -> PairClassifier:
-    """The model at ``weights``, else the one of this model and dataset, trained if need be."""
+def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> PairClassifier:
+    """The model at ``weights``, else the one of this model and dataset, trained if need be.
+
+    folder: of the run; a training logs into a folder of its own below it.
+    """
     order = None if cfg.label_order is None else list(cfg.label_order)
     if cfg.weights is not None:
         return stored_classifier(cfg, source, cfg.weights, order)
@@ -98,7 +101,8 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource) -> PairClassifier
             f"no weights at {cfg.weights_dir}: training model={cfg.model.name} on "
             f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
         )
-        train(cfg, source)
+        own_logs: Any = OmegaConf.merge(cfg, {"log_dir": str(folder / TRAINING)})
+        train(own_logs, source)
     return stored_classifier(cfg, source, cfg.weights_dir, None)
 
 
@@ -114,11 +118,10 @@ def cost(found: list[Explanation]) -> JSON:
     }
 
 
-def model_facts(found: list[Explanation], data: PairDataModule) -> JSON:
+def model_facts(found: list[Explanation], truncated: int) -> JSON:
     """The model's accuracy on the labelled pairs, and the pairs it could not read whole."""
     labelled = [e for e in found if e.label is not None]
     right = sum(e.prediction == e.label for e in labelled)
-    truncated = sum(int(batch.truncated.sum()) for batch in data.predict_dataloader())
     if truncated:
         print(f"{truncated} of {len(found)} pairs are longer than the model reads: truncated")
     return {

@@ -17,7 +17,10 @@ from gmask_pl.types import Attributions, Explanation, PairBatch
 
 
 class ExplainLoop(LightningModule):
-    """Explains every batch; ``found`` collects the explanations in order."""
+    """Explains every batch; ``found`` collects the explanations in order.
+
+    ``truncated`` counts the pairs that the model could not read whole.
+    """
 
     def __init__(
         self, classifier: PairClassifier, explainer: Explainer, *, token_budget: int
@@ -26,6 +29,7 @@ class ExplainLoop(LightningModule):
         self.classifier, self.explainer = classifier, explainer
         self.token_budget = token_budget
         self.found: list[Explanation] = []
+        self.truncated = 0
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         start = time.perf_counter()
@@ -35,6 +39,7 @@ class ExplainLoop(LightningModule):
         attributions = self.explainer(masked)
         scores = attributions.scores.double().cpu()
         seconds = (time.perf_counter() - start) / len(batch)
+        self.truncated += int(batch.truncated.sum())
         self.found += [
             _explanation(batch, masked, attributions, scores, row, seconds)
             for row in range(len(batch))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -68,6 +69,7 @@ class BertPairClassifier(PairClassifier):
         network, tokenizer = _load(
             pretrained,
             "model.pretrained",
+            whole=False,
             id2label=names,
             label2id={name: i for i, name in names.items()},
             ignore_mismatched_sizes=True,
@@ -83,7 +85,7 @@ class BertPairClassifier(PairClassifier):
         label_order: Sequence[str] | None,
         **settings: Any,
     ) -> Self:
-        network, tokenizer = _load(str(weights), "weights")
+        network, tokenizer = _load(str(weights), "weights", whole=True)
         names: dict[int, str] = network.config.id2label  # type: ignore[assignment]
         stored = [names[i] for i in range(len(names))]
         columns = output_columns(labels, stored, label_order, str(weights))
@@ -100,9 +102,9 @@ class BertPairClassifier(PairClassifier):
     def forward(self, inputs: ModelInput) -> Tensor:
         if inputs.attention.dtype != torch.bool and not self.softens_attention:
             raise UserError(
-                f"{type(self.network).__name__} has no attention between on and off, so removal=pad "
-                "has no gradient with it: choose removal=zero or mask, or an explainer that needs no "
-                "gradients"
+                f"{type(self.network).__name__} has no attention between on and off, so removal=pad"
+                " has no gradient with it: choose removal=zero or mask, or an explainer that needs "
+                "no gradients"
             )
         return self._logits(inputs)
 
@@ -195,21 +197,30 @@ def _first_position(network: PreTrainedModel) -> int:
 
 
 def _load(
-    source: str, setting: str, **settings: Any
+    source: str, setting: str, *, whole: bool, **settings: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The network (safetensors only) and tokenizer at a folder or hub id."""
+    """The network (safetensors only) and tokenizer at a folder or hub id.
+
+    whole: refuse weights that lack a part, as those of a model that was never fine-tuned do.
+    """
     try:
-        network = AutoModelForSequenceClassification.from_pretrained(
-            source, dtype=torch.float32, use_safetensors=True, **settings
+        network, found = AutoModelForSequenceClassification.from_pretrained(
+            source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **settings
         )
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"{setting}={source}: no safetensors model could be loaded from there ({reason}). "
             f"Set {setting} to a local folder that holds config.json, model.safetensors and "
             "the tokenizer, or to a hub id that this machine can reach"
         ) from error
+    if whole and (missing := sorted(found["missing_keys"])):
+        raise UserError(
+            f"{setting}={source}: no weights for {', '.join(missing[:4])}"
+            f"{' ...' if len(missing) > 4 else ''}: a classifier that was not fine-tuned has "
+            "nothing to explain; train it first, by train.py model.pretrained=..."
+        )
     if (
         not isinstance(tokenizer, PreTrainedTokenizerFast)
         or tokenizer.pad_token_id is None

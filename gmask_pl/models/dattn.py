@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from gmask_pl.models.vectors import read_vectors
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
 
 PAD, UNKNOWN = "<pad>", "<unk>"
+_MALFORMED = (ValueError, LookupError, TypeError, RuntimeError)  # what wrong contents lead to
 
 
 def two_layers(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
@@ -98,18 +100,18 @@ class DecomposableAttention(PairClassifier):
             stored = json.loads((folder / "config.json").read_text("utf-8"))
             vocabulary = json.loads((folder / "vocab.json").read_text("utf-8"))
             state = load_file(folder / "model.safetensors")
-            sizes, own_labels = stored["sizes"], stored["labels"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            columns = output_columns(labels, stored["labels"], label_order, str(folder))
+            settings |= {"embeddings": None, **stored["sizes"]}
+            model = cls(labels=labels, vocabulary=vocabulary, **settings)
+            for name in ("classify.weight", "classify.bias"):
+                state[name] = state[name][columns]
+            model.load_state_dict(state)
+        except (OSError, SafetensorError, *_MALFORMED) as error:
+            reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"weights={folder}: not a stored decomposable attention model ({error}); name a "
+                f"weights={folder}: not a stored decomposable attention model ({reason}); name a "
                 "folder that train.py model=dattn wrote"
             ) from error
-        columns = output_columns(labels, own_labels, label_order, str(folder))
-        settings |= {"embeddings": None, **sizes}
-        model = cls(labels=labels, vocabulary=vocabulary, **settings)
-        for name in ("classify.weight", "classify.bias"):
-            state[name] = state[name][columns]
-        model.load_state_dict(state)
         return model
 
     def save(self, folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from gmask_pl.types import UserError
 
@@ -27,17 +29,24 @@ def read_vectors(path: str | Path, vocabulary: Sequence[str], size: int) -> dict
         return _read_bin(file, vocabulary, size)
     if not file.name.endswith((".vec", ".vec.gz")):
         raise UserError(f"model.embeddings={file}: expected a .vec, .vec.gz or .bin file")
-    index = {word: i for i, word in enumerate(vocabulary)}
+    try:
+        return _read_text(file, {word: i for i, word in enumerate(vocabulary)}, size)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"model.embeddings={file}: the file cannot be read: {error}") from error
+
+
+def _read_text(file: Path, index: Mapping[str, int], size: int) -> dict[int, Tensor]:
     vectors: dict[int, Tensor] = {}
     opener = gzip.open if file.suffix == ".gz" else open
     with opener(file, "rt", encoding="utf-8") as lines:
         header = lines.readline().split()
-        if len(header) != 2 or header[1] != str(size):
+        if len(header) != 2 or not header[0].isdigit() or header[1] != str(size):
             raise UserError(
-                f"{file}:1: the header is {' '.join(header)!r}, expected 'COUNT {size}' "
-                "(model.embedding_size)"
+                f"{file}:1: the header is {' '.join(header)[:80]!r}, expected 'COUNT {size}' "
+                "(model.net.embedding_size)"
             )
-        for number, line in enumerate(lines, start=2):
+        shown = tqdm(lines, f"reading {file.name}", int(header[0]), unit=" words", leave=False)
+        for number, line in enumerate(shown, start=2):
             word, _, rest = line.rstrip().partition(" ")
             if word not in index:
                 continue
@@ -61,7 +70,10 @@ def _read_bin(file: Path, vocabulary: Sequence[str], size: int) -> dict[int, Ten
             f"model.embeddings={file}: .bin files are read by gensim; install the extra 'fasttext' "
             "or give the .vec file"
         ) from error
-    known = load_facebook_vectors(str(file))
+    try:
+        known = load_facebook_vectors(str(file))
+    except Exception as error:  # gensim raises whatever a broken byte leads to
+        raise UserError(f"model.embeddings={file}: not a fastText .bin file: {error}") from error
     if known.vector_size != size:
         raise UserError(f"{file}: vectors of size {known.vector_size}, expected {size}")
     return {i: torch.from_numpy(np.array(known[w])) for i, w in enumerate(vocabulary) if i > 1}

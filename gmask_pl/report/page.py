@@ -95,7 +95,7 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     if "degradation" in metrics:
         meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
         rows.append(_row("Degradation", metrics["degradation"], meaning, _warning(metrics)))
-    rows += _evidence_rows(metrics)
+    rows += _evidence_rows(metrics) + _model_rows(metrics)
     costs = (
         ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
         (
@@ -139,6 +139,18 @@ def _evidence_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     if value is not None:
         meaning = "pairs whose most important word group holds those words"
         rows.append(MetricRow("in the top group", value, low, high, None, meaning, detail=True))
+    return rows
+
+
+def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
+    rows: list[MetricRow] = []
+    accuracy, labelled = (number(metrics, "model", key) for key in ("accuracy", "n"))
+    if accuracy is not None:
+        meaning = "share of the pairs with a label that the model predicts right"
+        rows.append(MetricRow("Model's accuracy", accuracy, None, None, labelled, meaning))
+    if truncated := number(metrics, "model", "truncated"):
+        meaning = "longer than the model reads: explained by what it read"
+        rows.append(MetricRow("Truncated pairs", truncated, None, None, None, meaning, digits=0))
     return rows
 
 

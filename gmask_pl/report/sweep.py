@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -47,7 +48,9 @@ class SweepSummary(Callback):
         # The public return_value prints and raises the error of a failed job.
         error = job_return._return_value
         failed = job_return.status != JobStatus.COMPLETED
-        self._note(config, f"{type(error).__name__}: {error}" if failed else DONE)
+        said = isinstance(error, CompactHydraException)  # a message for the user, and no bug
+        reason = f"{error}" if said else f"{type(error).__name__}: {error}"
+        self._note(config, reason if failed else DONE)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         self.summarise()
