@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONF, explainer_of
+from conftest import CONF, explainer_of, make_example
 
 from gmask_pl.explainers.base import example_generators
 from gmask_pl.explainers.coalition import (
@@ -18,7 +18,7 @@ from gmask_pl.explainers.coalition import (
     word_masks,
 )
 from gmask_pl.explainers.fitting import fit
-from gmask_pl.explainers.gmask import group_shape
+from gmask_pl.explainers.gmask import group_shape, merge_scores
 from gmask_pl.explainers.group_mask import (
     ExactLoss,
     GroupMask,
@@ -91,7 +91,7 @@ def test_entropy_of_a_certain_outcome_is_zero_with_a_finite_gradient() -> None:
     p = torch.tensor([1.0, 0.0], requires_grad=True)
     value = entropy(p)
     value.backward()
-    assert float(value) == 0.0
+    assert float(value.detach()) == 0.0
     assert p.grad is not None and bool(p.grad.isfinite().all())
 
 
@@ -158,6 +158,75 @@ def test_candidates_come_from_both_sides(
         assert set(sides) == {0, 1}
         if row == 0:  # its four best words all stand on side one
             assert sides.count(0) == 2
+
+
+def test_the_number_of_groups_follows_the_smaller_side(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """t = min(k_1, k_2), but at least 2: one group ranks nothing."""
+    batch = classifier.encoder("word")(examples)
+    n = len(batch.words1[0])
+    candidates = torch.tensor(
+        [[0, 1, 2, n, n + 1, n + 2], [0, 1, 2, 3, 4, -1], [0, 1, 2, 3, 4, -1]]
+    )
+    assert [len(words) for words in batch.words1] == [9, 3, 2]
+    shape = group_shape(candidates, batch)
+    assert shape.groups.tolist() == [3, 2, 2]
+    assert shape.side[1].tolist() == [0, 0, 0, 1, 1, -1]
+    assert shape.used.sum(1).tolist() == [6, 5, 5]
+
+
+@pytest.mark.parametrize("lowest", [0.2, 0.0, -0.4])
+def test_the_other_words_follow_the_candidates_in_the_filters_order(lowest: float) -> None:
+    """Strictly, whatever the sizes of the scores; equals of the filter keep their positions."""
+    theta = torch.tensor([[0.9, lowest, 0.3, 7.0]])
+    candidates = torch.tensor([[4, 1, 0, -1]])
+    filtered = torch.tensor([[3.0, 2.0, 1e9, -5.0, 4.0, 1.0, 1.0, 99.0]])
+    valid = torch.tensor([[True] * 7 + [False]])
+    scores = merge_scores(theta, candidates, filtered, valid)[0]
+    assert scores[[4, 1, 0]].tolist() == theta.double()[0, :3].tolist()
+    assert float(scores[7]) == 0.0
+    followers = scores[[2, 5, 6, 3]].tolist()
+    assert len(set(followers)) == 4
+    assert [lowest, *followers] == pytest.approx(sorted([lowest, *followers], reverse=True))
+    if lowest > 0:
+        assert min(followers) > 0
+
+
+@pytest.mark.parametrize("context", ["drop", "keep"])
+def test_the_context_is_dropped_or_kept(
+    context: str, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """What the table of a pair asks the model, against masks written out by hand."""
+    masked = MaskedModel(
+        classifier, classifier.encoder("word")(examples[1:2]), "pad", token_budget=4096
+    )
+    candidates = torch.tensor([[5, 1]])
+    explainer = explainer_of("gmask", f"explainer.context={context}")
+    generators = example_generators(0, masked.batch.ids)
+    shape = group_shape(candidates, masked.batch)
+    table = explainer.expected_loss(masked, candidates, shape, generators).table
+    for row, kept in enumerate([(), (1,), (5,), (1, 5)]):
+        others = [word for word in range(9) if word not in (1, 5)] if context == "keep" else []
+        keep = torch.zeros(1, 1, masked.batch.word_valid.shape[1], dtype=torch.bool)
+        keep[0, 0, [*kept, *others]] = True
+        torch.testing.assert_close(table[0, row], masked.cross_entropy(keep)[0, 0])
+
+
+def test_a_pair_of_one_word_a_side_is_explained(classifier: PairClassifier) -> None:
+    """Two candidates in two groups; the other removals and sides left empty give an answer too."""
+    example = make_example("short", "stage", "banjo")
+    for removal in ("zero", "pad", "mask", "delete"):
+        masked = MaskedModel(
+            classifier, classifier.encoder("word")([example]), removal, token_budget=64
+        )
+        found = explainer_of("gmask", "model=bert_tiny")(masked)
+        assert bool(found.scores.isfinite().all())
+        groups = found.groups[0]
+        assert groups is not None
+        assert (len(groups.candidates), len(groups.psi)) == (2, 2)
+        empty = torch.zeros(1, 1, 2, dtype=torch.bool)
+        assert bool(masked.logits(empty).isfinite().all())
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)

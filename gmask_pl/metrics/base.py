@@ -19,6 +19,9 @@ Ask = Callable[[Tensor], Tensor]
 class PairMetric(Metric):
     """A metric that asks the model about masked copies of a pair and averages over pairs.
 
+    Words are ranked over both sides together, so a mask may leave a side without any word, and the
+    pair is then asked about with that side empty; a side of a single word is no exception.
+
     The state is one row of ``width`` numbers per example, so averages and bootstrap intervals
     are right across batches and processes, those without any example included. Rows are held
     flat because an empty process has no other shape to contribute to a gather.
