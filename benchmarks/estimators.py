@@ -47,7 +47,7 @@ def main() -> None:
         cfg = compose("explain", overrides=overrides)
     source = instantiate(cfg.dataset)
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
-    examples = draw(source.load("test"), options.pairs, cfg.limit_seed)
+    examples = draw(source.load(cfg.split), options.pairs, cfg.limit_seed)
     encode = classifier.encoder(cfg.unit)
     few = min(options.sampled_pairs, len(examples))
     fast = ("exact", "straight_through")

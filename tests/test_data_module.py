@@ -68,7 +68,14 @@ def encode(examples: Sequence[PairExample]) -> PairBatch:
 
 
 def module(source: FakeSource, **settings: Any) -> PairDataModule:
-    given = {"batch_size": 4, "explain_batch_size": 2, "limit": 5, "limit_seed": 0, "workers": 0}
+    given = {
+        "batch_size": 4,
+        "explain_batch_size": 2,
+        "explain_split": "test",
+        "limit": 5,
+        "limit_seed": 0,
+        "workers": 0,
+    }
     return PairDataModule(source=source, encoder=encode, **{**given, **settings})
 
 
@@ -92,6 +99,8 @@ def test_loaders_hold_their_splits() -> None:
     assert [len(batch) for batch in ids(data.test_dataloader())] == [4, 4, 2]
     assert [len(batch) for batch in ids(data.predict_dataloader())] == [2, 2, 1]
     assert flat(data.predict_dataloader()) == [e.id for e in data.explained]
+    dev = module(FakeSource(dev=many("d"), test=many("t")), explain_split="dev", limit=None)
+    assert flat(dev.predict_dataloader()) == [f"d{i}" for i in range(10)]
 
 
 def test_shuffling_follows_the_seed_of_the_run_alone() -> None:

@@ -217,3 +217,15 @@ def test_words_are_readable_at_every_strength(tmp_path: Path, side: str) -> None
     light = luminance([int(c) for c in colour.groups()])
     dark = luminance([int(c, 16) for c in ink.groups()])
     assert (light + 0.05) / (dark + 0.05) >= 7
+
+
+def test_the_model_is_on_the_page_too(tmp_path: Path) -> None:
+    html = page(
+        tmp_path, explanation(), metrics={"model": {"accuracy": 0.5, "n": 2, "truncated": 3}}
+    )
+    text = Elements(html).text
+    assert re.search(r"Model's accuracy\s+0\.500", text)
+    assert re.search(r"Truncated pairs\s+3\b", text)
+    whole = page(tmp_path, explanation(), metrics={"model": {"accuracy": None, "truncated": 0}})
+    assert "Truncated" not in whole
+    assert "accuracy" not in Elements(whole).text

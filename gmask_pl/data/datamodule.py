@@ -14,12 +14,12 @@ from gmask_pl.types import PairBatch, PairEncoder, PairExample, PairSource, User
 
 
 class PairDataModule(LightningDataModule):
-    """Batches of a source: train, dev and test splits, and the test pairs to be explained.
+    """Batches of a source: train, dev and test splits, and the pairs to be explained.
 
     encoder: makes a PairBatch of examples. batch_size: pairs a batch; explain_batch_size: the
-    same for prediction, where every pair stands for many masked ones. limit: how many test pairs
-    to explain (Section 5.1: 2,000, all of MRPC), or None for all; limit_seed draws them. workers:
-    processes that load data.
+    same for prediction, where every pair stands for many masked ones. explain_split: the split that
+    is explained; limit: how many of its pairs (Section 5.1: 2,000, all of MRPC), or None for all;
+    limit_seed draws them. workers: processes that load data.
 
     Training batches are shuffled by the seed of the run (``seed_everything``). Raises UserError
     for a pair without a label in the train or dev split.
@@ -32,6 +32,7 @@ class PairDataModule(LightningDataModule):
         encoder: PairEncoder,
         batch_size: int,
         explain_batch_size: int,
+        explain_split: str,
         limit: int | None,
         limit_seed: int,
         workers: int,
@@ -41,14 +42,15 @@ class PairDataModule(LightningDataModule):
         self.encoder = encoder
         self.batch_size = batch_size
         self.explain_batch_size = explain_batch_size
+        self.explain_split = explain_split
         self.limit = limit
         self.limit_seed = limit_seed
         self.workers = workers
 
     @property
     def explained(self) -> list[PairExample]:
-        """The test pairs to be explained, in the order of the test split."""
-        return draw(self.source.load("test"), self.limit, self.limit_seed)
+        """The pairs to be explained, in the order of their split."""
+        return draw(self.source.load(self.explain_split), self.limit, self.limit_seed)
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         # The run's seed itself, so that random numbers drawn before do not change the order.

@@ -59,6 +59,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         classifier,
         unit=cfg.unit,
         explain_batch_size=cfg.batch_size,
+        explain_split=cfg.split,
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
     )
@@ -189,6 +190,7 @@ def page_settings(cfg: DictConfig) -> dict[str, Any]:
     return {
         "model": settings["weights"] or settings["weights_dir"],
         "dataset": settings["dataset"].get("path") or settings["dataset"]["name"],
+        "split": settings["split"],
         "unit": settings["unit"],
         "removal (explainer)": settings["explainer"]["removal"],
         "removal (metrics)": settings["metric"]["removal"],

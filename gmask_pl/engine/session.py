@@ -50,6 +50,7 @@ def data_module(
     *,
     unit: str = "word",
     explain_batch_size: int = 1,
+    explain_split: str = "test",
     limit: int | None = None,
     limit_seed: int = 0,
 ) -> PairDataModule:
@@ -59,6 +60,7 @@ def data_module(
         encoder=classifier.encoder(unit),
         batch_size=cfg.model.fit.batch_size,
         explain_batch_size=explain_batch_size,
+        explain_split=explain_split,
         limit=limit,
         limit_seed=limit_seed,
         workers=cfg.workers,

@@ -127,8 +127,13 @@ class BertPairClassifier(PairClassifier):
         and MPNet, and for networks that take no ``position_ids``."""
         trial = self._trial()
         left = trial.attention[0]
-        tensors = (trial.token_ids, trial.attention, trial.segment, trial.positions)
-        return self._answers_alike(trial, ModelInput(*(tensor[:, left] for tensor in tensors)))
+        shorter = ModelInput(
+            trial.token_ids[:, left],
+            trial.attention[:, left],
+            trial.segment[:, left],
+            trial.positions[:, left],
+        )
+        return self._answers_alike(trial, shorter)
 
     @cached_property
     def softens_attention(self) -> bool:
