@@ -1,0 +1,64 @@
+"""The word orders with the highest and the lowest AOPC that a pair allows: bounds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.masking import MaskedModel
+from gmask_pl.search import GOALS, check_search, extreme_orders
+from gmask_pl.types import Attributions, UserError
+
+
+class Oracle(Explainer):
+    """Ranks words by the order whose removal has the most extreme AOPC (Eq. 9).
+
+    It is no competitor: it looks for the metric's own optimum, under the metric's own removal.
+    goal: highest or lowest; max_removed: U of Eq. 9. Exact for pairs of at most ``exact_words``
+    words, which costs up to 2^n model evaluations, and a beam search with ``beam`` sets of
+    removed words otherwise: an attainable value, which some other order may still exceed.
+
+    The first word removed scores n, the last 1; words beyond the U that the search removes follow
+    in the order of the text. A pair of fewer than U words asks about its empty text again in
+    each step that it does not need.
+    """
+
+    needs_gradients = False
+
+    def __init__(
+        self, *, removal: str, goal: str, max_removed: int, beam: int, exact_words: int
+    ) -> None:
+        if not isinstance(removal, str):
+            raise UserError(
+                f"explainer.removal is {removal}: the oracle bounds AOPC under one removal; "
+                "set explainer.removal to one of them"
+            )
+        if goal not in GOALS:
+            raise UserError(f"unknown goal {goal!r}: choose one of {', '.join(GOALS)}")
+        check_search("Oracle", max_removed, beam, exact_words)
+        super().__init__(removal=removal)
+        self.goal, self.max_removed = GOALS[goal], max_removed
+        self.beam, self.exact_words = beam, exact_words
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        valid = masked.batch.word_valid
+
+        def ask(keep: Tensor) -> Tensor:
+            return (-masked.cross_entropy(keep)).exp()
+
+        found = extreme_orders(
+            ask,
+            valid,
+            masked.probabilities.gather(1, masked.prediction[:, None])[:, 0],
+            [self.goal],
+            max_removed=self.max_removed,
+            beam=self.beam,
+            exact_words=self.exact_words,
+        )
+        scores = torch.zeros(valid.shape)
+        for row, (extreme,) in enumerate(found):
+            text = valid[row].nonzero().flatten().tolist()
+            order = [*extreme.order, *(word for word in text if word not in extreme.order)]
+            scores[row, order] = torch.arange(len(order), 0, -1, dtype=scores.dtype)
+        return Attributions(scores.to(valid.device), (None,) * len(found))
