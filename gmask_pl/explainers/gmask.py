@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.explainers.coalition import all_coalitions, choose_candidates, word_masks
+from gmask_pl.explainers.coalition import (
+    all_coalitions,
+    choose_candidates,
+    merge_scores,
+    word_masks,
+)
 from gmask_pl.explainers.fitting import fit
 from gmask_pl.explainers.group_mask import (
     ExactLoss,
@@ -148,28 +153,6 @@ def group_shape(candidates: Tensor, batch: PairBatch) -> GroupShape:
     side = torch.where(candidates < 0, -1, side)
     smaller = torch.minimum((side == 0).sum(1), (side == 1).sum(1))
     return GroupShape(side, smaller.clamp_min(2))
-
-
-def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:
-    """Scores (B, W) float64: theta (B, k) on the candidates, below them the rest by rank.
-
-    The rest keep the filter's order, the earlier of equals first, in equal steps from the lowest
-    theta down to 0. Where it is not positive they follow in steps of at most a thousandth of the
-    largest: their own scores are unknown.
-    """
-    used, theta = candidates >= 0, theta.double()
-    columns = torch.where(used, candidates, valid.shape[1])  # a slot without a word: a spare column
-    spare = torch.zeros(len(valid), valid.shape[1] + 1, dtype=torch.float64, device=valid.device)
-    chosen = spare.scatter(1, columns, 1.0)[:, :-1] > 0
-    rest = valid & ~chosen
-    order = filtered.masked_fill(~rest, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    count = rest.sum(1, keepdim=True)
-    share = (order.argsort(dim=1) + 1) / (count + 1)  # how far down a word stands, in (0, 1)
-    lowest = theta.masked_fill(~used, torch.inf).amin(1, keepdim=True)
-    largest = theta.masked_fill(~used, 0.0).abs().amax(1, keepdim=True)
-    step = torch.where(lowest > 0, lowest, 1e-3 * torch.where(largest > 0, largest, 1.0))
-    scores = torch.where(rest, lowest - step * share, 0.0)
-    return torch.cat([scores, spare[:, :1]], 1).scatter(1, columns, theta)[:, :-1]
 
 
 def read_groups(
