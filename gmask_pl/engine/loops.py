@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
@@ -73,7 +75,17 @@ class ScoreLoop(LightningModule):
         def ask(keep: Tensor) -> Tensor:
             return masked.logits(keep).softmax(-1)
 
-        evaluate(dict(self.metrics.items()), ask, scores, batch.word_valid, masked.probabilities)  # type: ignore[arg-type]
+        def keys() -> list[str]:
+            precision = str(self.trainer.precision)
+            return pair_keys(batch, self.fingerprint, self.removal, precision)
+
+        metrics: dict[str, PairMetric] = dict(self.metrics.items())  # type: ignore[arg-type]
+        evaluate(metrics, ask, scores, batch.word_valid, masked.probabilities, keys)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model's, computed for the metrics that ask for it."""
+        return weights_fingerprint(self.classifier)
 
 
 def _explanation(

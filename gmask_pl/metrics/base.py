@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from gmask_pl.metrics.bootstrap import Estimate, Statistic, estimate
 from gmask_pl.types import UserError
 
 Ask = Callable[[Tensor], Tensor]
+Keys = Callable[[], Sequence[str]]
 
 
 class PairMetric(Metric):
@@ -51,6 +52,12 @@ class PairMetric(Metric):
         order (B, W) int64: word positions from the most to the least important, the n_words[b]
         words of the pair first; what follows them does not exist and is never kept.
         n_words (B,) int64.
+        """
+
+    def explore(self, ask: Ask, valid: Tensor, whole: Tensor, keys: Keys | None) -> None:
+        """What a metric must learn of a batch beside the answers to its ``masks``: mostly nothing.
+
+        Called before ``update``, with the arguments of ``evaluate``.
         """
 
     @abstractmethod
@@ -125,13 +132,19 @@ def rank_words(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def evaluate(
-    metrics: Mapping[str, PairMetric], ask: Ask, scores: Tensor, valid: Tensor, whole: Tensor
+    metrics: Mapping[str, PairMetric],
+    ask: Ask,
+    scores: Tensor,
+    valid: Tensor,
+    whole: Tensor,
+    keys: Keys | None = None,
 ) -> None:
     """Update every metric with a batch of attributions, asking the model once for all of them.
 
     ask: keep-masks (B, S, W) bool to probabilities (B, S, C); scores (B, W) and valid (B, W) as
-    in ``rank_words``; whole (B, C): probabilities on the whole pair. Does nothing when there is
-    no metric.
+    in ``rank_words``; whole (B, C): probabilities on the whole pair; keys: a name for everything
+    that the answers about each pair depend on, for metrics that keep what they learn. Does nothing
+    when there is no metric.
     """
     if not metrics:
         return
@@ -139,4 +152,5 @@ def evaluate(
     masks = torch.cat([metric.masks(order, n_words) for metric in metrics.values()], dim=1)
     answers = ask(masks).split([metric.n_masks for metric in metrics.values()], dim=1)
     for metric, answer in zip(metrics.values(), answers, strict=True):
+        metric.explore(ask, valid, whole, keys)
         metric.update(answer, whole, n_words)

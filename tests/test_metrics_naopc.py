@@ -1,0 +1,229 @@
+"""Normalised AOPC: bounds from every permutation, its rules, and what is kept between runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_example
+from torch import Tensor
+
+from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
+from gmask_pl.metrics.aopc import AOPC
+from gmask_pl.metrics.base import evaluate
+from gmask_pl.metrics.naopc import NormalisedAOPC
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import PairExample, UserError
+
+SETTINGS: dict[str, Any] = {
+    "max_removed": 3,
+    "beam": 1,
+    "exact_words": 6,
+    "min_range": 0.01,
+    "cache": None,
+    "resamples": 50,
+    "seed": 0,
+}
+
+
+class RandomModel:
+    """Probabilities of two classes, drawn at random for every set of kept words."""
+
+    def __init__(self, n_words: list[int], width: int, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.valid = torch.arange(width) < torch.tensor(n_words)[:, None]
+        self.table = torch.rand(len(n_words), 2**width, generator=generator)
+        self.asked = 0
+        self.whole = self.ask(self.valid[:, None])[:, 0]
+
+    def ask(self, keep: Tensor) -> Tensor:
+        self.asked += keep.shape[1]
+        codes = (keep.long() * 2 ** torch.arange(keep.shape[-1])).sum(-1)
+        p = self.table.gather(1, codes)
+        return torch.stack([p, 1 - p], -1)
+
+    def scored(self, metric: Any, scores: Tensor, keys: Any = None) -> dict[str, Any]:
+        evaluate({"it": metric}, self.ask, scores, self.valid, self.whole, keys)
+        return metric.compute()
+
+    def areas(self, row: int, max_removed: int) -> list[float]:
+        """AOPC of every order of the words of one pair, by the metric AOPC itself."""
+        n = int(self.valid[row].sum())
+        found = []
+        for order in itertools.permutations(range(n)):
+            scores = torch.zeros(1, self.valid.shape[1])
+            scores[0, list(order)] = torch.arange(n, 0, -1).float()
+            metric = AOPC(max_removed=max_removed, resamples=1, seed=0)
+            one = slice(row, row + 1)
+            table, whole = self.table[one], self.whole[one]
+
+            def ask(keep: Tensor, table: Tensor = table) -> Tensor:
+                codes = (keep.long() * 2 ** torch.arange(keep.shape[-1])).sum(-1)
+                p = table.gather(1, codes)
+                return torch.stack([p, 1 - p], -1)
+
+            evaluate({"aopc": metric}, ask, scores, self.valid[one], whole)
+            found.append(metric.compute()["value"])
+        return found
+
+
+def test_it_is_the_place_between_the_worst_and_the_best_of_all_orders() -> None:
+    model = RandomModel([5, 4, 2], 5)
+    scores = torch.rand(3, 5, generator=torch.Generator().manual_seed(1))
+    found = model.scored(NormalisedAOPC(**SETTINGS), scores)
+    expected, low, high = 0.0, 0.0, 0.0
+    for row in range(3):
+        areas = model.areas(row, 3)
+        # the first order of `permutations` by descending score is the explained one
+        n = int(model.valid[row].sum())
+        order = tuple(sorted(range(n), key=lambda w, row=row: -float(scores[row, w])))
+        own = areas[list(itertools.permutations(range(n))).index(order)]
+        expected += (own - min(areas)) / (max(areas) - min(areas)) / 3
+        low, high = low + min(areas) / 3, high + max(areas) / 3
+    assert found["value"] == pytest.approx(expected, abs=1e-3)
+    assert found["lowest"] == pytest.approx(low, abs=1e-4)
+    assert found["highest"] == pytest.approx(high, abs=1e-4)
+    assert (found["n"], found["exact"], found["widened"], found["flat"]) == (3, 3, 0, 0)
+    assert found["low"] <= found["value"] <= found["high"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_best_and_the_worst_order_are_one_and_zero() -> None:
+    """A pair whose probability is carried by word 1 alone."""
+    valid = torch.ones(1, 4, dtype=torch.bool)
+
+    def ask(keep: Tensor) -> Tensor:
+        p = torch.where(keep[..., 1], 0.9, 0.1)
+        return torch.stack([p, 1 - p], -1)
+
+    whole = ask(valid[:, None])[:, 0]
+    for scores, expected in (([0, 1, 0, 0], 1.0), ([3, 0, 2, 1], 0.0), ([2, 1, 0, 0], 2 / 3)):
+        metric = NormalisedAOPC(**SETTINGS)
+        evaluate({"it": metric}, ask, torch.tensor([scores]).float(), valid, whole)
+        found = metric.compute()
+        assert found["value"] == pytest.approx(expected, abs=1e-4)
+        assert found["highest"] == pytest.approx(0.8 * 3 / 4, abs=1e-4)
+        assert found["lowest"] == pytest.approx(0, abs=1e-4)
+
+
+def test_an_order_beyond_a_searched_bound_moves_it_and_is_counted() -> None:
+    """Greedy search is led astray: the first word alone does nothing, two together everything."""
+    valid = torch.ones(1, 4, dtype=torch.bool)
+
+    def ask(keep: Tensor) -> Tensor:
+        p = torch.where(keep[..., 2] | keep[..., 3], 0.9, 0.0) - 0.1 * ~keep[..., 0]
+        p = p.clamp_min(0)
+        return torch.stack([p, 1 - p], -1)
+
+    whole = ask(valid[:, None])[:, 0]
+    scores = torch.tensor([[0.0, 0.0, 2.0, 1.0]])
+    greedy, wide = (NormalisedAOPC(**SETTINGS | {"exact_words": e}) for e in (0, 4))
+    for metric in (greedy, wide):
+        evaluate({"it": metric}, ask, scores, valid, whole)
+    found, exact = greedy.compute(), wide.compute()
+    # removed greedily: word 0, then the earlier of the equals, 1 and 2: 0.1 in every step
+    assert found["highest"] == pytest.approx(0.3 / 4, abs=1e-4)
+    assert exact["highest"] == pytest.approx((0 + 0.9 + 0.9) / 4, abs=1e-4)
+    assert (found["widened"], found["exact"], found["value"]) == (1, 0, 1)
+    assert (exact["widened"], exact["exact"]) == (0, 1)
+    assert exact["value"] == pytest.approx(1, abs=1e-4)
+
+
+def test_pairs_that_no_order_tells_apart_are_left_out_and_counted() -> None:
+    model = RandomModel([4, 1, 0], 4, seed=2)
+    found = model.scored(NormalisedAOPC(**SETTINGS), torch.rand(3, 4))
+    assert (found["n"], found["flat"], found["exact"]) == (1, 2, 3)
+    alone = RandomModel([1], 4).scored(NormalisedAOPC(**SETTINGS), torch.rand(1, 4))
+    assert (alone["value"], alone["low"], alone["high"], alone["n"]) == (None, None, None, 0)
+    json.dumps(alone, allow_nan=False)
+
+
+def test_any_split_into_batches_gives_the_same_result() -> None:
+    scores = torch.rand(4, 6, generator=torch.Generator().manual_seed(3))
+    model = RandomModel([6, 3, 5, 2], 6)
+    together = model.scored(NormalisedAOPC(**SETTINGS), scores)
+    metric = NormalisedAOPC(**SETTINGS)
+    for row in (2, 0, 3, 1):
+        one = slice(row, row + 1)
+        part = RandomModel([1], 6)
+        part.table, part.valid, part.whole = model.table[one], model.valid[one], model.whole[one]
+        found = part.scored(metric, scores[one])
+    assert found == pytest.approx(together)
+
+
+def test_bounds_are_searched_once_for_all_explainers(tmp_path: Path) -> None:
+    settings = SETTINGS | {"cache": str(tmp_path / "bounds")}
+    model = RandomModel([5, 4], 5)
+    generator = torch.Generator().manual_seed(4)
+    one, two = torch.rand(2, 2, 5, generator=generator)
+
+    def keys() -> list[str]:
+        return ["a", "b"]
+
+    model.scored(NormalisedAOPC(**settings), one, keys)
+    before = model.asked
+    reused = model.scored(NormalisedAOPC(**settings), two, keys)
+    assert model.asked - before == 3  # the masks of the order alone
+    fresh = model.scored(NormalisedAOPC(**SETTINGS), two)
+    assert reused == pytest.approx(fresh)
+    # another search, another pair: nothing to reuse
+    for other, names in ((settings | {"beam": 2}, ["a", "b"]), (settings, ["c", "b"])):
+        before = model.asked
+        model.scored(NormalisedAOPC(**other), two, lambda names=names: names)
+        assert model.asked - before > 3
+    assert len(list((tmp_path / "bounds").glob("*.jsonl"))) == 3
+    assert not list((tmp_path / "bounds").glob(".*"))
+
+
+def test_a_damaged_file_of_bounds_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"key": "a"}\n', "utf-8")
+    model = RandomModel([3], 3)
+    with pytest.raises(UserError, match=r"x\.jsonl, line 1"):
+        model.scored(
+            NormalisedAOPC(**SETTINGS | {"cache": str(tmp_path)}), torch.rand(1, 3), lambda: "a"
+        )
+
+
+def test_update_without_bounds_is_refused() -> None:
+    metric = NormalisedAOPC(**SETTINGS)
+    with pytest.raises(ValueError, match="explore"):
+        metric.update(torch.full((1, 3, 2), 0.5), torch.full((1, 2), 0.5), torch.tensor([3]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "named"),
+    [
+        ("max_removed", 0, "max_removed is 0"),
+        ("beam", 0, "beam is 0"),
+        ("exact_words", 1.5, "exact_words is 1.5"),
+        ("min_range", 0, "min_range is 0"),
+    ],
+)
+def test_settings_out_of_range_are_named(setting: str, value: Any, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        NormalisedAOPC(**SETTINGS | {setting: value})
+
+
+def test_a_key_names_the_pair_as_it_is_read(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    encode = classifier.encoder("word")
+    together = pair_keys(encode(examples), "model", "pad")
+    assert len(set(together)) == len(examples)
+    for example, key in zip(examples, together, strict=True):
+        renamed = make_example("another id", example.text1, example.text2)
+        assert pair_keys(encode([renamed]), "model", "pad") == [key]
+        assert pair_keys(encode([renamed]), "model", "zero") != [key]
+
+
+def test_a_fingerprint_follows_every_weight(classifier: PairClassifier) -> None:
+    before = weights_fingerprint(classifier)
+    assert weights_fingerprint(classifier) == before
+    weight = list(classifier.parameters())[-1]
+    with torch.no_grad():
+        weight.view(-1)[0] += 1e-3
+    assert weights_fingerprint(classifier) != before
