@@ -235,6 +235,8 @@ def test_every_explainer(
 ) -> None:
     """Finite, zero on padding, alone = in a batch, repeatable, classifier unchanged."""
     small = [] if "gmask" not in name else ["explainer.k=4", "explainer.samples=20"]
+    if name in ("shapley", "interaction"):
+        small = ["explainer.k=4"]
     explainer = explainer_of(name, "explainer.removal=pad", *small)
     if hasattr(explainer, "word_filter"):
         explainer.word_filter.removal = "pad"

@@ -13,9 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gmask_pl.masking import MaskedModel
 from gmask_pl.types import PairBatch, UserError
 
 CONTEXTS = ("drop", "keep")
+VALUES = ("probability", "log_probability")
 LARGEST_TABLE = 16
 
 
@@ -47,8 +49,8 @@ def all_coalitions(k: int) -> Tensor:
     """All keep-masks of k words, (2^k, k) bool, row i holding the bits of i."""
     if k > LARGEST_TABLE:
         raise UserError(
-            f"a coalition table of k={k} words has {2**k} entries; use k <= {LARGEST_TABLE}, or "
-            "estimator=sampled, which needs no table"
+            f"a coalition table of k={k} words has {2**k} entries; use k <= {LARGEST_TABLE} "
+            "(or, with gmask, estimator=sampled, which needs no table)"
         )
     bits = 2 ** torch.arange(k - 1, -1, -1)
     return (torch.arange(2**k)[:, None] & bits) > 0
@@ -74,6 +76,19 @@ def word_masks(bits: Tensor, candidates: Tensor, valid: Tensor, context: str) ->
     kept = bits.new_full((b, s, width + 1), context == "keep")
     kept.scatter_(2, columns[:, None].expand(-1, s, -1), bits.expand(b, -1, -1))
     return kept[..., :width] & valid[:, None]
+
+
+def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value: str) -> Tensor:
+    """The worth of every coalition, (B, 2^k) float64, in 2^k model evaluations a pair.
+
+    value: of the class predicted on the whole pair, its probability or the logarithm of it.
+    """
+    if value not in VALUES:
+        raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
+    bits = all_coalitions(candidates.shape[1]).to(candidates.device)[None]
+    keep = word_masks(bits, candidates, masked.batch.word_valid, context)
+    log_p = -masked.cross_entropy(keep).double()
+    return log_p if value == "log_probability" else log_p.exp()
 
 
 def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:

@@ -1,0 +1,67 @@
+"""Exact pairwise interactions across the two sides (Grabisch and Roubens, 1999)."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.coalition import choose_candidates, merge_scores, value_table
+from gmask_pl.explainers.shapley import coalition_weights
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions, UserError
+
+
+class Interaction(Explainer):
+    """A word's score is what it does for the prediction together with words of the other side.
+
+    word_filter: the explainer whose k best words take part. context: whether the other words are
+    dropped or kept meanwhile; value: the probability of the predicted class or its logarithm.
+    No sampling: 2^k model evaluations a pair beside those of the filter.
+    """
+
+    def __init__(
+        self, *, removal: str, word_filter: Explainer, k: int, context: str, value: str
+    ) -> None:
+        super().__init__(removal=removal)
+        if k < 2:
+            raise UserError(f"k={k}: at least 2 words are needed, one of each side")
+        self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
+        self.needs_gradients = word_filter.needs_gradients
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        batch = masked.batch
+        filtered = self.word_filter(masked).scores
+        candidates = choose_candidates(filtered, batch, self.k)
+        table = value_table(masked, candidates, context=self.context, value=self.value)
+        index = interaction_index(table) * across(candidates, batch.word_side)
+        scores = merge_scores(index.sum(2), candidates, filtered, batch.word_valid)
+        return Attributions(scores, (None,) * len(batch))
+
+
+def across(candidates: Tensor, word_side: Tensor) -> Tensor:
+    """Which pairs of candidates stand on different sides: (B, k, k) bool."""
+    side = word_side.gather(1, candidates.clamp_min(0))
+    used = candidates >= 0
+    return (side[:, :, None] != side[:, None]) & used[:, :, None] & used[:, None]
+
+
+def interaction_index(table: Tensor) -> Tensor:
+    """Shapley interaction indices (B, k, k) of a coalition table (B, 2^k), 0 on the diagonal.
+
+    I_ij = sum over S without i, j of |S|! (k - |S| - 2)! / (k - 1)! *
+    (v(S + i + j) - v(S + i) - v(S + j) + v(S)). Positive: the two do more together than apart;
+    negative: each makes the other superfluous. A slot without a word has none and changes none.
+    """
+    b, size = table.shape
+    k = size.bit_length() - 1
+    found = table.new_zeros(b, k, k)
+    if k < 2:
+        return found
+    weights = coalition_weights(k - 2, table) / (k - 1)
+    for i, j in itertools.combinations(range(k), 2):
+        split = table.view(b, 2**i, 2, 2 ** (j - i - 1), 2, -1)
+        joint = (split[:, :, 1] - split[:, :, 0]).diff(dim=3).reshape(b, -1)
+        found[:, i, j] = found[:, j, i] = (joint * weights).sum(1)
+    return found

@@ -1,0 +1,61 @@
+"""Exact Shapley values of the candidate words (Shapley, 1953; Lundberg and Lee, 2017)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.coalition import choose_candidates, merge_scores, value_table
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions, UserError
+
+
+class Shapley(Explainer):
+    """A word's score is its fair share of what the k candidate words do for the prediction.
+
+    word_filter: the explainer whose k best words take part. context: whether the other words are
+    dropped or kept meanwhile; value: the probability of the predicted class or its logarithm.
+    No sampling: 2^k model evaluations a pair beside those of the filter. The shares add up to
+    the worth of all k words less that of none; the other words follow in the filter's order.
+    """
+
+    def __init__(
+        self, *, removal: str, word_filter: Explainer, k: int, context: str, value: str
+    ) -> None:
+        super().__init__(removal=removal)
+        if k < 2:
+            raise UserError(f"k={k}: at least 2 words are needed, one of each side")
+        self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
+        self.needs_gradients = word_filter.needs_gradients
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        filtered = self.word_filter(masked).scores
+        candidates = choose_candidates(filtered, masked.batch, self.k)
+        table = value_table(masked, candidates, context=self.context, value=self.value)
+        scores = merge_scores(shapley_values(table), candidates, filtered, masked.batch.word_valid)
+        return Attributions(scores, (None,) * len(scores))
+
+
+def shapley_values(table: Tensor) -> Tensor:
+    """Shapley values (B, k) of a coalition table (B, 2^k).
+
+    phi_j = sum over S without j of |S|! (k - |S| - 1)! / k! * (v(S + j) - v(S)). A slot without a
+    word changes no entry: its value is 0, and those of the others are as if it were not there.
+    """
+    b, size = table.shape
+    k = size.bit_length() - 1
+    weights = coalition_weights(k - 1, table) / k
+    gains = []
+    for j in range(k):
+        without, with_word = table.view(b, 2**j, 2, -1).unbind(2)
+        gains.append(((with_word - without).reshape(b, -1) * weights).sum(1))
+    return torch.stack(gains, 1)
+
+
+def coalition_weights(m: int, like: Tensor) -> Tensor:
+    """1 / (m choose |S|) for the 2^m coalitions S of m words, in table order."""
+    sizes = [i.bit_count() for i in range(2**m)]
+    return like.new_tensor([1 / math.comb(m, size) for size in sizes])
