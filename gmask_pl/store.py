@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gmask_pl.types import Explanation, Groups, UserError
+from gmask_pl.types import Explanation, Groups, Interactions, UserError
 
 ROWS_PER_GROUP = 512
 LABELS_KEY = b"labels"
@@ -38,6 +38,9 @@ SCHEMA = pa.schema(
         pa.field("evaluations", pa.int64(), nullable=False),
         pa.field("gradients", pa.int64(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("pairs", pa.list_(pa.list_(pa.int64()))),
+        pa.field("pair_words", pa.list_(_STRINGS)),
+        pa.field("interactions", _NUMBERS),
     ]
 )
 
@@ -48,7 +51,8 @@ def write_explanations(
     """Write explanations as they come and return how many there were.
 
     ``scores`` (W,) follow the joint word order; ``candidates`` (k,), ``phi`` (k, t) and
-    ``psi`` (t,) are null where the method has no groups. The file appears whole or not at all:
+    ``psi`` (t,) are null where the method has no groups, ``pairs`` (p, 2) and ``interactions``
+    (p,) where it has no interactions. The file appears whole or not at all:
     when anything fails, an earlier file of that name stays as it was. Raises UserError for a
     class without a name, ValueError where scores and words do not match.
     """
@@ -111,7 +115,7 @@ def _name(labels: Sequence[str], index: int, pair: str) -> str:
 
 
 def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
-    e, groups = explanation, explanation.groups
+    e, groups, joint = explanation, explanation.groups, explanation.interactions
     words = e.words1 + e.words2
     if len(e.scores) != len(words):
         raise ValueError(f"pair {e.id}: {len(e.scores)} scores for {len(words)} words")
@@ -132,6 +136,9 @@ def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
         "evaluations": e.evaluations,
         "gradients": e.gradients,
         "seconds": e.seconds,
+        "pairs": joint and joint.pairs,
+        "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
+        "interactions": joint and joint.values,
     }
 
 
@@ -140,6 +147,10 @@ def _from_row(row: dict[str, Any]) -> Explanation:
     if row["candidates"] is not None:
         phi = tuple(tuple(memberships) for memberships in row["phi"])
         groups = Groups(candidates=tuple(row["candidates"]), phi=phi, psi=tuple(row["psi"]))
+    interactions = None
+    if row["pairs"] is not None:
+        pairs = tuple((one, two) for one, two in row["pairs"])
+        interactions = Interactions(pairs=pairs, values=tuple(row["interactions"]))
     return Explanation(
         id=row["id"],
         words1=tuple(row["words1"]),
@@ -152,4 +163,5 @@ def _from_row(row: dict[str, Any]) -> Explanation:
         evaluations=row["evaluations"],
         gradients=row["gradients"],
         seconds=row["seconds"],
+        interactions=interactions,
     )

@@ -177,11 +177,26 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
+class Interactions:
+    """What pairs of words, one of each side, do together for the prediction of one pair.
+
+    pairs (p, 2): joint word positions, side one first; values (p,), the largest first.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Attributions:
-    """What an explainer finds for a batch: scores (B, W), 0 on invalid words, and any groups."""
+    """What an explainer finds for a batch: scores (B, W), 0 on invalid words, and any groups.
+
+    interactions: of every example, where the method finds them.
+    """
 
     scores: Tensor
     groups: tuple[Groups | None, ...]
+    interactions: tuple[Interactions, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +219,7 @@ class Explanation:
     evaluations: int
     gradients: int
     seconds: float
+    interactions: Interactions | None = None
 
 
 class PairSource(Protocol):

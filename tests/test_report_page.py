@@ -12,7 +12,7 @@ import pytest
 
 from gmask_pl.report.cards import make_card, ranks, strengths
 from gmask_pl.report.page import write_page
-from gmask_pl.types import Explanation, Groups, UserError
+from gmask_pl.types import Explanation, Groups, Interactions, UserError
 
 LABELS = ("entailment", "<i>neutral</i>")
 HOSTILE = ("<script>alert(1)</script>", '"onmouseover="alert(2)', "😀", "</title>", "'&amp;")
@@ -137,6 +137,18 @@ def test_groups_stand_by_importance_with_their_words() -> None:
         ("G1", 0.1, [("a", "one", False)]),
     ]
     assert card.groups[1].words[0].strength == 0.8
+
+
+def test_pairs_of_words_stand_by_the_strength_of_their_interaction(tmp_path: Path) -> None:
+    shown = explanation(groups=None)
+    n = len(shown.words1)
+    pairs, values = ((0, n), (0, n + 1), (1, n)), (0.25, 0.0, -0.5)
+    shown = explanation(groups=None, interactions=Interactions(pairs, values))
+    card = make_card(shown, LABELS)
+    assert [pair.value for pair in card.pairs] == [-0.5, 0.25, 0.0]
+    assert [w.text for w in card.pairs[0].words] == [shown.words1[1], shown.words2[0]]
+    html = page(tmp_path, shown)
+    assert html.index("I -0.500") < html.index("I +0.250") < html.index("I +0.000")
 
 
 def test_cards_tell_wrong_right_and_unknown_apart(tmp_path: Path) -> None:

@@ -199,3 +199,26 @@ def test_settings_that_no_table_can_have(
     masked = MaskedModel(classifier, classifier.encoder("word")([long]), "pad", token_budget=512)
     with pytest.raises(UserError, match=named):
         explainer(masked)
+
+
+@pytest.mark.parametrize("k", [4, 6])
+def test_interactions_of_every_pair_across_the_sides_are_kept(
+    k: int, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """And a word's score is the sum of its interactions with words of the other side."""
+    masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
+    explainer = explainer_of(
+        "interaction", "explainer@explainer.word_filter=random", f"explainer.k={k}"
+    )
+    found = explainer(masked)
+    candidates = choose_candidates(explainer.word_filter(masked).scores, masked.batch, k)
+    for row, interactions in enumerate(found.interactions):
+        side = masked.batch.word_side[row].tolist()
+        words = [word for word in candidates[row].tolist() if word >= 0]
+        one, two = ([word for word in words if side[word] == s] for s in (0, 1))
+        assert set(interactions.pairs) == set(itertools.product(one, two))
+        assert list(interactions.values) == sorted(interactions.values, reverse=True)
+        for word in words:
+            values = zip(interactions.pairs, interactions.values, strict=True)
+            expected = sum(value for pair, value in values if word in pair)
+            assert float(found.scores[row, word]) == pytest.approx(expected, abs=1e-6)

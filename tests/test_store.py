@@ -14,7 +14,7 @@ import pytest
 
 from gmask_pl import store
 from gmask_pl.store import read_explanations, read_labels, write_explanations
-from gmask_pl.types import Explanation, Groups, UserError
+from gmask_pl.types import Explanation, Groups, Interactions, UserError
 
 LABELS = ("entailment", "neutral", "contradiction")
 GROUPED = Explanation(
@@ -31,13 +31,14 @@ GROUPED = Explanation(
     seconds=0.1,
 )
 PLAIN = replace(GROUPED, id="pair-2", label=None, groups=None)
+PAIRED = replace(PLAIN, id="pair-4", interactions=Interactions(((0, 4), (2, 3)), (1 / 3, -1e-9)))
 EMPTY_SIDE = replace(PLAIN, id="pair-3", words2=(), scores=(1.0, 2.0, 3.0))
 
 
 def test_reads_back_exactly_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "run" / "explanations.parquet"
-    written = [GROUPED, PLAIN, EMPTY_SIDE]
-    assert write_explanations(path, iter(written), LABELS) == 3
+    written = [GROUPED, PLAIN, EMPTY_SIDE, PAIRED]
+    assert write_explanations(path, iter(written), LABELS) == 4
     assert list(read_explanations(path)) == written
     assert read_labels(path) == LABELS
 

@@ -98,6 +98,7 @@ def _explanation(
 ) -> Explanation:
     n = len(batch.words1[row]) + len(batch.words2[row])
     label = int(batch.labels[row])
+    interactions = attributions.interactions
     return Explanation(
         id=batch.ids[row],
         words1=batch.words1[row],
@@ -110,4 +111,5 @@ def _explanation(
         evaluations=int(masked.evaluations[row]),
         gradients=int(masked.gradients[row]),
         seconds=seconds,
+        interactions=interactions and interactions[row],
     )

@@ -10,7 +10,7 @@ from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.coalition import choose_candidates, merge_scores, value_table
 from gmask_pl.explainers.shapley import coalition_weights
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.types import Attributions, Interactions, UserError
 
 
 class Interaction(Explainer):
@@ -37,7 +37,8 @@ class Interaction(Explainer):
         table = value_table(masked, candidates, context=self.context, value=self.value)
         index = interaction_index(table) * across(candidates, batch.word_side)
         scores = merge_scores(index.sum(2), candidates, filtered, batch.word_valid)
-        return Attributions(scores, (None,) * len(batch))
+        pairs = read_pairs(index, candidates, batch.word_side)
+        return Attributions(scores, (None,) * len(batch), pairs)
 
 
 def across(candidates: Tensor, word_side: Tensor) -> Tensor:
@@ -45,6 +46,22 @@ def across(candidates: Tensor, word_side: Tensor) -> Tensor:
     side = word_side.gather(1, candidates.clamp_min(0))
     used = candidates >= 0
     return (side[:, :, None] != side[:, None]) & used[:, :, None] & used[:, None]
+
+
+def read_pairs(index: Tensor, candidates: Tensor, word_side: Tensor) -> tuple[Interactions, ...]:
+    """The interaction (B, k, k) of every pair of candidates across the sides."""
+    found = []
+    for row, chosen in enumerate(across(candidates, word_side)):
+        pairs = []
+        for i, j in chosen.nonzero().tolist():
+            one, two = int(candidates[row, i]), int(candidates[row, j])
+            if word_side[row, one] < word_side[row, two]:
+                pairs.append((float(index[row, i, j]), (one, two)))
+        pairs.sort(key=lambda pair: (-pair[0], pair[1]))
+        found.append(
+            Interactions(tuple(words for _, words in pairs), tuple(value for value, _ in pairs))
+        )
+    return tuple(found)
 
 
 def interaction_index(table: Tensor) -> Tensor:

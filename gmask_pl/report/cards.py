@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gmask_pl.types import Explanation, Groups, UserError
+from gmask_pl.types import Explanation, Groups, Interactions, UserError
 
 TOP_WORDS = 4  # Table 3 highlights the top four words
+TOP_PAIRS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """A word of each side, and what the two do together for the prediction."""
+
+    words: tuple[Word, Word]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One explained pair. ``gold`` is None where unknown; ``wrong``: it is not the prediction."""
 
@@ -45,6 +54,7 @@ class Card:
     wrong: bool
     sides: tuple[tuple[Word, ...], tuple[Word, ...]]
     groups: tuple[Group, ...]
+    pairs: tuple[Pair, ...]
 
 
 def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
@@ -67,6 +77,7 @@ def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
         wrong=e.label is not None and e.label != e.prediction,
         sides=(words[: len(e.words1)], words[len(e.words1) :]),
         groups=() if e.groups is None else _word_groups(e, e.groups),
+        pairs=() if e.interactions is None else _word_pairs(words, e.interactions),
     )
 
 
@@ -113,6 +124,15 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
         )
         for i, (word, score) in enumerate(zip(words, e.scores, strict=True))
     )
+
+
+def _word_pairs(words: tuple[Word, ...], interactions: Interactions) -> tuple[Pair, ...]:
+    """The pairs with the strongest interaction, of either sign, the strongest first."""
+    found = [
+        Pair((words[one], words[two]), value)
+        for (one, two), value in zip(interactions.pairs, interactions.values, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda pair: -abs(pair.value))[:TOP_PAIRS])
 
 
 def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
