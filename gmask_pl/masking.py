@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gmask_pl.types import Classifier, ModelInput, PairBatch, UserError
+from gmask_pl.types import Classifier, ModelInput, PairBatch, ReadsAttention, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,33 @@ class MaskedModel:
         self.gradients += asked
         gradient = gradient * valid
         return loss[inverse].view(b, s), gradient[inverse].view(b, s, w)
+
+    def attention(self, layer: int) -> Tensor:
+        """The attention that every word of the whole pair receives in a layer, (B, W).
+
+        The sum over the word's tokens; one evaluation a pair. Raises UserError for a classifier
+        that does not tell its attention.
+        """
+        batch, classifier = self.batch, self.classifier
+        if not isinstance(classifier, ReadsAttention):
+            raise UserError(
+                f"{type(classifier).__name__} does not tell its attention: choose an explainer "
+                "that asks for answers only, or give the model a received_attention method"
+            )
+        b, width = batch.word_valid.shape
+        # Tokens of no word add to a spare last column.
+        words = torch.where(batch.word_of_token < 0, width, batch.word_of_token)
+        received = torch.zeros(b, width + 1, device=batch.device)
+        with torch.inference_mode():
+            for chunk in _chunks(batch.attention.sum(1), self.token_budget):
+                inputs = self._hard_input(chunk, batch.attention[chunk])
+                order, _ = _leftmost(batch.attention[chunk])
+                paid = classifier.received_attention(inputs, layer).float()
+                received[chunk] = received[chunk].scatter_add(
+                    1, words[chunk].gather(1, order), paid
+                )
+        self.evaluations += 1
+        return received[:, :width] * batch.word_valid
 
     @property
     def _leaves_out(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -161,6 +161,17 @@ class Classifier(Protocol):
     def skips_hidden(self) -> bool: ...
 
     def __call__(self, inputs: ModelInput) -> Tensor: ...
+
+
+@runtime_checkable
+class ReadsAttention(Protocol):
+    """A classifier that also tells its attention.
+
+    ``received_attention`` is how much attention every token gets in a layer: (N, L), not
+    negative, 0 on padding. Raises UserError for a layer that the model does not have.
+    """
+
+    def received_attention(self, inputs: ModelInput, layer: int) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,17 @@ def test_equal_masks_are_evaluated_once(
     assert (masked.evaluations - before).tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_no_words_can_be_asked_alone(
+    classifier: PairClassifier, examples: list[PairExample], removal: str
+) -> None:
+    masked = bound(classifier, examples, removal)
+    keep = random_masks(masked.batch, 2)
+    keep[:, 0] = False
+    alone = masked.logits(keep[:, :1])
+    torch.testing.assert_close(alone, masked.logits(keep)[:, :1], atol=1e-5, rtol=1e-5)
+
+
 def test_unknown_removal_and_deletion_gradient_are_user_errors(
     classifier: PairClassifier, examples: list[PairExample]
 ) -> None:

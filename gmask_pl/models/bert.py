@@ -109,6 +109,32 @@ class BertPairClassifier(PairClassifier):
         return self._logits(inputs)
 
     def _logits(self, inputs: ModelInput) -> Tensor:
+        logits: Tensor = self.network(**self._reading(inputs)).logits
+        return logits[:, self.columns]
+
+    def received_attention(self, inputs: ModelInput, layer: int) -> Tensor:
+        """What the first token pays to every token in a layer, the mean of its heads: (N, L).
+
+        Only the eager implementation of attention tells its weights, so this call runs it.
+        """
+        usual = self.network.config._attn_implementation
+        self.network.set_attn_implementation("eager")
+        try:
+            maps = self.network(**self._reading(inputs), output_attentions=True).attentions
+        finally:
+            self.network.set_attn_implementation(usual)
+        if not maps or any(weights is None for weights in maps):
+            raise UserError(f"{type(self.network).__name__} does not tell its attention weights")
+        if not -len(maps) <= layer < len(maps):
+            raise UserError(
+                f"layer={layer}: the model has {len(maps)} layers, 0 to {len(maps) - 1}, or "
+                f"-{len(maps)} to -1 from the last"
+            )
+        paid: Tensor = maps[layer][:, :, 0].mean(1)
+        return paid * inputs.attention
+
+    def _reading(self, inputs: ModelInput) -> dict[str, Tensor]:
+        """The input by the network's own names."""
         read: dict[str, Tensor] = {"attention_mask": self._attention(inputs.attention)}
         if self.reads_segments and self.segments:
             read["token_type_ids"] = inputs.segment.clamp(max=self.segments - 1)
@@ -118,8 +144,7 @@ class BertPairClassifier(PairClassifier):
             read["input_ids"] = inputs.token_ids
         else:
             read["inputs_embeds"] = self._gated(inputs)
-        logits: Tensor = self.network(**read).logits
-        return logits[:, self.columns]
+        return read
 
     @cached_property
     def skips_hidden(self) -> bool:

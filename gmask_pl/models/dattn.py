@@ -126,23 +126,47 @@ class DecomposableAttention(PairClassifier):
         return WordEncoder(self.vocabulary)
 
     def forward(self, inputs: ModelInput) -> Tensor:
+        projected = self._projected(inputs)
+        seen = inputs.attention.to(projected.dtype)
+        aligned = self._align(projected, seen, inputs.segment)
+        compared = self.compare(torch.cat([projected, aligned], -1)) * seen[..., None]
+        side_two = inputs.segment[..., None].to(projected.dtype)
+        sums = [(compared * (1 - side_two)).sum(1), (compared * side_two).sum(1)]
+        logits: Tensor = self.classify(self.aggregate(torch.cat(sums, -1)))
+        return logits
+
+    def received_attention(self, inputs: ModelInput, layer: int) -> Tensor:
+        """What the other side's words pay to every word, as their mean: (N, L).
+
+        The words of each side share 1, whatever the lengths, when both sides have words.
+        """
+        if layer not in (0, -1):
+            raise UserError(f"layer={layer}: decomposable attention has one layer, 0 or -1")
+        projected = self._projected(inputs)
+        seen = inputs.attention.to(projected.dtype)
+        weights, total = self._weights(projected, seen, inputs.segment)
+        across = inputs.segment[:, :, None] != inputs.segment[:, None, :]
+        payers = (across * seen[:, :, None]).sum(1)
+        return (weights / total * seen[:, :, None]).sum(1) / payers.clamp_min(1)
+
+    def _projected(self, inputs: ModelInput) -> Tensor:
+        """The projected embeddings of the words, (N, L, D)."""
         words = self.embedding(inputs.token_ids)
         if inputs.gate is not None:
             words = words * inputs.gate[..., None]
             if inputs.substitute is not None:
                 instead = self.embedding.weight[inputs.substitute]
                 words = words + (1 - inputs.gate[..., None]) * instead
-        seen = inputs.attention.to(words.dtype)
-        projected = self.project(self.embedding_dropout(words))
-        aligned = self._align(projected, seen, inputs.segment)
-        compared = self.compare(torch.cat([projected, aligned], -1)) * seen[..., None]
-        side_two = inputs.segment[..., None].to(words.dtype)
-        sums = [(compared * (1 - side_two)).sum(1), (compared * side_two).sum(1)]
-        logits: Tensor = self.classify(self.aggregate(torch.cat(sums, -1)))
-        return logits
+        projected: Tensor = self.project(self.embedding_dropout(words))
+        return projected
 
     def _align(self, projected: Tensor, seen: Tensor, segment: Tensor) -> Tensor:
-        """The other side's words as each word attends to them, (N, L, D); zero if it has none.
+        """The other side's words as each word attends to them, (N, L, D); zero if it has none."""
+        weights, total = self._weights(projected, seen, segment)
+        return (weights @ projected) / total
+
+    def _weights(self, projected: Tensor, seen: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:
+        """The attention of each word (N, L, L) to the other side's, over its total (N, L, 1).
 
         A softmax with the multipliers ``seen`` (N, L): exact and differentiable at 0 too.
         """
@@ -154,7 +178,7 @@ class DecomposableAttention(PairClassifier):
         # Only removed words can exceed the peak; the clamp keeps their derivative finite.
         weights = (scores - peak).clamp(max=30.0).exp() * across
         total = weights.sum(2, keepdim=True)
-        return (weights @ projected) / total.masked_fill(total == 0, 1.0)
+        return weights, total.masked_fill(total == 0, 1.0)
 
 
 class WordEncoder:

@@ -1,0 +1,28 @@
+"""Attention as explanation, which Jain and Wallace (2019) call into question."""
+
+from __future__ import annotations
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions
+
+
+class Attention(Explainer):
+    """The attention that a word's tokens receive, summed over them, in one ``layer``.
+
+    Who pays it depends on the model: in transformers the first token, from which they classify,
+    as the mean of its heads; in decomposable attention the words of the other side, as their
+    mean. Scores are not negative: they do not say which class a word speaks for.
+
+    Cost of a pair: one evaluation for the prediction, and one for the attention; no gradients.
+    Raises UserError for a model that does not tell its attention.
+    """
+
+    needs_gradients = False
+
+    def __init__(self, *, removal: str, layer: int) -> None:
+        super().__init__(removal=removal)
+        self.layer = layer
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        return Attributions(masked.attention(self.layer), (None,) * len(masked.batch))
