@@ -89,3 +89,13 @@ def classifier(request: pytest.FixtureRequest) -> PairClassifier:
                 parameter.mul_(3.0)
     model.requires_grad_(False)
     return model.eval()
+
+
+@pytest.fixture
+def responsive(classifier: PairClassifier) -> PairClassifier:
+    """The same models at weights where answers are neither flat nor saturated."""
+    factor = 0.7 if isinstance(classifier, DecomposableAttention) else 5.0
+    for parameter in classifier.parameters():
+        if factor < 1 or parameter.dim() > 1:
+            parameter.mul_(factor)
+    return classifier

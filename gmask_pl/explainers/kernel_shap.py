@@ -1,0 +1,120 @@
+"""Kernel SHAP over the words of a pair (Lundberg and Lee, 2017)."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer, example_generators
+from gmask_pl.explainers.sampling import over_words, random_subsets
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions, UserError
+
+VALUES = ("probability", "log_probability")
+
+
+class KernelShap(Explainer):
+    """Shapley values of the words, by regression on coalitions of them.
+
+    A coalition's worth is the probability, or the log-probability, of the prediction when only
+    its words are kept (``value``). Scores add up to the worth of the whole pair less that of no
+    words. They are exact where ``samples`` covers all 2^n - 2 other coalitions of a pair's n
+    words, and converge to exact ones as it grows; see `coalitions`.
+
+    Cost of a pair: one evaluation for the prediction, one for the empty coalition, and one for
+    each distinct other coalition, so at most samples + 2; no gradients.
+    """
+
+    needs_gradients = False
+
+    def __init__(self, *, removal: str, samples: int, value: str, seed: int) -> None:
+        super().__init__(removal=removal)
+        if samples < 2:
+            raise UserError(f"samples={samples}: coalitions come in pairs, so at least 2")
+        if value not in VALUES:
+            raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
+        self.samples, self.value, self.seed = samples, value, seed
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        valid = masked.batch.word_valid
+        generators = example_generators(self.seed, masked.batch.ids)
+        sets, kernel = [], torch.zeros(len(valid), self.samples + 1, dtype=torch.float64)
+        for row, n in enumerate(valid.sum(1).tolist()):
+            drawn, weights = coalitions(n, self.samples, generators[row])
+            # First the empty coalition, whose weight here is 0: it is a constraint.
+            sets.append(torch.cat([torch.zeros(1, n, dtype=torch.bool), drawn]))
+            kernel[row, 1 : 1 + len(weights)] = weights
+        keep = over_words(sets, valid)
+        worth = self._worth(-masked.cross_entropy(keep))
+        whole = self._worth(masked.probabilities.log()).gather(1, masked.prediction[:, None])
+        empty = worth[:, :1]
+        kernel = kernel[:, : keep.shape[1]].to(valid.device)
+        scores = efficient_regression(keep, worth - empty, kernel, (whole - empty)[:, 0], valid)
+        return Attributions(scores, (None,) * len(masked.batch))
+
+    def _worth(self, log_p: Tensor) -> Tensor:
+        log_p = log_p.double()
+        return log_p if self.value == "log_probability" else log_p.exp()
+
+
+def coalitions(n: int, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """At most ``samples`` coalitions of n words, (S, n) bool, and their weights (S,) float64.
+
+    The sizes s and n - s share the Shapley kernel's weight 1 / (s (n - s)). As in `shap`, all
+    sets of the outermost sizes are taken while as many would be drawn anyway; the rest of the
+    budget is spent on draws by the kernel, each with its complement, that share the weight left.
+    Unlike `shap`, a set drawn twice is not replaced: it counts twice and is evaluated once.
+    """
+    sizes = torch.arange(1, max(n, 1), dtype=torch.float64)
+    kernel = 1 / (sizes * (n - sizes))
+    kernel /= kernel.sum()
+    sets, weights = [torch.zeros(0, n, dtype=torch.bool)], [torch.zeros(0, dtype=torch.float64)]
+    left, size = samples, 1
+    while 2 * size <= n:
+        both, count = sorted({size, n - size}), comb(n, size)
+        inner = kernel[size - 1 : n - size]
+        share = float(kernel[size - 1]) * len(both) / float(inner.sum())
+        if left * share < len(both) * count * (1 - 1e-8):
+            break
+        for members in both:
+            sets.append(all_subsets(n, members))
+            weights.append((kernel[size - 1] / count).expand(count))
+        left -= len(both) * count
+        size += 1
+    if 2 * size <= n and left >= 2:
+        inner = kernel[size - 1 : n - size]
+        drawn = size + torch.multinomial(inner, left // 2, replacement=True, generator=generator)
+        half = random_subsets(n, drawn, generator)
+        sets += [half, ~half]
+        weights.append((inner.sum() / (2 * len(half))).expand(2 * len(half)))
+    return torch.cat(sets), torch.cat(weights)
+
+
+def all_subsets(n: int, size: int) -> Tensor:
+    """Every set of ``size`` of n things, (C(n, size), n) bool."""
+    members = torch.tensor(list(combinations(range(n), size)))
+    return torch.zeros(len(members), n, dtype=torch.bool).scatter_(1, members, True)
+
+
+def efficient_regression(
+    keep: Tensor, gain: Tensor, kernel: Tensor, total: Tensor, valid: Tensor
+) -> Tensor:
+    """argmin_phi sum_s kernel_s (gain_s - keep_s phi)^2 with sum(phi) = total, for every example.
+
+    keep (B, S, W) bool, gain and kernel (B, S), total (B,), valid (B, W) -> phi (B, W) float64,
+    0 on words that are not valid. What too few coalitions leave open is shared equally: phi is
+    total / n plus the smallest part of sum 0 that fits.
+    """
+    x, inside = keep.double(), valid.double()
+    n = inside.sum(1).clamp_min(1)
+    centre = torch.diag_embed(inside) - inside[:, :, None] * inside[:, None] / n[:, None, None]
+    weighted = x * kernel[..., None]
+    equal = inside * (total / n)[:, None]
+    rest = gain - torch.einsum("bsw,bw->bs", x, equal)
+    gram = centre @ torch.einsum("bsv,bsw->bvw", weighted, x) @ centre
+    moment = torch.einsum("bvw,bsw,bs->bv", centre, weighted, rest)
+    inverse = torch.linalg.pinv(gram, rtol=1e-10, hermitian=True)
+    return equal + (centre @ inverse @ moment[..., None])[..., 0]

@@ -1,0 +1,84 @@
+"""LIME for sentence pairs (Ribeiro et al., 2016), as its authors' `lime_text` has it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer, example_generators
+from gmask_pl.explainers.sampling import over_words, random_subsets
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions, UserError
+
+
+class Lime(Explainer):
+    """The coefficients of a weighted ridge regression of the prediction's probability on masks.
+
+    The features are the n word positions of both sides together, all of them. Row 0 is the whole
+    pair; every other of the ``samples`` rows removes a number of words drawn uniformly from 1 to
+    n, at positions drawn without replacement. A row weighs sqrt(exp(-d^2 / kernel_width^2)), d
+    being 100 times the cosine distance of its mask from the whole pair's. alpha is the ridge
+    penalty; the intercept goes free. A positive score supports the prediction.
+
+    Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
+    samples + 1; no gradients.
+    """
+
+    needs_gradients = False
+
+    def __init__(
+        self, *, removal: str, samples: int, kernel_width: float, alpha: float, seed: int
+    ) -> None:
+        super().__init__(removal=removal)
+        if samples < 2:
+            raise UserError(f"samples={samples}: LIME needs the whole pair and one mask at least")
+        if kernel_width <= 0 or alpha <= 0:
+            raise UserError(
+                f"kernel_width={kernel_width}, alpha={alpha}: both must be greater than 0"
+            )
+        self.samples, self.kernel_width, self.alpha = samples, kernel_width, alpha
+        self.seed = seed
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        valid = masked.batch.word_valid
+        generators = example_generators(self.seed, masked.batch.ids)
+        sets = [
+            perturbations(n, self.samples, generator)
+            for n, generator in zip(valid.sum(1).tolist(), generators, strict=True)
+        ]
+        keep = over_words(sets, valid)
+        probability = (-masked.cross_entropy(keep)).exp()
+        weights = proximity(keep, valid, self.kernel_width)
+        scores = ridge(keep.double(), probability.double(), weights, self.alpha)
+        return Attributions(scores * valid, (None,) * len(masked.batch))
+
+
+def perturbations(n: int, samples: int, generator: torch.Generator) -> Tensor:
+    """The rows of one pair, (samples, n) bool, true where a word is kept."""
+    removed = torch.randint(1, max(n, 1) + 1, (samples - 1,), generator=generator)
+    whole = torch.ones(1, n, dtype=torch.bool)
+    return torch.cat([whole, ~random_subsets(n, removed, generator)])
+
+
+def proximity(keep: Tensor, valid: Tensor, kernel_width: float) -> Tensor:
+    """The weight of every row, (B, S) float64, for masks (B, S, W) over valid words (B, W).
+
+    The cosine of a mask of m words and the mask of all n is sqrt(m / n).
+    """
+    n = valid.sum(1, keepdim=True).double()
+    distance = 100 * (1 - (keep.sum(2) / n.clamp_min(1)).sqrt())
+    return (-(distance**2) / kernel_width**2).exp().sqrt()
+
+
+def ridge(features: Tensor, targets: Tensor, weights: Tensor, alpha: float) -> Tensor:
+    """argmin_c sum_s w_s (y_s - c_0 - x_s c)^2 + alpha |c|^2 without c_0, for every example.
+
+    features (B, S, W), targets (B, S), weights (B, S) -> c (B, W). A constant feature gets 0.
+    """
+    share = weights / weights.sum(1, keepdim=True)
+    x = features - torch.einsum("bs,bsw->bw", share, features)[:, None]
+    y = targets - (share * targets).sum(1, keepdim=True)
+    weighted = x * weights[..., None]
+    gram = torch.einsum("bsv,bsw->bvw", weighted, x)
+    penalty = alpha * torch.eye(x.shape[2], dtype=x.dtype, device=x.device)
+    return torch.linalg.solve(gram + penalty, torch.einsum("bsw,bs->bw", weighted, y))
