@@ -1,0 +1,25 @@
+"""Gradient times input (Shrikumar et al., 2016; Denil et al., 2014)."""
+
+from __future__ import annotations
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import Attributions
+
+
+class GradientXInput(Explainer):
+    """The derivative of log p(y|x) in a word's mask, at the whole pair.
+
+    Under the removal ``zero`` a mask g multiplies the word embeddings e of the word's tokens, so
+    this is their sum of e . d log p / d e: gradient times input. Under ``mask`` it is the same
+    for e less the mask token's embedding, under ``pad`` for the attention paid to the word.
+    A positive score supports the prediction.
+
+    Cost of a pair: one evaluation for the prediction, and one with its gradient.
+    """
+
+    needs_gradients = True
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        _, gradient = masked.cross_entropy_gradient(masked.batch.word_valid[:, None])
+        return Attributions(-gradient[:, 0], (None,) * len(masked.batch))
