@@ -28,9 +28,10 @@ from tqdm import tqdm
 from gmask_pl.config import register
 from gmask_pl.data.datamodule import draw
 from gmask_pl.engine.explain import classifier_to_explain
+from gmask_pl.engine.study import make_study
 from gmask_pl.explainers.gmask import GMask
+from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import PairBatch
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -49,6 +50,7 @@ def main() -> None:
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load(cfg.split), options.pairs, cfg.limit_seed)
     encode = classifier.encoder(cfg.unit)
+    study = make_study(cfg, source, classifier)
     few = min(options.sampled_pairs, len(examples))
     fast = ("exact", "straight_through")
     runs = dict.fromkeys(
@@ -60,7 +62,7 @@ def main() -> None:
         batches = [
             encode(examples[i : min(i + cfg.batch_size, n)]) for i in range(0, n, cfg.batch_size)
         ]
-        found[name, n].append(measure(cfg, classifier, name, batches))
+        found[name, n].append(measure(cfg, study, name, batches))
     results: list[dict[str, Any]] = [
         {"estimator": name, "pairs": n}
         | {key: statistics.median(run[key] for run in measured) for key in measured[0]}
@@ -74,15 +76,18 @@ def main() -> None:
 
 
 def measure(
-    cfg: DictConfig, classifier: PairClassifier, estimator: str, batches: list[PairBatch]
+    cfg: DictConfig, study: Study, estimator: str, batches: list[PairBatch]
 ) -> dict[str, float]:
     """Means over the pairs; the filter's share of seconds and evaluations is in them."""
     explainer: GMask = instantiate(cfg.explainer, estimator=estimator)
+    explainer.prepare(study)
     pairs = sum(map(len, batches))
     evaluations = gradients = 0
     start = time.perf_counter()
     for batch in batches:
-        masked = MaskedModel(classifier, batch, explainer.removal, token_budget=cfg.token_budget)
+        masked = MaskedModel(
+            study.classifier, batch, explainer.removal, token_budget=cfg.token_budget
+        )
         explainer(masked)
         evaluations += int(masked.evaluations.sum())
         gradients += int(masked.gradients.sum())

@@ -142,7 +142,10 @@ class ModelInput:
 
 
 class PairEncoder(Protocol):
-    """Turns examples into the batch a classifier reads."""
+    """Turns examples into the batch a classifier reads; its token ids are below a known size."""
+
+    @property
+    def vocabulary_size(self) -> int: ...
 
     def __call__(self, examples: Sequence[PairExample]) -> PairBatch: ...
 

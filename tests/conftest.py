@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from pytorch_lightning import Trainer
 
+from gmask_pl.explainers.study import Study
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
@@ -37,6 +40,36 @@ def explainer_of(name: str, *overrides: str) -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", [f"explainer={name}", *overrides])
     return instantiate(cfg.explainer)
+
+
+def study_of(
+    classifier: Any, encode: Any, examples: Sequence[PairExample], folder: Path, **changes: Any
+) -> Study:
+    """A study of ``examples`` on this machine's processor, keeping what is learnt in ``folder``."""
+
+    def trainer(**settings: Any) -> Trainer:
+        return Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **settings,
+        )
+
+    settings: dict[str, Any] = {
+        "classifier": classifier,
+        "encode": encode,
+        "train": lambda: examples,
+        "labels": LABELS,
+        "trainer": trainer,
+        "token_budget": 4096,
+        "batch_size": 50,
+        "workers": 0,
+        "folder": folder,
+        "identity": {"model": "test"},
+    }
+    return Study(**settings | changes)
 
 
 def make_example(name: str, text1: str, text2: str, label: int | None = 0) -> PairExample:

@@ -18,6 +18,7 @@ from gmask_pl.engine.session import (
     plain,
     stored_classifier,
 )
+from gmask_pl.engine.study import make_study
 from gmask_pl.engine.train import train
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.evidence import evidence_recovery
@@ -65,11 +66,16 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     )
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / CONFIG, resolve=True)
+    preparation = explainer.prepare(make_study(cfg, source, classifier))
     loop = ExplainLoop(classifier, explainer, token_budget=cfg.token_budget)
     trainer.predict(loop, data, return_predictions=False)
     found = loop.found
     write_explanations(folder / EXPLANATIONS, found, source.labels)
     results = cost(found) | model_facts(found, loop.truncated)
+    if preparation:
+        results["preparation"] = preparation
+        told = ", ".join(f"{key} {value}" for key, value in preparation.items())
+        print(f"learnt from training pairs: {told}")
     if metrics:
         scoring = ScoreLoop(
             classifier,

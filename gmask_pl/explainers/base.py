@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions
+from gmask_pl.types import JSON, Attributions
 
 
 class Explainer(ABC):
@@ -24,6 +25,13 @@ class Explainer(ABC):
 
     def __init__(self, *, removal: str) -> None:
         self.removal = removal
+
+    def prepare(self, study: Study) -> JSON:
+        """Called once before the first pair: learns from the training pairs what it needs.
+
+        Returns what that cost, for the report; nothing where there is nothing to learn.
+        """
+        return {}
 
     @abstractmethod
     def __call__(self, masked: MaskedModel) -> Attributions:

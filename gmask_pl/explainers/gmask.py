@@ -23,8 +23,9 @@ from gmask_pl.explainers.group_mask import (
     SampledLoss,
     table_answer,
 )
+from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, Groups, PairBatch, UserError
+from gmask_pl.types import JSON, Attributions, Groups, PairBatch, UserError
 
 ESTIMATORS = ("exact", "straight_through", "sampled")
 
@@ -113,6 +114,9 @@ class GMask(Explainer):
             merge_scores(theta, candidates, filtered, masked.batch.word_valid),
             read_groups(candidates, phi, psi, shape),
         )
+
+    def prepare(self, study: Study) -> JSON:
+        return self.word_filter.prepare(study)
 
     def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
         """The model and the text over which the masks of the candidates are learnt."""

@@ -265,6 +265,7 @@ class SubwordEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int, unit: str) -> None:
         self.tokenizer, self.max_length, self.unit = tokenizer, max_length, unit
+        self.vocabulary_size = max(tokenizer.get_vocab().values()) + 1
 
     def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
         tokens = self.tokenizer(

@@ -186,6 +186,7 @@ class WordEncoder:
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self.index = {word: i for i, word in enumerate(vocabulary)}
+        self.vocabulary_size = len(vocabulary)
 
     def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
         return collate(examples, [self._encode(example) for example in examples], 0)

@@ -1,0 +1,125 @@
+"""What an explainer may learn from before it explains: training pairs and the model's answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pytorch_lightning import LightningModule, Trainer
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import JSON, Classifier, PairBatch, PairEncoder, PairExample
+
+WEIGHTS, SETTINGS, FACTS = "weights.safetensors", "settings.json", "facts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The training pairs of a run, the model to explain, and a folder for what is learnt.
+
+    train: the training split, read when it is called; it raises UserError where there is none.
+    trainer: a Trainer of the run, with further settings. batch_size: pairs of one forward pass;
+    workers: processes that load data. identity: what decides the model's answers, for the name
+    under which what is learnt is kept.
+    """
+
+    classifier: Classifier
+    encode: PairEncoder
+    train: Callable[[], Sequence[PairExample]]
+    labels: tuple[str, ...]
+    trainer: Callable[..., Trainer]
+    token_budget: int
+    batch_size: int
+    workers: int
+    folder: Path
+    identity: JSON
+
+    def pairs(self, limit: int | None, seed: int) -> list[PairExample]:
+        """``limit`` training pairs, or all, in an order drawn by ``seed``."""
+        examples = self.train()
+        count = len(examples) if limit is None else min(limit, len(examples))
+        return random.Random(seed).sample(list(examples), count)
+
+    def batches(self, pairs: Sequence[PairExample]) -> DataLoader[PairBatch]:
+        """The pairs as the model reads them, encoded one batch at a time."""
+        return DataLoader(
+            cast("Dataset[PairBatch]", pairs),
+            batch_size=self.batch_size,
+            collate_fn=self.encode,
+            num_workers=self.workers,
+        )
+
+    def visit(
+        self, batches: DataLoader[PairBatch], removal: str, see: Callable[[MaskedModel], None]
+    ) -> int:
+        """Shows every batch, bound to the model, to ``see``; returns the model evaluations."""
+        visit = _Visit(self, removal, see)
+        trainer = self.trainer(inference_mode=False)
+        trainer.predict(visit, batches, return_predictions=False)
+        return visit.evaluations
+
+    def place(self, name: str, settings: JSON, pairs: Sequence[PairExample]) -> Place:
+        """Where ``name`` keeps what it learns from these pairs by these settings."""
+        text = hashlib.blake2b(digest_size=16)
+        for pair in pairs:
+            text.update(f"{pair.text1}\0{pair.text2}\0".encode())
+        found = {"settings": settings, "pairs": text.hexdigest(), "model": self.identity}
+        key = json.dumps(found, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+        digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+        return Place(self.folder / name / digest, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder for tensors that were learnt, and the settings (JSON) that they depend on."""
+
+    folder: Path
+    settings: str
+
+    def read(self) -> tuple[dict[str, Tensor], JSON] | None:
+        """The tensors and facts kept here; None when there are none of just these settings."""
+        settings = self.folder / SETTINGS
+        if not settings.is_file() or settings.read_text("utf-8") != self.settings:
+            return None
+        facts: JSON = json.loads((self.folder / FACTS).read_text("utf-8"))
+        return load_file(self.folder / WEIGHTS), facts
+
+    def write(self, tensors: dict[str, Tensor], facts: JSON) -> None:
+        """Keeps them: the folder appears whole or not at all."""
+        draft = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, draft / WEIGHTS)
+            (draft / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+            (draft / SETTINGS).write_text(self.settings, "utf-8")
+            if self.read() is None:  # else a run beside this one was faster
+                shutil.rmtree(self.folder, ignore_errors=True)
+                draft.rename(self.folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+class _Visit(LightningModule):
+    """Binds every batch to the model, on the Trainer's device."""
+
+    def __init__(self, study: Study, removal: str, see: Callable[[MaskedModel], None]) -> None:
+        super().__init__()
+        self.classifier: Any = study.classifier
+        self.removal, self.see, self.token_budget = removal, see, study.token_budget
+        self.evaluations = 0
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        masked = MaskedModel(self.classifier, batch, self.removal, token_budget=self.token_budget)
+        self.see(masked)
+        self.evaluations += int(masked.evaluations.sum())
