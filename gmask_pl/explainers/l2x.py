@@ -1,0 +1,139 @@
+"""L2X: learning to explain by the words that tell the model's answer (Chen et al., 2018)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.l2x_network import L2XNetwork
+from gmask_pl.explainers.study import Study
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
+
+Row = tuple[PairExample, Tensor]
+
+
+class L2X(Explainer):
+    """Ranks words by a network that has learnt, from training pairs, to choose k of them.
+
+    The network is learnt once for a model and dataset, from the model's own probabilities on the
+    training pairs (`l2x_network`), and kept. It then explains a pair without asking the model.
+    A word's score is the probability that one draw chooses it: the softmax of its logits.
+
+    Both sides are one sequence of words, side one first; a word is what the model reads of it,
+    the mean of its tokens' embeddings. The authors had one text and so nothing that tells sides
+    apart; ``side_embedding`` adds it. They drew the noise once; here every step draws its own,
+    as in their paper. Weights are those after the last epoch.
+
+    train_pairs: how many training pairs to learn from, drawn by ``seed``; None for all.
+    batch_size, epochs: of the training; ``settings`` are L2XNetwork's.
+    """
+
+    needs_gradients = False
+
+    def __init__(
+        self,
+        *,
+        removal: str,
+        k: int,
+        temperature: float,
+        embedding_size: int,
+        filters: int,
+        kernel_size: int,
+        hidden_size: int,
+        dropout: float,
+        side_embedding: bool,
+        lr: float,
+        rho: float,
+        batch_size: int,
+        epochs: int,
+        train_pairs: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__(removal=removal)
+        for name, value in {"k": k, "train_pairs": train_pairs, "epochs": epochs}.items():
+            if value is not None and value < 1:
+                raise UserError(f"{name}={value}: at least 1 is needed")
+        self.settings: dict[str, Any] = {
+            "k": k,
+            "temperature": temperature,
+            "embedding_size": embedding_size,
+            "filters": filters,
+            "kernel_size": kernel_size,
+            "hidden_size": hidden_size,
+            "dropout": dropout,
+            "side_embedding": side_embedding,
+            "lr": lr,
+            "rho": rho,
+        }
+        self.batch_size, self.epochs = batch_size, epochs
+        self.train_pairs, self.seed = train_pairs, seed
+        self.network: L2XNetwork | None = None
+
+    def prepare(self, study: Study) -> JSON:
+        pairs = study.pairs(self.train_pairs, self.seed)
+        training = {"batch_size": self.batch_size, "epochs": self.epochs, "seed": self.seed}
+        place = study.place("l2x", self.settings | training, pairs)
+        kept = place.read()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            network = L2XNetwork(
+                vocabulary_size=study.encode.vocabulary_size,
+                classes=len(study.labels),
+                **self.settings,
+            )
+            state, facts = self._learn(network, study, pairs) if kept is None else kept
+        if kept is None:
+            place.write(state, facts)
+        network.load_state_dict(state)
+        self.network = network.requires_grad_(False).eval()
+        return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        if self.network is None:
+            raise RuntimeError("L2X explains only after prepare(study)")
+        selector = self.network.selector.to(masked.batch.device)
+        with torch.no_grad():
+            scores = selector(masked.batch).float().softmax(-1)
+        return Attributions(scores * masked.batch.word_valid, (None,) * len(masked.batch))
+
+    def _learn(
+        self, network: L2XNetwork, study: Study, pairs: Sequence[PairExample]
+    ) -> tuple[dict[str, Tensor], JSON]:
+        """Asks the model about every pair and fits the network to its answers."""
+        start = time.perf_counter()
+        answers: list[Tensor] = []
+
+        def see(masked: MaskedModel) -> None:
+            answers.append(masked.probabilities.float().cpu())
+
+        evaluations = study.visit(study.batches(pairs), self.removal, see)
+
+        def collate(rows: Sequence[Row]) -> tuple[PairBatch, Tensor]:
+            examples, targets = zip(*rows, strict=True)
+            return study.encode(examples), torch.stack(targets)
+
+        rows = list(zip(pairs, torch.cat(answers), strict=True))
+        loader = DataLoader(
+            cast("Dataset[Row]", rows),
+            batch_size=self.batch_size,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(self.seed),
+            collate_fn=collate,
+            num_workers=study.workers,
+            persistent_workers=study.workers > 0,
+        )
+        with torch.enable_grad():
+            study.trainer(max_epochs=self.epochs).fit(network, loader)
+        seconds = time.perf_counter() - start
+        return network.state_dict(), {
+            "pairs": len(pairs),
+            "evaluations": evaluations,
+            "seconds": seconds,
+        }
