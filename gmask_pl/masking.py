@@ -16,7 +16,8 @@ a model counts distances between tokens by itself (``skips_hidden`` is false), `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,10 @@ REMOVALS = {
         Removal("delete", hides=True, closes_up=True),
     )
 }
+
+
+# Entered around a forward pass whose input rows (N,) are copy c of example b: b * copies + c.
+Around = Callable[[Tensor], AbstractContextManager[None]]
 
 
 def removal_named(name: str) -> Removal:
@@ -178,15 +183,55 @@ class MaskedModel:
         words = torch.where(batch.word_of_token < 0, width, batch.word_of_token)
         received = torch.zeros(b, width + 1, device=batch.device)
         with torch.inference_mode():
-            for chunk in _chunks(batch.attention.sum(1), self.token_budget):
-                inputs = self._hard_input(chunk, batch.attention[chunk])
-                order, _ = _leftmost(batch.attention[chunk])
+            for rows in self._whole_pairs(1, self.token_budget):
+                inputs = self._whole_input(rows)
                 paid = classifier.received_attention(inputs, layer).float()
-                received[chunk] = received[chunk].scatter_add(
-                    1, words[chunk].gather(1, order), paid
-                )
+                owners = words[rows].gather(1, inputs.positions)
+                received[rows] = received[rows].scatter_add(1, owners, paid)
         self.evaluations += 1
         return received[:, :width] * batch.word_valid
+
+    def watch(self, around: Around) -> None:
+        """One forward pass of every whole pair, within ``around``.
+
+        It is how a hook on a layer sees what the layer computes: column i of it is token i.
+        """
+        with torch.no_grad():
+            for rows in self._whole_pairs(1, self.token_budget):
+                with around(rows):
+                    self.classifier(self._whole_input(rows))
+        self.evaluations += 1
+
+    def cross_entropy_within(
+        self, around: Around, wrt: Tensor, *, copies: int
+    ) -> tuple[Tensor, Tensor]:
+        """The cross-entropy (B, copies) of copies of whole pairs that ``around`` perturbs.
+
+        And its gradient, summed over examples and copies, with respect to ``wrt``, which the
+        perturbation is made of: a hook on a layer that mixes noise into what it computes.
+        """
+        loss = torch.empty(len(self.batch) * copies, device=self.batch.device)
+        gradient = torch.zeros_like(wrt)
+        for rows in self._whole_pairs(copies, max(1, self.token_budget // 4)):
+            examples = rows // copies
+            with torch.enable_grad(), around(rows):
+                logits = self.classifier(self._whole_input(examples)).float()
+                target = self.prediction[examples][:, None]
+                nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
+                (grad,) = torch.autograd.grad(nll.sum(), wrt)
+            loss[rows], gradient = nll.detach(), gradient + grad
+        self.evaluations += copies
+        self.gradients += copies
+        return loss.view(-1, copies), gradient
+
+    def _whole_pairs(self, copies: int, token_budget: int) -> Iterator[Tensor]:
+        """Rows of a forward pass over ``copies`` of every whole pair, within the budget."""
+        return _chunks(self.batch.attention.sum(1).repeat_interleave(copies), token_budget)
+
+    def _whole_input(self, rows: Tensor) -> ModelInput:
+        order, attention = _leftmost(self.batch.attention[rows])
+        ids = self.batch.token_ids[rows].gather(1, order)
+        return ModelInput(ids, attention, self.batch.segment[rows].gather(1, order), order)
 
     @property
     def _leaves_out(self) -> bool:

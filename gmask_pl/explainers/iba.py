@@ -1,0 +1,194 @@
+"""IBA: information bottlenecks for attribution, per sample (Schulz et al., 2020)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.base import Explainer, example_generators
+from gmask_pl.explainers.layers import layer_named, replaced
+from gmask_pl.explainers.study import Study
+from gmask_pl.masking import MaskedModel
+from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
+
+
+class IBA(Explainer):
+    """How much information about a word the model needs, when noise takes the place of the rest.
+
+    At one layer, every feature x of every word's tokens becomes
+
+        z = lambda x + (1 - lambda) eps,   eps ~ N(mu, sigma^2),   lambda = sigmoid(alpha)
+
+    and Adam finds, for every pair, the alpha (L, D) that minimise
+
+        cross-entropy to the prediction + beta * mean capacity.
+
+    A word's score is the capacity of its tokens, summed over features, in bits. Special tokens
+    pass untouched. There is no smoothing over neighbours, as the words of a pair are no image.
+
+    layer: see `layers.layer_named`. initial_alpha, lr, steps: of Adam. copies: noisy copies of a
+    pair in a step; steps * copies model evaluations a pair are differentiated, and one more
+    reads x. mu and sigma of every feature are taken from at least ``tokens`` word tokens of
+    training pairs; min_std bounds sigma from below.
+    """
+
+    needs_gradients = True
+
+    def __init__(
+        self,
+        *,
+        removal: str,
+        layer: str | int,
+        beta: float,
+        initial_alpha: float,
+        lr: float,
+        steps: int,
+        copies: int,
+        min_std: float,
+        tokens: int,
+        seed: int,
+    ) -> None:
+        super().__init__(removal=removal)
+        if tokens < 2:
+            raise UserError(f"tokens={tokens}: at least 2 are needed for a standard deviation")
+        self.layer, self.beta, self.initial_alpha = layer, beta, initial_alpha
+        self.lr, self.steps, self.copies = lr, steps, copies
+        self.min_std, self.tokens, self.seed = min_std, tokens, seed
+        self.mean: Tensor | None = None
+        self.std: Tensor | None = None
+
+    def prepare(self, study: Study) -> JSON:
+        pairs = self._enough(study)
+        place = study.place("iba", {"layer": self.layer}, pairs)
+        kept = place.read()
+        learnt, facts = self._statistics(study, pairs) if kept is None else kept
+        if kept is None:
+            place.write(learnt, facts)
+        self.mean, self.std = learnt["mean"], learnt["std"].clamp_min(self.min_std)
+        return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
+
+    def _statistics(
+        self, study: Study, pairs: Sequence[PairExample]
+    ) -> tuple[dict[str, Tensor], JSON]:
+        """Mean and standard deviation (D,) of the layer over the word tokens of the pairs."""
+        start = time.perf_counter()
+        seen: list[Tensor] = []
+
+        def see(masked: MaskedModel) -> None:
+            seen.append(self._features(masked)[word_tokens(masked.batch)].double().cpu())
+
+        evaluations = study.visit(study.batches(pairs), self.removal, see)
+        features = torch.cat(seen)
+        facts = {
+            "pairs": len(pairs),
+            "tokens": len(features),
+            "evaluations": evaluations,
+            "seconds": time.perf_counter() - start,
+        }
+        return {"mean": features.mean(0).float(), "std": features.std(0).float()}, facts
+
+    def _enough(self, study: Study) -> list[PairExample]:
+        """Training pairs, drawn at random, that together have ``tokens`` word tokens."""
+        pairs = study.pairs(None, self.seed)
+        count = found = 0
+        for batch in study.batches(pairs):
+            count, found = count + len(batch), found + int(word_tokens(batch).sum())
+            if found >= self.tokens:
+                return pairs[:count]
+        raise UserError(
+            f"tokens={self.tokens}: the training pairs hold only {found} tokens of words; give a "
+            f"larger train split, or set explainer.tokens={found} and expect a rougher noise"
+        )
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        if self.mean is None or self.std is None:
+            raise RuntimeError("IBA explains only after prepare(study)")
+        batch, copies = masked.batch, self.copies
+        x, tokens = self._features(masked), word_tokens(batch)
+        mean, std = self.mean.to(x), self.std.to(x)
+        r = (x - mean) / std
+        layer = layer_named(masked.classifier, self.layer)
+        alpha = torch.full_like(x, self.initial_alpha, requires_grad=True)
+        optimizer = torch.optim.Adam([alpha], lr=self.lr)
+        generators = example_generators(self.seed, batch.ids)
+        for _ in range(self.steps):
+            noise = mean + std * self._noise(generators, batch, x)
+
+            def around(rows: Tensor, noise: Tensor = noise) -> AbstractContextManager[None]:
+                pairs, own = rows // copies, noise.flatten(0, 1)[rows]
+
+                def restrict(hidden: Tensor) -> Tensor:
+                    length = hidden.shape[1]
+                    keep = alpha[pairs, :length].sigmoid()
+                    mixed = keep * hidden + (1 - keep) * own[:, :length]
+                    return torch.where(tokens[pairs, :length, None], mixed, hidden)
+
+                return replaced(layer, restrict)
+
+            _, gradient = masked.cross_entropy_within(around, alpha, copies=copies)
+            with torch.enable_grad():
+                penalty = self.beta * mean_capacity(capacity(alpha, r), tokens).sum()
+                (of_penalty,) = torch.autograd.grad(penalty, alpha)
+            alpha.grad = gradient / copies + of_penalty
+            optimizer.step()
+        bits = capacity(alpha.detach(), r).sum(-1) / math.log(2)
+        return Attributions(word_sums(bits, batch), (None,) * len(batch))
+
+    def _features(self, masked: MaskedModel) -> Tensor:
+        """What the layer computes of the whole pairs, (B, L, D); zero on padding."""
+        layer = layer_named(masked.classifier, self.layer)
+        length = masked.batch.token_ids.shape[1]
+        found: list[tuple[Tensor, Tensor]] = []
+
+        def around(rows: Tensor) -> AbstractContextManager[None]:
+            def keep(hidden: Tensor) -> Tensor:
+                found.append((rows, hidden.detach().float()))
+                return hidden
+
+            return replaced(layer, keep)
+
+        masked.watch(around)
+        features = found[0][1].new_zeros(len(masked.batch), length, found[0][1].shape[2])
+        for rows, hidden in found:
+            features[rows, : hidden.shape[1]] = hidden
+        return features * masked.batch.attention[..., None]
+
+    def _noise(self, generators: list[torch.Generator], batch: PairBatch, x: Tensor) -> Tensor:
+        """N(0, 1) noise (B, copies, L, D): each pair draws its own length, the rest is 0."""
+        noise = torch.zeros(len(batch), self.copies, *x.shape[1:])
+        for row, length in enumerate(batch.attention.sum(1).tolist()):
+            shape = (self.copies, length, x.shape[2])
+            noise[row, :, :length] = torch.randn(shape, generator=generators[row])
+        return noise.to(x.device)
+
+
+def capacity(alpha: Tensor, r: Tensor) -> Tensor:
+    """KL(p(z|x) || N(mu, sigma^2)) of every feature in nats, with lambda = sigmoid(alpha).
+
+    -1/2 (1 + log (1 - lambda)^2 - (lambda r)^2 - (1 - lambda)^2), r = (x - mu) / sigma.
+    """
+    log_rest = torch.nn.functional.logsigmoid(-alpha)
+    return -0.5 * (1 + 2 * log_rest - (alpha.sigmoid() * r) ** 2 - (2 * log_rest).exp())
+
+
+def mean_capacity(nats: Tensor, tokens: Tensor) -> Tensor:
+    """The mean (B,) of capacities (B, L, D) over features and over the ``tokens`` (B, L)."""
+    count = tokens.sum(1).clamp_min(1) * nats.shape[2]
+    return (nats * tokens[..., None]).sum((1, 2)) / count
+
+
+def word_tokens(batch: PairBatch) -> Tensor:
+    """The tokens (B, L) bool that belong to a word: no special tokens, no padding."""
+    return batch.attention & (batch.word_of_token >= 0)
+
+
+def word_sums(values: Tensor, batch: PairBatch) -> Tensor:
+    """Sums (B, W) of token values (B, L) over the tokens of every word."""
+    width = batch.word_valid.shape[1]
+    owner = torch.arange(width, device=batch.device)[:, None] == batch.word_of_token[:, None]
+    return (owner * (values * word_tokens(batch))[:, None]).sum(2)
