@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
 class Verdicts(nn.Module):
     """Sure of class 1 where both sides say ``yes``, by a dimension of its own; a network."""
 
-    pad_token_id, mask_token_id, reads_positions = 0, 1, False
+    pad_token_id, mask_token_id, skips_hidden = 0, 1, True
     words = ("<pad>", "<unk>", "yes", *FILLERS)
 
     def __init__(self) -> None:

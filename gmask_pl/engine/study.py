@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from gmask_pl.data.files import MissingSplit
+from gmask_pl.engine.fingerprint import weights_fingerprint
 from gmask_pl.engine.session import make_trainer, plain
 from gmask_pl.explainers.study import Study
 from gmask_pl.models.base import PairClassifier
@@ -45,26 +45,10 @@ def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) 
 def identity(cfg: DictConfig, source: PairSource, classifier: PairClassifier) -> JSON:
     """What decides the model's answers: its weights, its settings, and how it reads a pair."""
     return {
-        "weights": fingerprint(cfg.weights or cfg.weights_dir, classifier),
+        "weights": weights_fingerprint(classifier),
         "net": plain(cfg.model.net),
         "labels": list(source.labels),
         "label_order": None if cfg.label_order is None else list(cfg.label_order),
         "unit": cfg.unit,
         "precision": cfg.trainer.precision,
     }
-
-
-def fingerprint(weights: str, classifier: PairClassifier) -> str:
-    """A hash of the files of a model's folder; of a hub id, and of the tensors it stands for."""
-    found = hashlib.blake2b(digest_size=16)
-    folder = Path(weights)
-    if folder.is_dir():
-        for path in sorted(path for path in folder.iterdir() if path.is_file()):
-            found.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            found.update(path.read_bytes())
-        return found.hexdigest()
-    found.update(weights.encode())
-    for name, tensor in sorted(classifier.state_dict().items()):
-        found.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        found.update(tensor.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
+from gmask_pl.explainers.coalition import VALUES
 from gmask_pl.explainers.sampling import over_words, random_subsets
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import Attributions, UserError
-
-VALUES = ("probability", "log_probability")
 
 
 class KernelShap(Explainer):
