@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_example
+from conftest import explainer_of, make_example
+from pytorch_lightning import Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.base import evaluate
 from gmask_pl.metrics.naopc import NormalisedAOPC
@@ -227,3 +230,34 @@ def test_a_fingerprint_follows_every_weight(classifier: PairClassifier) -> None:
     with torch.no_grad():
         weight.view(-1)[0] += 1e-3
     assert weights_fingerprint(classifier) != before
+
+
+@pytest.mark.slow
+def test_a_run_finds_the_bounds_that_another_has_left(
+    tmp_path: Path, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """Through the loop that scores explanations; under another removal, other bounds."""
+    batch = classifier.encoder("word")(examples)
+    settings = SETTINGS | {"exact_words": 4, "min_range": 1e-9, "cache": str(tmp_path)}
+
+    def kept(removal: str, seed: int) -> list[str]:
+        random = explainer_of("random", f"seed={seed}", f"explainer.removal={removal}")
+        explained = ExplainLoop(classifier, random, token_budget=512)
+        data = DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
+        trainer = Trainer(
+            logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
+        )
+        trainer.predict(explained, data)
+        found = {e.id: e for e in explained.found}
+        metrics = {"naopc": NormalisedAOPC(**settings)}
+        trainer.predict(
+            ScoreLoop(classifier, found, metrics, removal=removal, token_budget=512), data
+        )
+        assert 0 <= metrics["naopc"].compute()["value"] <= 1
+        lines = (file.read_text("utf-8").splitlines() for file in tmp_path.glob("*.jsonl"))
+        return [json.loads(line)["key"] for line in itertools.chain(*lines)]
+
+    first = kept("pad", 0)
+    assert len(set(first)) == len(examples)
+    assert sorted(kept("pad", 1)) == sorted(first)
+    assert len(set(kept("zero", 0))) == 2 * len(examples)

@@ -111,5 +111,5 @@ def _explanation(
         evaluations=int(masked.evaluations[row]),
         gradients=int(masked.gradients[row]),
         seconds=seconds,
-        interactions=interactions and interactions[row],
+        interactions=None if interactions is None else interactions[row],
     )

@@ -35,6 +35,8 @@ class NormalisedAOPC(PairMetric):
     cache: a folder where bounds are kept for the other explainers of the same model; or None.
     """
 
+    meaning = "AOPC between the lowest (0) and the highest (1) that any order of the words has"
+
     def __init__(
         self,
         *,
