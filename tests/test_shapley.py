@@ -183,6 +183,12 @@ def test_one_kept_word_is_worth_the_probability_it_brings(
     torch.testing.assert_close(log[:, -1].exp().float(), p, atol=1e-5, rtol=0)
 
 
+def test_an_unknown_part_is_named() -> None:
+    with pytest.raises(Exception, match="most") as caught:
+        explainer_of("interaction", "explainer.part=most")
+    assert isinstance(caught.value.__cause__, UserError)
+
+
 @pytest.mark.parametrize("name", ["shapley", "interaction"])
 @pytest.mark.parametrize(
     ("override", "named"), [("value=odds", "odds"), ("context=some", "some"), ("k=17", "k=17")]
@@ -201,15 +207,14 @@ def test_settings_that_no_table_can_have(
         explainer(masked)
 
 
-@pytest.mark.parametrize("k", [4, 6])
+@pytest.mark.parametrize(("k", "part"), [(4, "absolute"), (6, "signed"), (6, "positive")])
 def test_interactions_of_every_pair_across_the_sides_are_kept(
-    k: int, classifier: PairClassifier, examples: list[PairExample]
+    k: int, part: str, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
-    """And a word's score is the sum of its interactions with words of the other side."""
+    """And a word's score adds up those with words of the other side."""
     masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
-    explainer = explainer_of(
-        "interaction", "explainer@explainer.word_filter=random", f"explainer.k={k}"
-    )
+    settings = (f"explainer.k={k}", f"explainer.part={part}")
+    explainer = explainer_of("interaction", "explainer@explainer.word_filter=random", *settings)
     found = explainer(masked)
     candidates = choose_candidates(explainer.word_filter(masked).scores, masked.batch, k)
     for row, interactions in enumerate(found.interactions):
@@ -220,5 +225,10 @@ def test_interactions_of_every_pair_across_the_sides_are_kept(
         assert list(interactions.values) == sorted(interactions.values, reverse=True)
         for word in words:
             values = zip(interactions.pairs, interactions.values, strict=True)
-            expected = sum(value for pair, value in values if word in pair)
-            assert float(found.scores[row, word]) == pytest.approx(expected, abs=1e-6)
+            own = [value for pair, value in values if word in pair]
+            expected = {
+                "positive": sum(max(value, 0) for value in own),
+                "absolute": sum(map(abs, own)),
+                "signed": sum(own),
+            }
+            assert float(found.scores[row, word]) == pytest.approx(expected[part], abs=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -12,6 +13,13 @@ from gmask_pl.explainers.shapley import coalition_weights
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import Attributions, Interactions, UserError
 
+# What of a word's interactions its score adds up.
+PARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "positive": lambda index: index.clamp_min(0),
+    "absolute": lambda index: index.abs(),
+    "signed": lambda index: index,
+}
+
 
 class Interaction(Explainer):
     """A word's score is what it does for the prediction together with words of the other side.
@@ -19,15 +27,26 @@ class Interaction(Explainer):
     word_filter: the explainer whose k best words take part. context: whether the other words are
     dropped or kept meanwhile; value: the probability of the predicted class or its logarithm.
     No sampling: 2^k model evaluations a pair beside those of the filter.
+
+    part of a word's interactions with the words of the other side that its score adds up:
+    - ``positive``: what they do together. Pairs in which each word makes the other superfluous
+      count as nothing;
+    - ``absolute``: these count as much, since both words matter then as well;
+    - ``signed``: the two cancel out, so a deciding word that has both a partner and a substitute
+      can score nothing. Half of it is what the word's Shapley value owes to such pairs (Bordt
+      and von Luxburg, 2023, "From Shapley Values to Generalized Additive Models and back").
     """
 
     def __init__(
-        self, *, removal: str, word_filter: Explainer, k: int, context: str, value: str
+        self, *, removal: str, word_filter: Explainer, k: int, context: str, value: str, part: str
     ) -> None:
         super().__init__(removal=removal)
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed, one of each side")
+        if part not in PARTS:
+            raise UserError(f"unknown part {part!r}: choose one of {', '.join(PARTS)}")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
+        self.part = PARTS[part]
         self.needs_gradients = word_filter.needs_gradients
 
     def __call__(self, masked: MaskedModel) -> Attributions:
@@ -36,7 +55,8 @@ class Interaction(Explainer):
         candidates = choose_candidates(filtered, batch, self.k)
         table = value_table(masked, candidates, context=self.context, value=self.value)
         index = interaction_index(table) * across(candidates, batch.word_side)
-        scores = merge_scores(index.sum(2), candidates, filtered, batch.word_valid)
+        theta = self.part(index).sum(2)
+        scores = merge_scores(theta, candidates, filtered, batch.word_valid)
         pairs = read_pairs(index, candidates, batch.word_side)
         return Attributions(scores, (None,) * len(batch), pairs)
 
