@@ -18,12 +18,15 @@ from torch import Tensor
 
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.base import PairMetric, evaluate, rank_words
+from gmask_pl.metrics.comprehensiveness import Comprehensiveness
 from gmask_pl.metrics.degradation import Degradation
 from gmask_pl.metrics.post_hoc_accuracy import PostHocAccuracy
+from gmask_pl.metrics.sufficiency import Sufficiency
 from gmask_pl.types import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-NAMES = ("aopc", "post_hoc_accuracy", "degradation")
+NAMES = ("aopc", "post_hoc_accuracy", "degradation", "comprehensiveness", "sufficiency")
+FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 def all_metrics(resamples: int = 100) -> dict[str, PairMetric]:
@@ -32,6 +35,8 @@ def all_metrics(resamples: int = 100) -> dict[str, PairMetric]:
         "aopc": AOPC(max_removed=10, **common),
         "post_hoc_accuracy": PostHocAccuracy(max_words=10, **common),
         "degradation": Degradation(steps=10, min_denominator=0.05, **common),
+        "comprehensiveness": Comprehensiveness(fractions=FRACTIONS, **common),
+        "sufficiency": Sufficiency(fractions=FRACTIONS, **common),
     }
 
 
@@ -66,9 +71,10 @@ class LinearModel:
 
 
 def naive(model: LinearModel) -> dict[str, float]:
-    """The three values by loops over examples, words and the paper's equations."""
+    """The values by loops over examples, words and the papers' equations."""
     n = len(model.scores)
     area, agreed = 0.0, 0.0
+    without, alone = [0.0] * 5, [0.0] * 5
     curves = {"morf": [0.0] * 11, "lerf": [0.0] * 11}
     for b in range(n):
         words = [w for w in range(model.valid.shape[1]) if model.valid[b, w]]
@@ -86,6 +92,10 @@ def naive(model: LinearModel) -> dict[str, float]:
         for v in range(1, 11):
             answer = ask(ranked[:v])
             agreed += (answer.index(max(answer)) == y) / 10
+        for i, percent in enumerate((1, 5, 10, 20, 50)):
+            top = -(-percent * len(words) // 100)
+            without[i] += (whole[y] - ask(ranked[top:])[y]) / n
+            alone[i] += (whole[y] - ask(ranked[:top])[y]) / n
         for i in range(11):
             gone = math.floor(i * len(words) / 10 + 0.5)
             curves["morf"][i] += ask(ranked[gone:])[y] / n
@@ -95,22 +105,38 @@ def naive(model: LinearModel) -> dict[str, float]:
         for j in (i, i + 1):
             score += (curves["lerf"][j] - curves["morf"][j]) / 20
     score /= curves["morf"][0] - curves["morf"][10]
-    return {"aopc": area / n, "post_hoc_accuracy": agreed / n, "degradation": score}
+    return {
+        "aopc": area / n,
+        "post_hoc_accuracy": agreed / n,
+        "degradation": score,
+        "comprehensiveness": sum(without) / 5,
+        "sufficiency": sum(alone) / 5,
+    } | {
+        f"{name} {fraction}": value
+        for name, values in (("comprehensiveness", without), ("sufficiency", alone))
+        for fraction, value in zip(FRACTIONS, values, strict=True)
+    }
 
 
 def test_values_equal_plain_loops_over_the_paper() -> None:
     model = LinearModel(9, 14)
     metrics = all_metrics()
     model.feed(metrics)
-    found = {name: result["value"] for name, result in results(metrics).items()}
+    computed = results(metrics)
+    found = {name: result["value"] for name, result in computed.items()}
+    for name in ("comprehensiveness", "sufficiency"):
+        for fraction, part in computed[name]["by_fraction"].items():
+            found[f"{name} {fraction}"] = part["value"]
     assert found == pytest.approx(naive(model), abs=1e-5)
 
 
 def same(one: Any, two: Any) -> None:
-    for name in NAMES:
-        assert one[name].keys() == two[name].keys()
-        for key, value in one[name].items():
-            assert two[name][key] == pytest.approx(value, abs=1e-6), (name, key)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        if isinstance(value, dict):
+            same(value, two[key])
+        else:
+            assert two[key] == pytest.approx(value, abs=1e-6), key
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 10])
@@ -168,6 +194,12 @@ def test_results_are_strict_json_with_the_promised_keys() -> None:
         "morf",
         "lerf",
     }
+    for name in ("comprehensiveness", "sufficiency"):
+        assert set(found[name]) == headline | {"by_fraction"}
+        parts = found[name]["by_fraction"]
+        assert list(parts) == ["0.01", "0.05", "0.1", "0.2", "0.5"]
+        assert all(part["low"] <= part["value"] <= part["high"] for part in parts.values())
+        assert found[name]["value"] == pytest.approx(sum(p["value"] for p in parts.values()) / 5)
     for result in found.values():
         assert result["low"] <= result["value"] <= result["high"]
     accuracy, curves = found["post_hoc_accuracy"], found["degradation"]
@@ -202,6 +234,9 @@ def test_the_right_ranking_attains_the_analytic_optimum() -> None:
     assert found["degradation"]["value"] == pytest.approx(0.8)
     assert found["degradation"]["denominator"] == pytest.approx(0.9)
     assert found["degradation"]["meaningful"] is True
+    # Of ten words, 1, 5 and 10 % are one word, 20 % are the two that decide.
+    assert found["comprehensiveness"]["value"] == pytest.approx(0.9)
+    assert found["sufficiency"]["value"] == pytest.approx(0.9 * 3 / 5)
 
 
 def test_the_reversed_ranking_is_the_worst() -> None:
@@ -210,6 +245,8 @@ def test_the_reversed_ranking_is_the_worst() -> None:
     assert found["aopc"]["value"] == pytest.approx(0.9 * 2 / 11)
     assert found["post_hoc_accuracy"]["by_v"] == [*[0] * 9, 1]
     assert found["degradation"]["value"] == pytest.approx(-0.8)
+    assert found["comprehensiveness"]["value"] == pytest.approx(0)
+    assert found["sufficiency"]["value"] == pytest.approx(0.9)
 
 
 def test_fewer_words_than_u() -> None:
@@ -227,6 +264,8 @@ def test_fewer_words_than_u() -> None:
     found = results(metrics)
     assert found["aopc"]["value"] == pytest.approx((0.2 + 9 * 0.7) / 11)
     assert found["post_hoc_accuracy"]["by_v"] == [1] * 10
+    assert found["comprehensiveness"]["value"] == pytest.approx(0.2)
+    assert found["sufficiency"]["value"] == pytest.approx(0.3)
     for result in found.values():
         assert result["low"] == result["value"] == result["high"]
         assert result["n"] == 1
@@ -347,7 +386,7 @@ def test_the_model_is_asked_once_for_all_metrics() -> None:
 
     metrics = all_metrics()
     evaluate(metrics, ask, model.scores, model.valid, whole)
-    assert asked == [(3, 10 + 10 + 19, 6)]
+    assert asked == [(3, 10 + 10 + 19 + 5 + 5, 6)]
     evaluate({}, ask, model.scores, model.valid, whole)
     assert len(asked) == 1
 
@@ -401,6 +440,18 @@ def test_bfloat16_answers_are_averaged_in_full_precision() -> None:
             "PostHocAccuracy.max_words is 2.5",
         ),
         (
+            lambda: Sufficiency(fractions=[0.5, 0.1], resamples=1, seed=0),
+            r"Sufficiency.fractions is \[0.5, 0.1\]",
+        ),
+        (
+            lambda: Comprehensiveness(fractions=[0.0, 0.1], resamples=1, seed=0),
+            r"Comprehensiveness.fractions is \[0.0, 0.1\]",
+        ),
+        (
+            lambda: Comprehensiveness(fractions=[], resamples=1, seed=0),
+            r"Comprehensiveness.fractions is \[\]",
+        ),
+        (
             lambda: Degradation(steps=1, min_denominator=0, resamples=1, seed=0),
             "Degradation.steps is 1",
         ),
@@ -427,7 +478,19 @@ def test_configured_metrics_are_the_papers(chosen: Any) -> None:
     assert metrics["aopc"].max_removed == 10
     assert metrics["post_hoc_accuracy"].max_words == 10
     assert (metrics["degradation"].steps, metrics["degradation"].min_denominator) == (10, 0.05)
+    for name in ("comprehensiveness", "sufficiency"):
+        assert tuple(map(float, metrics[name].fractions)) == FRACTIONS
     assert {(metric.resamples, metric.seed) for metric in metrics.values()} == {(2000, 0)}
+
+
+def test_the_latest_rows_are_those_of_the_last_batch() -> None:
+    metrics, model = all_metrics(), LinearModel(5, 8)
+    model.feed(metrics, slice(0, 3))
+    model.feed(metrics, slice(3, 5))
+    for metric in metrics.values():
+        latest = metric.latest_rows()
+        assert latest.shape == (2, metric.width)
+        assert torch.equal(latest.flatten(), torch.cat(metric.rows)[3 * metric.width :])
 
 
 def one_process(rank: int, folder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -18,8 +19,11 @@ from gmask_pl.metrics.curves import (
     degraded,
     normalised_curves,
     only_top,
+    only_top_fractions,
     predicted_probability,
     without_top,
+    without_top_fractions,
+    words_of_fractions,
 )
 
 ORDER = torch.tensor([[2, 0, 1, 3], [1, 0, 2, 3]])  # the second pair has two words only
@@ -76,6 +80,22 @@ def test_a_pair_without_words_is_only_ever_empty() -> None:
     order, none = torch.tensor([[0, 1]]), torch.tensor([0])
     for masks in (without_top(order, none, 3), only_top(order, none, 3), degraded(order, none, 4)):
         assert not masks.any()
+
+
+def test_fractions_of_the_words_by_hand() -> None:
+    tenth_and_half = (Fraction(1, 10), Fraction(1, 2))
+    removed = without_top_fractions(ORDER, N_WORDS, tenth_and_half)
+    assert kept(removed) == [[[0, 1, 3], [1, 3]], [[0], [0]]]  # the second pair: one word each
+    alone = only_top_fractions(ORDER, N_WORDS, tenth_and_half)
+    assert kept(alone) == [[[2], [0, 2]], [[1], [1]]]
+
+
+@pytest.mark.parametrize("percent", [1, 5, 7, 10, 20, 29, 50, 100])
+def test_a_fraction_is_rounded_up_without_floating_point(percent: int) -> None:
+    # In floating point, 7 % of 100 words would be 8.
+    n_words = torch.arange(0, 301)
+    found = words_of_fractions(n_words, (Fraction(percent, 100),)).flatten().tolist()
+    assert found == [n * percent // 100 + (n * percent % 100 > 0) for n in range(301)]
 
 
 def test_the_predicted_class_is_that_of_the_whole_pair_and_the_first_of_equals() -> None:

@@ -28,12 +28,13 @@ class PairMetric(Metric):
     flat because an empty process has no other shape to contribute to a gather.
 
     n_masks: how many masks S the metric asks about per example; width: numbers in a row;
-    resamples, seed: of the bootstrap.
+    resamples, seed: of the bootstrap. ``meaning``: one line for the page of a run.
     """
 
     full_state_update: bool = False
     is_differentiable: bool = False
     higher_is_better: bool = True
+    meaning: str = ""
 
     rows: list[Tensor] | Tensor
 
@@ -86,6 +87,10 @@ class PairMetric(Metric):
         assert isinstance(self.rows, list)  # a gathered state is a tensor, but not during update
         self.rows.append(rows.to(self.dtype).flatten())
 
+    def latest_rows(self) -> Tensor:
+        """The rows (B, width) of the examples of the last update, in their order."""
+        return self.rows[-1].reshape(-1, self.width)
+
     def estimate(self, statistic: Statistic) -> Estimate:
         """The statistic of the averages over all examples; UserError when there is none."""
         pieces = self.rows if isinstance(self.rows, list) else [self.rows]
@@ -99,17 +104,20 @@ class PairMetric(Metric):
 
     def whole_number(self, name: str, value: int, *, least: int) -> int:
         """The setting itself; UserError unless it is a whole number of at least ``least``."""
-        if not isinstance(value, int) or value < least:
-            raise UserError(
-                f"{type(self).__name__}.{name} is {value!r}: give a whole number, {least} or more"
-            )
-        return value
+        return whole_number(type(self).__name__, name, value, least=least)
 
     def _checked(self, probabilities: Tensor) -> Tensor:
         found = probabilities.detach().to(self.device, self.dtype)
         if not ((found >= 0) & (found <= 1 + 1e-3)).all():  # NaN fails too; 1e-3: rounding
             raise ValueError(f"{type(self).__name__}: answers must be probabilities in [0, 1]")
         return found
+
+
+def whole_number(owner: str, name: str, value: int, *, least: int) -> int:
+    """``value`` itself; UserError unless it is a whole number of at least ``least``."""
+    if not isinstance(value, int) or value < least:
+        raise UserError(f"{owner}.{name} is {value!r}: give a whole number, {least} or more")
+    return value
 
 
 def rank_words(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

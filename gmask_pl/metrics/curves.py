@@ -8,6 +8,9 @@ kept. Further letters: U words removed, V words kept, R inner points of a degrad
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -31,6 +34,29 @@ def without_top(order: Tensor, n_words: Tensor, max_removed: int) -> Tensor:
 def only_top(order: Tensor, n_words: Tensor, max_words: int) -> Tensor:
     """Masks (B, V, W) of the pair's top v words alone, v = 1..V; of the whole pair where v >= n."""
     kept = torch.arange(1, max_words + 1, device=order.device).unsqueeze(0)
+    return keep_ranks(order, n_words, torch.zeros_like(kept), kept)
+
+
+def words_of_fractions(n_words: Tensor, fractions: Sequence[Fraction]) -> Tensor:
+    """ceil(fraction * n) (B, F), in whole-number arithmetic: the words in a fraction of a pair.
+
+    So the smallest fraction of a pair that has words is one word. ERASER's paper leaves the
+    rounding open and its scorer reads finished answers; its authors' baselines take the ceiling.
+    """
+    top = torch.tensor([f.numerator for f in fractions], device=n_words.device)
+    bottom = torch.tensor([f.denominator for f in fractions], device=n_words.device)
+    return -(-n_words.unsqueeze(1) * top // bottom)
+
+
+def without_top_fractions(order: Tensor, n_words: Tensor, fractions: Sequence[Fraction]) -> Tensor:
+    """Masks (B, F, W) of the pair without each fraction of its words, the top ones."""
+    removed = words_of_fractions(n_words, fractions)
+    return keep_ranks(order, n_words, removed, n_words.unsqueeze(1))
+
+
+def only_top_fractions(order: Tensor, n_words: Tensor, fractions: Sequence[Fraction]) -> Tensor:
+    """Masks (B, F, W) of each fraction of the pair's words alone, the top ones."""
+    kept = words_of_fractions(n_words, fractions)
     return keep_ranks(order, n_words, torch.zeros_like(kept), kept)
 
 

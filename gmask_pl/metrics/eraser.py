@@ -1,0 +1,59 @@
+"""What ERASER's comprehensiveness and sufficiency share (DeYoung et al., ACL 2020, Section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gmask_pl.metrics.base import PairMetric
+from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.curves import predicted_probability
+from gmask_pl.types import UserError
+
+
+class FractionMetric(PairMetric):
+    """Mean over fractions of the words of p(y|x) - p(y|what is left), y the predicted class.
+
+    A fraction f of a pair of n words is ceil(f * n) words. The mean is over the fractions given,
+    as in ERASER's scorer; the paper's sum starts at k = 0, an empty rationale, whose term is 0
+    for comprehensiveness, and divides by one more.
+
+    fractions: of the words, in (0, 1], rising.
+    """
+
+    def __init__(self, *, fractions: Sequence[float], resamples: int, seed: int) -> None:
+        checked = _checked(type(self).__name__, fractions)
+        super().__init__(n_masks=len(checked), width=len(checked), resamples=resamples, seed=seed)
+        self.fractions = checked
+
+    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
+        p_whole = predicted_probability(whole.unsqueeze(1), whole)
+        return p_whole - predicted_probability(probabilities, whole)
+
+    def compute(self) -> dict[str, Any]:
+        """value, low, high, n; by_fraction: value, low, high for each fraction by its name."""
+        found = self.estimate(lambda by_f: torch.cat([by_f.mean(-1, keepdim=True), by_f], dim=-1))
+        columns = (numbers(part[1:]) for part in (found.value, found.low, found.high))
+        rows = zip(self.fractions, *columns, strict=True)
+        by_fraction = {f"{float(f):g}": dict(zip(_KEYS, row, strict=True)) for f, *row in rows}
+        return {**found.headline(), "by_fraction": by_fraction}
+
+
+_KEYS = ("value", "low", "high")
+
+
+def _checked(owner: str, fractions: Sequence[float]) -> tuple[Fraction, ...]:
+    given = list(fractions)
+    numeric = all(isinstance(f, Real) and not isinstance(f, bool) and 0 < f <= 1 for f in given)
+    if not given or not numeric or sorted(set(given)) != given:
+        raise UserError(
+            f"{owner}.fractions is {given!r}: give rising fractions of the words, above 0 and at "
+            "most 1, such as [0.01, 0.05, 0.1, 0.2, 0.5]"
+        )
+    # The decimal that was written, not its binary neighbour: 0.07 of 100 words is 7, not 8.
+    return tuple(Fraction(f).limit_denominator(10**6) for f in given)
