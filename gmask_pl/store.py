@@ -1,10 +1,11 @@
-"""Explanations on disk: one Parquet file, one row a pair."""
+"""Explanations and the scores of single pairs on disk: a Parquet file each."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gmask_pl.types import Explanation, Groups, Interactions, UserError
+from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
 
 ROWS_PER_GROUP = 512
 LABELS_KEY = b"labels"
@@ -44,6 +45,15 @@ SCHEMA = pa.schema(
     ]
 )
 
+PAIR_SCORES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("removal", pa.string()),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("row", _NUMBERS, nullable=False),
+    ]
+)
+
 
 def write_explanations(
     path: Path | str, explanations: Iterable[Explanation], labels: Sequence[str]
@@ -52,15 +62,35 @@ def write_explanations(
 
     ``scores`` (W,) follow the joint word order; ``candidates`` (k,), ``phi`` (k, t) and
     ``psi`` (t,) are null where the method has no groups, ``pairs`` (p, 2) and ``interactions``
-    (p,) where it has no interactions. The file appears whole or not at all:
-    when anything fails, an earlier file of that name stays as it was. Raises UserError for a
-    class without a name, ValueError where scores and words do not match.
+    (p,) where it has no interactions. Raises UserError for a class without a name, ValueError
+    where scores and words do not match.
     """
+    schema = SCHEMA.with_metadata({LABELS_KEY: json.dumps(list(labels)).encode()})
+    return _write(path, schema, (_to_row(explanation, labels) for explanation in explanations))
+
+
+def write_pair_scores(path: Path | str, scores: Iterable[PairScore]) -> int:
+    """Write the numbers of every pair under every metric; return how many rows there were."""
+    return _write(path, PAIR_SCORES, map(asdict, scores))
+
+
+def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
+    """Read them back one by one, in the order they were written.
+
+    Raises UserError when there is no such file or it holds something else.
+    """
+    with _open(path, PAIR_SCORES, "pair scores") as file:
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+            for row in batch.to_pylist():
+                yield PairScore(**row | {"row": tuple(row["row"])})
+
+
+def _write(path: Path | str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
+    """Write rows as they come. The file appears whole or not at all: when anything fails, an
+    earlier file of that name stays as it was."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    schema = SCHEMA.with_metadata({LABELS_KEY: json.dumps(list(labels)).encode()})
-    rows = (_to_row(explanation, labels) for explanation in explanations)
     count = 0
     try:
         with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
@@ -78,29 +108,30 @@ def read_explanations(path: Path | str) -> Iterator[Explanation]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    with _open(path) as file:
+    with _open(path, SCHEMA, "explanations") as file:
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
             yield from map(_from_row, batch.to_pylist())
 
 
 def read_labels(path: Path | str) -> tuple[str, ...]:
     """The label names of a file of explanations, in index order."""
-    with _open(path) as file:
+    with _open(path, SCHEMA, "explanations") as file:
         return tuple(json.loads(file.schema_arrow.metadata[LABELS_KEY]))
 
 
-def _open(path: Path | str) -> pq.ParquetFile:
+def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such file of explanations; run explain.py to make one")
+        raise UserError(f"{path}: no such file of {what}; run explain.py to make one")
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file of explanations ({error})") from error
-    if not file.schema_arrow.equals(SCHEMA) or LABELS_KEY not in (file.schema_arrow.metadata or {}):
+        raise UserError(f"{path}: not a Parquet file of {what} ({error})") from error
+    labelled = schema is not SCHEMA or LABELS_KEY in (file.schema_arrow.metadata or {})
+    if not file.schema_arrow.equals(schema) or not labelled:
         file.close()
         raise UserError(
             f"{path}: its columns are {', '.join(file.schema_arrow.names)}, which are not those "
-            "of a file of explanations; make it again by explain.py"
+            f"of a file of {what}; make it again by explain.py"
         )
     return file
 

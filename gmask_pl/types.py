@@ -236,6 +236,19 @@ class Explanation:
     interactions: Interactions | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """The numbers that a metric has of one pair, as it averages them over pairs.
+
+    ``removal`` is how the metric removed words, None where it asks the model nothing.
+    """
+
+    id: str
+    removal: str | None
+    metric: str
+    row: tuple[float, ...]
+
+
 class PairSource(Protocol):
     """A dataset: its label names in index order, and its examples by split.
 

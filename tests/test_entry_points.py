@@ -53,6 +53,7 @@ def test_explain_trains_first_and_leaves_everything(
     (metrics,) = folder.glob("outputs/explain/planted_bert_tiny/gmask/*/metrics.json")
     left = {path.name for path in metrics.parent.iterdir()}
     assert {"curves.csv", "explanations.parquet", "report.html", "config.yaml", "wandb"} <= left
+    assert "pair_scores.parquet" in left
     found = json.loads(metrics.read_text())
     assert found["aopc"]["n"] == 5
     assert len(found["post_hoc_accuracy"]["by_v"]) == 10
@@ -72,12 +73,15 @@ def test_a_multirun_puts_its_runs_side_by_side(
     first: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
     assert first.returncode == 0
-    found = run("explain.py", folder, "-m", "explainer=imask,random", "limit=3", *SMALL)
+    settings = ("-m", "explainer=imask,random", "limit=3", "metric.removal=[pad,mask]")
+    found = run("explain.py", folder, *settings, *SMALL)
     assert found.returncode == 0, found.stderr[-2000:]
     summary = found.stdout[found.stdout.rindex("\nrun ") :]
     assert "imask" in summary
     assert "random" in summary
     assert summary.count("report.html") == 2
+    assert {"imask (pad)", "random (mask)"} <= {line[:13].strip() for line in summary.split("\n")}
+    assert "pad, mask (2 runs): aopc" in summary
 
 
 def test_own_pairs_by_a_stored_model_in_word_pieces(

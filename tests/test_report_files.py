@@ -177,6 +177,43 @@ def test_table_is_aligned_whatever_is_missing() -> None:
     assert rows[2].split() == ["nothing"] + ["–"] * 10
 
 
+def many_removals() -> dict[str, Any]:
+    one = {"aopc": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 40}}
+    other = {"aopc": {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40}}
+    shared = {"own_metric": {"value": 0.75, "n": 11}, "cost": {"evaluations_per_pair": 100.0}}
+    order = {"scoring": {"removals": ["pad", "mask"]}}
+    return {**one, **shared, **order, "by_removal": {"mask": other, "pad": one}}
+
+
+def test_a_metric_the_table_does_not_know_has_a_column_of_its_own() -> None:
+    added = metrics() | {
+        "flips": {"value": 0.125, "low": 0.0, "high": 0.5, "n": 40, "meaning": "text"},
+        "unknown": {"value": None, "low": None, "high": None, "n": 0},
+        "scoring": {"evaluations_per_pair": 31.0},
+    }
+    head, _, row, other = format_table([("new", added), ("old", metrics())]).splitlines()[:4]
+    assert head.split()[-3:] == ["seconds", "flips", "unknown"]
+    assert row.split()[-4:] == ["0.125", "[0.000,", "0.500]", "–"]
+    assert other.split()[-3:] == ["0.500", "–", "–"]
+    assert len(head.split()) == 13
+
+
+def test_evidence_has_its_columns_with_the_area() -> None:
+    evidence = {"value": 0.5, "top_group": None, "auprc": 0.875, "n": 3}
+    head, _, row, _ = format_table([("a", {"evidence": evidence}), ("b", {})]).splitlines()
+    assert head.split()[-4:] == ["evidence", "top", "group", "AUPRC"]
+    assert row.split()[-3:] == ["0.50", "–", "0.88"]
+
+
+def test_several_removals_are_a_row_each() -> None:
+    head, _, first, second = format_table([("run", many_removals())]).splitlines()
+    assert head.split()[-1] == "own_metric"
+    assert first.split()[:4] == ["run", "(pad)", "40", "0.500"]
+    assert first.split()[-3:] == ["100", "–", "0.750"]
+    assert second.split()[:4] == ["run", "(mask)", "40", "0.250"]
+    assert second.split()[-3:] == ["–"] * 3
+
+
 def test_table_marks_only_a_degradation_that_is_not_meaningful() -> None:
     good = metrics()
     good["degradation"]["meaningful"] = True

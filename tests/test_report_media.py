@@ -52,6 +52,26 @@ def test_scalars_are_flat_and_finite() -> None:
     }
 
 
+def test_scalars_carry_intervals_and_every_breakdown() -> None:
+    part = {"value": 0.5, "low": None, "high": 0.75}
+    nested = {
+        "post_hoc_accuracy": {"by_v": [0.5, 1], "low_by_v": [0.25, None], "high_by_v": [0.75, 1]},
+        "sufficiency": {"value": 0.5, "meaning": "text", "by_fraction": {"0.05": part}},
+        "by_removal": {"mask": {"aopc": {"value": 0.125}}},
+    }
+    assert dict(scalars(nested)) == {
+        "post_hoc_accuracy/v1": 0.5,
+        "post_hoc_accuracy/v2": 1,
+        "post_hoc_accuracy/v1_low": 0.25,
+        "post_hoc_accuracy/v1_high": 0.75,
+        "post_hoc_accuracy/v2_high": 1,
+        "sufficiency/value": 0.5,
+        "sufficiency/by_fraction/0.05/value": 0.5,
+        "sufficiency/by_fraction/0.05/high": 0.75,
+        "by_removal/mask/aopc/value": 0.125,
+    }
+
+
 def test_a_row_is_plain_text() -> None:
     row = dict(zip(COLUMNS, explanation_row(EXPLANATION, LABELS), strict=True))
     assert row["text 2"] == "<b> banjo"

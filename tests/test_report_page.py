@@ -193,9 +193,62 @@ def test_known_evidence_is_a_row_and_its_group_where_there_are_groups(tmp_path: 
     text = Elements(page(tmp_path, metrics={"evidence": evidence})).text
     assert "Evidence found" in text and "0.910" in text and "0.850 to 0.960" in text
     assert "in the top group" not in text
+    assert "AUPRC" not in text
     evidence |= {"top_group": 0.93, "top_group_low": 0.88, "top_group_high": 0.98}
+    evidence |= {"auprc": 0.95, "auprc_low": 0.94, "auprc_high": 0.97}
     text = Elements(page(tmp_path, metrics={"evidence": evidence})).text
     assert "in the top group" in text and "0.930" in text and "0.880 to 0.980" in text
+    assert "AUPRC" in text and "0.950" in text and "0.940 to 0.970" in text
+
+
+def table_rows(html: str) -> list[list[str]]:
+    """The cells of the table of metrics that hold text, row by row."""
+    body = html[html.index("<tbody>") : html.index("</tbody>")]
+    rows = [Elements(row).text.split("\n") for row in body.split("<tr")[1:]]
+    return [[cell.strip() for cell in row if cell.strip()][1:] for row in rows]
+
+
+def test_a_metric_the_page_does_not_know_is_a_row_with_what_it_says_of_itself(
+    tmp_path: Path,
+) -> None:
+    part = {"value": 0.25, "low": 0.125, "high": 0.5}
+    added = {
+        "own_metric": {
+            **{"value": 0.5, "low": 0.25, "high": 0.75, "n": 12, "meaning": "<b>what it is</b>"},
+            "by_fraction": {"0.01": part, "0.5": part},
+            **{"iou_f1": 0.375, "iou_f1_low": 0.25, "iou_f1_high": 0.5},
+        },
+        "aopc": {"value": 0.125, "low": 0.0, "high": 0.25, "n": 12},
+        "scoring": {"evaluations_per_pair": 31.0},
+    }
+    rows = table_rows(page(tmp_path, metrics=added))
+    assert [row[0] for row in rows] == [
+        "AOPC",
+        "own metric",
+        "fraction 0.01",
+        "fraction 0.5",
+        "iou f1",
+    ]
+    assert rows[1] == ["own metric", "0.500", "0.250 to 0.750", "12", "<b>what it is</b>"]
+    assert rows[2] == ["fraction 0.01", "0.250", "0.125 to 0.500"]
+    assert rows[4] == ["iou f1", "0.375", "0.250 to 0.500"]
+
+
+def test_several_removals_are_named_and_what_does_not_depend_on_them_is_not(
+    tmp_path: Path,
+) -> None:
+    one, other = ({"aopc": {"value": v}, "own_metric": {"value": v}} for v in (0.5, 0.25))
+    shared = {"agreement": {"value": 0.75}, "cost": {"evaluations_per_pair": 100.0}}
+    metrics = {**one, **shared, "by_removal": {"pad": one, "mask": other}}
+    rows = [row[:2] for row in table_rows(page(tmp_path, metrics=metrics))]
+    assert rows == [
+        ["AOPC (pad)", "0.500"],
+        ["own metric (pad)", "0.500"],
+        ["AOPC (mask)", "0.250"],
+        ["own metric (mask)", "0.250"],
+        ["agreement", "0.750"],
+        ["Model evaluations", "100"],
+    ]
 
 
 def test_no_pairs_and_no_metrics_make_a_page(tmp_path: Path) -> None:

@@ -13,8 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from gmask_pl import store
-from gmask_pl.store import read_explanations, read_labels, write_explanations
-from gmask_pl.types import Explanation, Groups, Interactions, UserError
+from gmask_pl.store import (
+    read_explanations,
+    read_labels,
+    read_pair_scores,
+    write_explanations,
+    write_pair_scores,
+)
+from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
 
 LABELS = ("entailment", "neutral", "contradiction")
 GROUPED = Explanation(
@@ -106,3 +112,37 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"other": [1]}), tmp_path / "other.parquet")
     with pytest.raises(UserError, match=r"other\.parquet: its columns are other"):
         read_labels(tmp_path / "other.parquet")
+
+
+PAIR_SCORES = [
+    PairScore("pair-1", "pad", "aopc", (0.1 + 0.2,)),
+    PairScore("pair-2", "pad", "post_hoc_accuracy", (1.0, 0.0)),
+    PairScore("pair-1", None, "evidence", ()),
+]
+
+
+def test_pair_scores_read_back_exactly_and_are_never_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "pair_scores.parquet"
+    assert write_pair_scores(path, iter(PAIR_SCORES)) == 3
+    assert list(read_pair_scores(path)) == PAIR_SCORES
+    table = pq.read_table(path)
+    assert [str(field.type) for field in table.schema][:3] == ["string"] * 3
+    assert table["row"].to_pylist() == [[0.1 + 0.2], [1.0, 0.0], []]
+
+    def failing() -> Iterator[PairScore]:
+        yield PAIR_SCORES[0]
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        write_pair_scores(path, failing())
+    assert list(read_pair_scores(path)) == PAIR_SCORES
+    assert [file.name for file in path.parent.iterdir()] == ["pair_scores.parquet"]
+
+
+def test_the_two_kinds_of_file_are_told_apart(tmp_path: Path) -> None:
+    write_pair_scores(tmp_path / "p.parquet", PAIR_SCORES)
+    write_explanations(tmp_path / "e.parquet", [PLAIN], LABELS)
+    with pytest.raises(UserError, match=r"p\.parquet: its columns are id, removal"):
+        next(read_explanations(tmp_path / "p.parquet"))
+    with pytest.raises(UserError, match=r"e\.parquet: .* of a file of pair scores"):
+        next(read_pair_scores(tmp_path / "e.parquet"))

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.engine.loops import ExplainLoop
+from gmask_pl.engine.scoring import configured_metrics, metric_removals, score
 from gmask_pl.engine.session import (
     data_module,
     make_loggers,
@@ -20,31 +21,27 @@ from gmask_pl.engine.session import (
 )
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.train import train
-from gmask_pl.metrics.base import PairMetric
-from gmask_pl.metrics.evidence import evidence_recovery
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.report.files import write_curves, write_metrics
-from gmask_pl.report.media import log_to_wandb
+from gmask_pl.report.media import log_to_wandb, scalars
 from gmask_pl.report.page import write_page
 from gmask_pl.report.table import format_table
-from gmask_pl.store import write_explanations
+from gmask_pl.store import write_explanations, write_pair_scores
 from gmask_pl.types import JSON, Explanation, PairSource, UserError
 
 EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
+PAIR_SCORES = "pair_scores.parquet"
 TRAINING = "training"  # where the logs of a training go that came first
-RESAMPLES = 2000  # of the interval of evidence recovery, as in the YAML of the metrics
 
 
 def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     """Runs the configured explainer and metrics; leaves everything in ``folder``.
 
-    name: what the table and the page call the explainer. Returns what metrics.json holds; where
-    the pairs carry evidence, its recovery too. Without weights for this model and dataset it
-    trains first.
+    name: what the table and the page call the explainer. Returns what metrics.json holds.
+    Without weights for this model and dataset it trains first.
     """
     explainer = instantiate(cfg.explainer)
-    settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
-    metrics: dict[str, PairMetric] = {name: instantiate(value) for name, value in settings.items()}
+    metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
     trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     if trainer.world_size > 1:
@@ -76,19 +73,17 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         results["preparation"] = preparation
         told = ", ".join(f"{key} {value}" for key, value in preparation.items())
         print(f"learnt from training pairs: {told}")
-    if metrics:
-        scoring = ScoreLoop(
-            classifier,
-            {e.id: e for e in found},
-            metrics,
-            removal=cfg.metric.removal,
-            token_budget=cfg.token_budget,
-        )
-        trainer.predict(scoring, data, return_predictions=False)
-    results |= {name: metric.compute() for name, metric in metrics.items()}
-    known = {example.id: example.evidence for example in data.explained}
-    if recovery := evidence_recovery(found, known, resamples=RESAMPLES):
-        results["evidence"] = recovery
+    scored, rows = score(
+        metrics,
+        trainer,
+        classifier,
+        data,
+        found,
+        labels=source.labels,
+        token_budget=cfg.token_budget,
+    )
+    write_pair_scores(folder / PAIR_SCORES, rows)
+    results |= scored
     report(cfg, folder, name, results, found, source.labels)
     return results
 
@@ -179,13 +174,7 @@ def _log(
     if isinstance(logger, WandbLogger):
         log_to_wandb(logger, results, found, page, labels=labels, max_rows=max_rows)
     else:
-        scalars = {
-            f"{group}/{key}": value
-            for group, values in results.items()
-            for key, value in values.items()
-            if isinstance(value, int | float)
-        }
-        logger.log_metrics(scalars)
+        logger.log_metrics(dict(scalars(results)))
         logger.save()
     logger.finalize("success")
 
@@ -193,12 +182,14 @@ def _log(
 def page_settings(cfg: DictConfig) -> dict[str, Any]:
     """What the head of the page says of the run."""
     settings = plain(cfg)
+    removals = metric_removals(cfg)
+    curves = f" (curves: {removals[0]})" if len(removals) > 1 else ""
     return {
         "model": settings["weights"] or settings["weights_dir"],
         "dataset": settings["dataset"].get("path") or settings["dataset"]["name"],
         "split": settings["split"],
         "unit": settings["unit"],
         "removal (explainer)": settings["explainer"]["removal"],
-        "removal (metrics)": settings["metric"]["removal"],
+        "removal (metrics)": ", ".join(removals) + curves,
         "seed": settings["seed"],
     }

@@ -15,7 +15,7 @@ from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import Attributions, Explanation, PairBatch
+from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore
 
 
 class ExplainLoop(LightningModule):
@@ -49,38 +49,58 @@ class ExplainLoop(LightningModule):
 
 
 class ScoreLoop(LightningModule):
-    """Asks the model about the masks of all metrics, for explanations found before."""
+    """Asks the model about the masks of all metrics, for explanations found before.
+
+    metrics: by the removal that they are asked under, then by name. ``pair_scores`` collects
+    the rows of every pair in order; ``evaluations`` counts the masked inputs that the model
+    answered, which metrics of one removal share.
+    """
 
     def __init__(
         self,
         classifier: PairClassifier,
         explanations: Mapping[str, Explanation],
-        metrics: Mapping[str, PairMetric],
+        metrics: Mapping[str, Mapping[str, PairMetric]],
         *,
-        removal: str,
         token_budget: int,
     ) -> None:
         super().__init__()
         self.classifier, self.explanations = classifier, explanations
-        self.metrics = torch.nn.ModuleDict(metrics)
-        self.removal, self.token_budget = removal, token_budget
+        self.metrics = torch.nn.ModuleDict(
+            {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}
+        )
+        self.token_budget = token_budget
+        self.pair_scores: list[PairScore] = []
+        self.evaluations = 0
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
-        masked = MaskedModel(self.classifier, batch, self.removal, token_budget=self.token_budget)
         scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
         for row, name in enumerate(batch.ids):
             found = self.explanations[name].scores
             scores[row, : len(found)] = torch.tensor(found, dtype=torch.float64)
+        for removal, metrics in self.metrics.items():
+            self._score(batch, scores, removal, dict(metrics.items()))  # type: ignore[operator]
+
+    def _score(
+        self, batch: PairBatch, scores: Tensor, removal: str, metrics: dict[str, PairMetric]
+    ) -> None:
+        masked = MaskedModel(self.classifier, batch, removal, token_budget=self.token_budget)
 
         def ask(keep: Tensor) -> Tensor:
             return masked.logits(keep).softmax(-1)
 
         def keys() -> list[str]:
             precision = str(self.trainer.precision)
-            return pair_keys(batch, self.fingerprint, self.removal, precision)
+            return pair_keys(batch, self.fingerprint, removal, precision)
 
-        metrics: dict[str, PairMetric] = dict(self.metrics.items())  # type: ignore[arg-type]
         evaluate(metrics, ask, scores, batch.word_valid, masked.probabilities, keys)
+        self.evaluations += int(masked.evaluations.sum())
+        for name, metric in metrics.items():
+            rows = metric.latest_rows().tolist()
+            self.pair_scores += [
+                PairScore(id, removal, name, tuple(row))
+                for id, row in zip(batch.ids, rows, strict=True)
+            ]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -53,7 +53,7 @@ def write_curves(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
     """Write curves.csv with columns curve, x, y, low, high; empty where there is no number.
 
     x is the number of words kept for post_hoc_accuracy and the percentage of words removed
-    for morf and lerf (Eq. 10).
+    for morf and lerf (Eq. 10). Of several removals of the metrics, these are the first one's.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -72,6 +72,13 @@ def curve_points(metrics: Mapping[str, Any]) -> Iterator[Point]:
     for curve in ("morf", "lerf"):
         for i, percent in enumerate(degradation.get("percent", ())):
             yield curve, percent, number(degradation, curve, i), None, None
+
+
+def by_removal(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The metrics of each of several removals, in the order they were asked for; else empty."""
+    found: Mapping[str, Mapping[str, Any]] = metrics.get("by_removal", {})
+    order = metrics.get("scoring", {}).get("removals", found)  # metrics.json sorts its keys
+    return {removal: found[removal] for removal in order if removal in found}
 
 
 def number(values: Any, *keys: str | int) -> float | None:

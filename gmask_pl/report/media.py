@@ -26,6 +26,7 @@ COLUMNS = (
     "evaluations",
     "seconds",
 )
+_BY_V = {"by_v": "", "low_by_v": "_low", "high_by_v": "_high"}
 
 
 def log_to_wandb(
@@ -51,15 +52,21 @@ def log_to_wandb(
     logger.experiment.log(payload)
 
 
-def scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Every finite number of the metrics by a flat name: aopc/value, post_hoc_accuracy/v4."""
-    for metric, values in metrics.items():
-        for key in values:
-            if (value := number(values, key)) is not None:
-                yield f"{metric}/{key}", value
-        for v in range(1, len(values.get("by_v", ())) + 1):
-            if (value := number(values, "by_v", v - 1)) is not None:
-                yield f"{metric}/v{v}", value
+def scalars(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """Every finite number of the metrics by a flat name, below the name ``above``.
+
+    So aopc/value, comprehensiveness/by_fraction/0.05/low, post_hoc_accuracy/v4 and v4_low. The
+    points of MoRF and LeRF are not scalars but a plot.
+    """
+    for key, found in metrics.items():
+        if isinstance(found, Mapping):
+            yield from scalars(found, f"{above}{key}/")
+        elif key in _BY_V:
+            for v in range(1, len(found) + 1):
+                if (value := number(found, v - 1)) is not None:
+                    yield f"{above}v{v}{_BY_V[key]}", value
+        elif (value := number(found)) is not None:
+            yield f"{above}{key}", value
 
 
 def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any]:

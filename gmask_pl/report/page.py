@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from gmask_pl.report.cards import Card, make_card
 from gmask_pl.report.figures import accuracy_figure, degradation_figure
-from gmask_pl.report.files import number, write_text
-from gmask_pl.report.table import WORDS_SHOWN, meaningful
+from gmask_pl.report.files import by_removal, number, write_text
+from gmask_pl.report.table import WORDS_SHOWN, further, independent, meaningful
 from gmask_pl.types import Explanation
 
 
@@ -87,15 +87,11 @@ def _environment() -> Environment:
 
 def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     rows: list[MetricRow] = []
-    if "aopc" in metrics:
-        meaning = "fall in the predicted class's probability as the top words are removed (Eq. 9)"
-        rows.append(_row("AOPC", metrics["aopc"], meaning))
-    if "post_hoc_accuracy" in metrics:
-        rows += _accuracy_rows(metrics["post_hoc_accuracy"])
-    if "degradation" in metrics:
-        meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
-        rows.append(_row("Degradation", metrics["degradation"], meaning, _warning(metrics)))
-    rows += _evidence_rows(metrics) + _model_rows(metrics)
+    removals = by_removal(metrics)
+    for removal, scored in removals.items():
+        rows += _scored_rows(scored, f" ({removal})")
+    rows += _scored_rows(independent(metrics) if removals else metrics, "")
+    rows += _model_rows(metrics)
     costs = (
         ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
         (
@@ -112,15 +108,54 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     return rows
 
 
-def _row(name: str, metric: Mapping[str, Any], meaning: str, warning: str = "") -> MetricRow:
+def _scored_rows(metrics: Mapping[str, Any], removal: str) -> list[MetricRow]:
+    """The rows of metrics; ``removal`` follows their names where there are several."""
+    rows: list[MetricRow] = []
+    if "aopc" in metrics:
+        meaning = "fall in the predicted class's probability as the top words are removed (Eq. 9)"
+        rows.append(_row(f"AOPC{removal}", metrics["aopc"], meaning))
+    if "post_hoc_accuracy" in metrics:
+        rows += _accuracy_rows(metrics["post_hoc_accuracy"], removal)
+    if "degradation" in metrics:
+        meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
+        name = f"Degradation{removal}"
+        rows.append(_row(name, metrics["degradation"], meaning, _warning(metrics)))
+    rows += _evidence_rows(metrics)
+    for name in further(metrics):
+        rows += _further_rows(name, metrics[name], removal)
+    return rows
+
+
+def _further_rows(name: str, metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
+    """A metric by its own name, then what it breaks down into.
+
+    That is every number with an interval of its own, such as iou_f1 with iou_f1_low and
+    iou_f1_high, and every part of by_fraction, by_label and the like.
+    """
+    title = f"{name.replace('_', ' ')}{removal}"
+    rows = [_row(title, metric, str(metric.get("meaning", "")))]
+    for key, found in metric.items():
+        if f"{key}_low" in metric:
+            value, low, high = (number(metric, k) for k in (key, f"{key}_low", f"{key}_high"))
+            shown = key.replace("_", " ")
+            rows.append(MetricRow(shown, value, low, high, None, "", detail=True))
+        elif key.startswith("by_") and isinstance(found, Mapping):
+            kind = key.removeprefix("by_")
+            rows += [_row(f"{kind} {part}", found[part], "", detail=True) for part in found]
+    return rows
+
+
+def _row(
+    name: str, metric: Mapping[str, Any], meaning: str, warning: str = "", detail: bool = False
+) -> MetricRow:
     value, low, high, n = (number(metric, key) for key in ("value", "low", "high", "n"))
-    return MetricRow(name, value, low, high, n, meaning, warning=warning)
+    return MetricRow(name, value, low, high, n, meaning, detail=detail, warning=warning)
 
 
-def _accuracy_rows(metric: Mapping[str, Any]) -> list[MetricRow]:
+def _accuracy_rows(metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
     most = len(metric.get("by_v", ()))
     meaning = f"predictions the top v words alone keep, mean over v from 1 to {most} (§5.1.2)"
-    rows = [_row("Post-hoc accuracy", metric, meaning)]
+    rows = [_row(f"Post-hoc accuracy{removal}", metric, meaning)]
     for v in WORDS_SHOWN:
         if v <= most:
             keys = ("by_v", "low_by_v", "high_by_v")
@@ -139,6 +174,10 @@ def _evidence_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     if value is not None:
         meaning = "pairs whose most important word group holds those words"
         rows.append(MetricRow("in the top group", value, low, high, None, meaning, detail=True))
+    value, low, high = (number(metrics, "evidence", f"auprc{end}") for end in ("", "_low", "_high"))
+    if value is not None:
+        meaning = "area under the precision-recall curve of the scores for those words"
+        rows.append(MetricRow("AUPRC", value, low, high, None, meaning, detail=True))
     return rows
 
 

@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
+from gmask_pl.report.stability import stability
 from gmask_pl.report.table import format_table
 from gmask_pl.types import JSON
 
@@ -82,15 +83,18 @@ def format_sweep(jobs: list[JSON]) -> str:
     names = _names([job["overrides"] for job in jobs])
     named = list(zip(names, jobs, strict=True))
     scored = [
-        (name, Path(job["folder"]))
+        (name, Path(job["folder"]), job["overrides"])
         for name, job in named
         if job["fate"] == DONE and (Path(job["folder"]) / METRICS_FILE).is_file()
     ]
     failed = [(name, job["fate"]) for name, job in named if job["fate"] != DONE]
     lines: list[str] = []
     if scored:
-        lines += ["", format_table([(name, read_metrics(folder)) for name, folder in scored]), ""]
-        pages = [(name, folder / PAGE_FILE) for name, folder in scored]
+        runs = [(name, read_metrics(folder), overrides) for name, folder, overrides in scored]
+        lines += ["", format_table([(name, metrics) for name, metrics, _ in runs]), ""]
+        if compared := stability([(overrides, metrics) for _, metrics, overrides in runs]):
+            lines += [*compared, ""]
+        pages = [(name, folder / PAGE_FILE) for name, folder, _ in scored]
         lines += [f"{name}: {_short(page)}" for name, page in pages if page.is_file()]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gmask_pl.report.files import number
+from gmask_pl.report.files import by_removal, number
 
 WORDS_SHOWN = (1, 2, 4, 10)
 MISSING = "–"
+KNOWN = ("aopc", "post_hoc_accuracy", "degradation", "evidence")  # with columns of their own
 
 Run = tuple[str, Mapping[str, Any]]
 
@@ -18,20 +19,47 @@ def format_table(runs: Sequence[Run]) -> str:
 
     n is the number of pairs scored. Brackets hold 95 % intervals; a dash stands for a metric
     that was not computed. A degradation score whose denominator is too small (Eq. 10) carries
-    a star, with a note below. Where the pairs carry known evidence, the last columns are the
-    shares of pairs whose best words are it, and whose most important word group holds it.
+    a star, with a note below. Where the pairs carry known evidence, the next columns are the
+    shares of pairs whose best words are it, and whose most important word group holds it, and
+    the AUPRC of the scores against it. Any further metric has a column under its own name.
+
+    A run with several removals of the metrics has a row for each; what does not depend on the
+    removal stands in the first.
     """
+    runs = [row for run in runs for row in _row_for_each_removal(run)]
     head = ["run", "n", "AOPC", "post-hoc"]
     head += [f"v={v}" for v in WORDS_SHOWN] + ["degradation", "evaluations", "seconds"]
     rows = [head] + [_row(name, metrics) for name, metrics in runs]
     if any("evidence" in metrics for _, metrics in runs):
-        rows[0] += ["evidence", "top group"]
+        rows[0] += ["evidence", "top group", "AUPRC"]
         for row, (_, metrics) in zip(rows[1:], runs, strict=True):
-            row += [_decimal(number(metrics, "evidence", key), 2) for key in ("value", "top_group")]
+            row += [
+                _decimal(number(metrics, "evidence", key), 2)
+                for key in ("value", "top_group", "auprc")
+            ]
+    for name in dict.fromkeys(name for _, metrics in runs for name in further(metrics)):
+        rows[0].append(name)
+        for row, (_, metrics) in zip(rows[1:], runs, strict=True):
+            row.append(_with_interval(metrics, name, ""))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines + _notes(runs))
+
+
+def independent(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What does not depend on which of several removals the metrics use."""
+    apart = {"by_removal"}.union(*metrics["by_removal"].values())
+    return {name: result for name, result in metrics.items() if name not in apart}
+
+
+def further(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics that have no column of their own: whatever else has a value."""
+    return [
+        name
+        for name, result in metrics.items()
+        if name not in KNOWN and isinstance(result, Mapping) and "value" in result
+    ]
 
 
 def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
@@ -43,6 +71,15 @@ def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
 def meaningful(metrics: Mapping[str, Any]) -> bool:
     """Whether the degradation score, if any, has a denominator large enough to be read."""
     return bool(metrics.get("degradation", {}).get("meaningful", True))
+
+
+def _row_for_each_removal(run: Run) -> list[Run]:
+    name, metrics = run
+    parts = [(f"{name} ({removal})", scored) for removal, scored in by_removal(metrics).items()]
+    if not parts:
+        return [run]
+    (first, scored), *others = parts
+    return [(first, {**scored, **independent(metrics)}), *others]
 
 
 def _row(name: str, metrics: Mapping[str, Any]) -> list[str]:
