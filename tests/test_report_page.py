@@ -215,7 +215,7 @@ def test_a_metric_the_page_does_not_know_is_a_row_with_what_it_says_of_itself(
     added = {
         "own_metric": {
             **{"value": 0.5, "low": 0.25, "high": 0.75, "n": 12, "meaning": "<b>what it is</b>"},
-            "by_fraction": {"0.01": part, "0.5": part},
+            "by_fraction": {"0.01": part, "0.5": part, "1": {"value": None}},
             **{"iou_f1": 0.375, "iou_f1_low": 0.25, "iou_f1_high": 0.5},
         },
         "aopc": {"value": 0.125, "low": 0.0, "high": 0.25, "n": 12},

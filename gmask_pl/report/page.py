@@ -130,7 +130,7 @@ def _further_rows(name: str, metric: Mapping[str, Any], removal: str) -> list[Me
     """A metric by its own name, then what it breaks down into.
 
     That is every number with an interval of its own, such as iou_f1 with iou_f1_low and
-    iou_f1_high, and every part of by_fraction, by_label and the like.
+    iou_f1_high, and every part of by_fraction, by_label and the like, where there is a value.
     """
     title = f"{name.replace('_', ' ')}{removal}"
     rows = [_row(title, metric, str(metric.get("meaning", "")))]
@@ -142,7 +142,7 @@ def _further_rows(name: str, metric: Mapping[str, Any], removal: str) -> list[Me
         elif key.startswith("by_") and isinstance(found, Mapping):
             kind = key.removeprefix("by_")
             rows += [_row(f"{kind} {part}", found[part], "", detail=True) for part in found]
-    return rows
+    return rows[:1] + [row for row in rows[1:] if row.value is not None]
 
 
 def _row(
