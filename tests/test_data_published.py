@@ -52,7 +52,7 @@ def test_esnli_csv(tmp_path: Path) -> None:
     assert (first.id, first.label) == ("p1", 1)
     assert first.words1 == ("two", "women", ",", "friends", ",", "hug", ".")
     assert first.highlights == (
-        Highlight(frozenset(), frozenset({2})),
+        Highlight(None, frozenset({2})),  # the premise of a neutral pair was not to be marked
         Highlight(frozenset({1, 5}), frozenset()),
         Highlight(None, frozenset({0})),
     )

@@ -250,9 +250,7 @@ def test_a_run_finds_the_bounds_that_another_has_left(
         trainer.predict(explained, data)
         found = {e.id: e for e in explained.found}
         metrics = {"naopc": NormalisedAOPC(**settings)}
-        trainer.predict(
-            ScoreLoop(classifier, found, metrics, removal=removal, token_budget=512), data
-        )
+        trainer.predict(ScoreLoop(classifier, found, {removal: metrics}, token_budget=512), data)
         assert 0 <= metrics["naopc"].compute()["value"] <= 1
         lines = (file.read_text("utf-8").splitlines() for file in tmp_path.glob("*.jsonl"))
         return [json.loads(line)["key"] for line in itertools.chain(*lines)]

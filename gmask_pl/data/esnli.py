@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class ESNLI(Source):
             rows = chain(*(_csv_rows(need(folder, name)) for name in _CSV[split]))
         else:
             rows = jsonl_rows(folder, split)
-        return (row for row in rows if row.label != _NO_GOLD_LABEL)
+        return (_as_annotated(row) for row in rows if row.label != _NO_GOLD_LABEL)
 
     def hub_rows(self, split: str) -> Iterator[Row]:
         for number, (place, record) in enumerate(hub_records("stanfordnlp/snli", None, split)):
@@ -48,6 +49,13 @@ class ESNLI(Source):
                 yield Row(
                     place, f"{split}-{number}", record["premise"], record["hypothesis"], label
                 )
+
+
+def _as_annotated(row: Row) -> Row:
+    """The row, an unmarked premise of a neutral pair being unknown: marking it was not allowed."""
+    if row.label != "neutral":
+        return row
+    return replace(row, marks=tuple((one or None, two) for one, two in row.marks))
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
