@@ -73,6 +73,13 @@ def test_an_encoder_without_a_head_is_fine_tuned_from_its_yaml(tmp_path: Path) -
     assert model.network.config.id2label == dict(enumerate(LABELS))
 
 
+def test_the_same_words_give_the_same_tokenizer() -> None:
+    """With many ties, which the trainer alone breaks at random."""
+    words = {f"{a}{b}{c}": 1 for a in "bdgt" for b in "aeiou" for c in "klmn"}
+    found = [train_tokenizer(words, 60, 64).get_vocab() for _ in range(4)]
+    assert all(vocabulary == found[0] for vocabulary in found)
+
+
 def test_weights_come_back(
     classifier: PairClassifier, examples: list[PairExample], tmp_path: Path
 ) -> None:

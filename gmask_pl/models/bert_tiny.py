@@ -12,6 +12,9 @@ from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.types import WordCounts
 
 
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
 class TinyBert(BertPairClassifier):
     """A BERT small enough to be trained on a laptop; it needs nothing from a hub.
 
@@ -56,14 +59,23 @@ class TinyBert(BertPairClassifier):
 def train_tokenizer(
     word_counts: WordCounts, vocabulary_size: int, max_length: int
 ) -> BertTokenizer:
-    """A lower-casing WordPiece tokenizer of the counted words."""
+    """A lower-casing WordPiece tokenizer of the counted words, the same in every process.
+
+    The trainer breaks ties by the ids of pieces, and would give the pieces ``##x`` theirs in the
+    random order of a hash map; as special tokens they have ids of their own before.
+    """
 
     def corpus() -> Iterator[str]:
         for word in sorted(word_counts):
             yield " ".join([word] * word_counts[word])
 
     trained = BertWordPieceTokenizer(lowercase=True)
+    characters = set(trained.normalizer.normalize_str("".join(word_counts)))
     trained.train_from_iterator(
-        corpus(), vocab_size=vocabulary_size, min_frequency=1, show_progress=False
+        corpus(),
+        vocab_size=vocabulary_size,
+        min_frequency=1,
+        show_progress=False,
+        special_tokens=[*SPECIAL_TOKENS, *sorted("##" + character for character in characters)],
     )
     return BertTokenizer(vocab=trained.get_vocab(), do_lower_case=True, model_max_length=max_length)
