@@ -11,7 +11,6 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.types import WordCounts
 
-
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
