@@ -71,8 +71,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     results = cost(found) | model_facts(found, loop.truncated)
     if preparation:
         results["preparation"] = preparation
-        told = ", ".join(f"{key} {value}" for key, value in preparation.items())
-        print(f"learnt from training pairs: {told}")
+        print(f"learnt from training pairs: {preparation}")
     scored, rows = score(
         metrics,
         trainer,

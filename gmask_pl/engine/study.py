@@ -26,7 +26,7 @@ def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) 
             raise UserError(
                 f"{error}. This explainer learns from training pairs: put some there (labels are "
                 "not needed), or choose an explainer that learns nothing"
-            ) from error
+            ) from None  # a cause that is a UserError would be shown in its place
 
     return Study(
         classifier=classifier,
@@ -48,7 +48,8 @@ def identity(cfg: DictConfig, source: PairSource, classifier: PairClassifier) ->
         "weights": weights_fingerprint(classifier),
         "net": plain(cfg.model.net),
         "labels": list(source.labels),
+        "outputs": getattr(classifier, "columns", None),  # of the labels, where they are permuted
         "label_order": None if cfg.label_order is None else list(cfg.label_order),
         "unit": cfg.unit,
-        "precision": cfg.trainer.precision,
+        "precision": cfg.trainer.get("precision"),
     }
