@@ -1,47 +1,89 @@
-"""What Hydra needs before it composes: the resolver of run folders, and errors as one message."""
+"""What Hydra needs before it composes: the names of run folders, and errors as one message."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 T = TypeVar("T")
-LONGEST = 100
+JSON = dict[str, Any]
+
+# Where results go and how they are shown, not what they are.
+INDIFFERENT = frozenset(
+    ("hydra", "output", "log_dir", "explainers_dir", "logger", "workers", "report", "reuse")
+    + ("collect",)
+)
 
 
 class Refused(CompactHydraException):
     """A UserError of one job of a multirun; Hydra shows this kind without a traceback."""
 
 
-def run_key(overrides: str) -> str:
-    """A folder name for the overrides of a run, as in ``limit=100,seed=1``.
+def run_key(*, _root_: DictConfig) -> str:
+    """A folder name for the settings of a run, as in ``limit=100,seed=1-3f2a9c1b``.
 
-    The same command gets the same folder. What a file name cannot hold is replaced, and a hash
-    then keeps different overrides apart. The choice of explainer is left out, as the folder
-    above is named by it; not so the choices of its parts, like explainer@explainer.word_filter.
+    The same settings get the same folder, however they were asked for: by which command, or for
+    which experiment. The hash holds every setting that can change a number, so other settings
+    get another folder; the seed takes no part where nothing is drawn.
     """
-    overrides = re.sub(r"(^|,)explainer=[^,]*", "", overrides).lstrip(",")
-    if not overrides:
-        return "default"
-    name = re.sub(r"[^\w.=,+-]+", "-", overrides)
-    if name == overrides and len(name) <= LONGEST:
-        return name
-    return f"{name[:LONGEST]}-{hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()}"
+    settings = deciding_settings(_root_)
+    shown = {"limit": settings["limit"]} if "limit" in settings else {}
+    if "explainer" not in settings or seeds_of(settings["explainer"]):
+        shown["seed"] = _root_["seed"]
+    named = ",".join(f"{key}={'all' if value is None else value}" for key, value in shown.items())
+    return f"{named}-{digest(settings)}" if named else digest(settings)
+
+
+def deciding_settings(cfg: DictConfig) -> JSON:
+    """The resolved settings that can change a number of a run.
+
+    An explainer that draws at random holds the seed among its own settings, so the seed of the
+    whole run decides nothing more, except in training.
+    """
+    indifferent = INDIFFERENT | ({"seed"} if "explainer" in cfg else set())
+    settings: JSON = {}
+    for key in sorted(map(str, cfg.keys() - indifferent)):
+        value = cfg[key]
+        nested = OmegaConf.is_config(value)
+        settings[key] = OmegaConf.to_container(value, resolve=True) if nested else value
+    return settings
+
+
+def digest(settings: JSON) -> str:
+    """Eight hexadecimal digits of settings, whatever the order of their keys."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def seeds_of(settings: Any) -> tuple[int, ...]:
+    """The values of every ``seed`` within the settings of an explainer; none: it draws nothing."""
+    if isinstance(settings, list):
+        return tuple(seed for value in settings for seed in seeds_of(value))
+    if not isinstance(settings, dict):
+        return ()
+    own = (settings["seed"],) if settings.get("seed") is not None else ()
+    return own + tuple(seed for value in settings.values() for seed in seeds_of(value))
 
 
 def register() -> None:
-    """Make ``${run_key:...}`` known to OmegaConf."""
+    """Make ``${run_key:}`` and ``${given:a,b}``, the first that is not null, known to OmegaConf."""
     OmegaConf.register_new_resolver("run_key", run_key, replace=True)
+    OmegaConf.register_new_resolver("given", given, replace=True)
+
+
+def given(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next((value for value in values if value is not None), None)
 
 
 def user_facing(main: Callable[..., T]) -> Callable[..., T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import register, run_key
+from gmask_pl.config import register, run_key, seeds_of
 from gmask_pl.models.base import PairClassifier
 
 register()
@@ -96,24 +97,81 @@ def test_the_filter_of_gmask_is_a_choice() -> None:
     assert type(instantiate(cfg.explainer).word_filter).__name__ == "Random"
 
 
+def folder(*overrides: str, script: str = "explain") -> str:
+    """The folder of a run, without the hash of its settings."""
+    return str(composed(script, *overrides).hydra.run.dir)
+
+
 @pytest.mark.parametrize(
-    ("overrides", "folder"),
+    ("overrides", "start"),
     [
-        ("", "default"),
-        ("explainer=imask", "default"),
-        ("explainer=imask,limit=5", "limit=5"),
-        ("limit=5,explainer=imask,seed=1", "limit=5,seed=1"),
-        ("experiment=demo,explainer=imask", "experiment=demo"),
-        ("explainer.k=4", "explainer.k=4"),
+        ([], "outputs/explain/planted_bert_tiny/gmask/limit=2000,seed=0-"),
+        (
+            ["explainer=imask", "limit=5", "seed=1"],
+            "outputs/explain/planted_bert_tiny/imask/limit=5,seed=1-",
+        ),
+        (["limit=null"], "outputs/explain/planted_bert_tiny/gmask/limit=all,seed=0-"),
+        (["experiment=demo"], "outputs/explain/planted_bert_tiny/gmask/limit=100,seed=0-"),
     ],
 )
-def test_the_folder_of_a_run_names_its_settings(overrides: str, folder: str) -> None:
-    assert run_key(overrides) == folder
+def test_the_folder_of_a_run_names_its_settings(overrides: list[str], start: str) -> None:
+    name = folder(*overrides)
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", name)
+    assert folder(*overrides) == name
 
 
-def test_different_commands_have_different_folders() -> None:
-    commands = ("", "explainer@explainer.word_filter=random", "experiment=demo", "limit=5", "a=b/c")
-    assert len({run_key(command) for command in (*commands, "a=b-c")}) == len(commands) + 1
+def test_the_folder_of_a_training_names_its_seed() -> None:
+    pattern = r"outputs/train/planted_bert_tiny/seed=3-[0-9a-f]{8}"
+    assert re.fullmatch(pattern, folder("seed=3", script="train"))
+
+
+def test_other_settings_have_other_folders() -> None:
+    commands = (
+        [],
+        ["explainer@explainer.word_filter=random"],
+        ["experiment=demo"],
+        ["limit=5"],
+        ["limit_seed=1"],
+        ["seed=1"],
+        ["explainer.k=4"],
+        ["explainer.word_filter.samples=20"],
+        ["metric.removal=mask"],
+        ["metric.removal=[mask,pad]"],
+        ["metric=[aopc]"],
+        ["split=dev"],
+        ["weights=a/b"],
+        ["weights=a-b"],
+        ["dataset.seed=1"],
+    )
+    assert len({folder(*command) for command in commands}) == len(commands)
+
+
+def test_the_same_settings_have_one_folder_however_they_are_asked_for() -> None:
+    """So that two tables of the paper share the runs of their cells."""
+    asked = (
+        ["limit=100"],
+        ["experiment=demo"],
+        ["limit=100", "explainer.k=10", "seed=0"],
+        ["limit=100", "logger=[csv,wandb]", "workers=2", "report.max_pairs=5", "reuse=true"],
+    )
+    assert len({folder(*overrides) for overrides in asked}) == 1
+    shared = {folder(f"experiment={name}") for name in ("table2", "table4", "table7", "figure3")}
+    assert len(shared) == 1
+
+
+def test_the_seed_takes_no_part_where_nothing_is_drawn() -> None:
+    settings: Any = OmegaConf.to_container(composed("explain").explainer, resolve=True)
+    assert seeds_of(settings) == (0, 0)  # its own and its filter's
+    assert seeds_of({"removal": "pad", "parts": [{"seed": None}]}) == ()
+    config = {"explainer": {"removal": "pad"}, "seed": 1, "limit": 5, "output": "o"}
+    keys = [run_key(_root_=OmegaConf.create(config | {"seed": seed})) for seed in (1, 2)]
+    assert keys[0] == keys[1]
+    assert re.fullmatch(r"limit=5-[0-9a-f]{8}", keys[0])
+
+
+def test_runs_of_an_experiment_are_one_group() -> None:
+    assert composed("explain", "experiment=demo", "logger=wandb").logger.wandb.group == "demo"
+    assert composed("explain", "logger=wandb").logger.wandb.group == "planted_bert_tiny"
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

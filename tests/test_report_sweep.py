@@ -128,6 +128,16 @@ def test_jobs_in_other_processes_count(project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_experiment_ends_with_the_command_that_collects_it(project: Path) -> None:
+    done = run(project, "-m", "explainer=gmask,random", "+collect={metric: aopc}", "+a=${value}")
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("to collect: python -m gmask_pl.engine.collect ")
+    assert last.endswith("explainer=gmask,random '+collect={metric: aopc}' '+a=${value}'")
+    plain = run(project, "-m", "explainer=gmask,random")
+    assert "to collect" not in plain.stdout
+
+
+@pytest.mark.slow
 def test_a_single_run_has_no_summary(project: Path) -> None:
     done = run(project)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from gmask_pl.config import deciding_settings
+from gmask_pl.data.selection import OnlyPairs
+from gmask_pl.engine.fingerprint import weights_fingerprint
 from gmask_pl.engine.loops import ExplainLoop
 from gmask_pl.engine.scoring import configured_metrics, metric_removals, score
 from gmask_pl.engine.session import (
@@ -22,7 +25,7 @@ from gmask_pl.engine.session import (
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.train import train
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.report.files import write_curves, write_metrics
+from gmask_pl.report.files import METRICS_FILE, read_metrics, write_curves, write_metrics
 from gmask_pl.report.media import log_to_wandb, scalars
 from gmask_pl.report.page import write_page
 from gmask_pl.report.table import format_table
@@ -50,10 +53,15 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
             "trainer.devices=1 and trainer.num_nodes=1, and sweep to use more"
         )
     classifier = classifier_to_explain(cfg, source, folder)
+    weights = weights_fingerprint(classifier)
+    if cfg.reuse and (known := earlier_results(cfg, folder, weights)):
+        print(format_table([(name, known)]))
+        print(f"these results were there already (reuse=false computes them again): {folder}")
+        return known
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = data_module(
         cfg,
-        source,
+        source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs),
         classifier,
         unit=cfg.unit,
         explain_batch_size=cfg.batch_size,
@@ -69,6 +77,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     found = loop.found
     write_explanations(folder / EXPLANATIONS, found, source.labels)
     results = cost(found) | model_facts(found, loop.truncated)
+    results["model"]["weights"] = weights
     if preparation:
         results["preparation"] = preparation
         print(f"learnt from training pairs: {preparation}")
@@ -85,6 +94,16 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     results |= scored
     report(cfg, folder, name, results, found, source.labels)
     return results
+
+
+def earlier_results(cfg: DictConfig, folder: Path, weights: str) -> JSON | None:
+    """What a run of the same settings and weights left in ``folder``; None where none did."""
+    if not all((folder / name).is_file() for name in (CONFIG, PAIR_SCORES, METRICS_FILE)):
+        return None
+    known = read_metrics(folder)
+    earlier: Any = OmegaConf.load(folder / CONFIG)
+    same = deciding_settings(earlier) == deciding_settings(cfg)
+    return known if same and known["model"].get("weights") == weights else None
 
 
 def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> PairClassifier:
@@ -155,7 +174,7 @@ def report(
         labels=labels,
         max_pairs=cfg.report.max_pairs,
     )
-    loggers = make_loggers(cfg)
+    loggers = make_loggers(cfg, explainer=name)
     for logger in loggers:
         _log(logger, results, found, page, labels, cfg.report.max_pairs)
     print(format_table([(name, results)]))

@@ -81,11 +81,15 @@ def make_trainer(
         raise UserError(f"trainer: {error.__cause__ or error}") from error
 
 
-def make_loggers(cfg: DictConfig) -> list[Logger]:
-    """The loggers of the run, told its whole configuration."""
+def make_loggers(cfg: DictConfig, **choices: str) -> list[Logger]:
+    """The loggers of the run, told its whole configuration and, as ``run``, what to group it by.
+
+    choices: what the configuration does not name, such as the explainer.
+    """
     loggers: list[Logger] = [instantiate(settings) for settings in cfg.logger.values()]
+    run = {"model": cfg.model.name, "dataset": cfg.dataset.name, "seed": cfg.seed, **choices}
     for logger in loggers:
-        logger.log_hyperparams(plain(cfg))
+        logger.log_hyperparams(plain(cfg) | {"run": run})
     return loggers
 
 

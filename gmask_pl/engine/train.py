@@ -113,7 +113,11 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     if all(example.label is not None for example in source.load("test")):
         accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
     if trainer.is_global_zero:
-        summary = {"accuracy": accuracy, "truncated": dict(lengths.truncated)}
+        summary = {
+            "accuracy": accuracy,
+            "pairs": dict(lengths.pairs),
+            "truncated": dict(lengths.truncated),
+        }
         (draft / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)

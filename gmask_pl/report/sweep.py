@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
 from gmask_pl.report.stability import stability
@@ -22,6 +23,7 @@ from gmask_pl.types import JSON
 
 UNFINISHED = "did not finish"
 DONE = "done"
+COLLECTOR = "gmask_pl.engine.collect"
 
 
 class SweepSummary(Callback):
@@ -35,11 +37,13 @@ class SweepSummary(Callback):
 
     def __init__(self) -> None:
         self.notes: Path | None = None
+        self.next: str | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         sweep = Path(config.hydra.sweep.dir).absolute()
         sweep.mkdir(parents=True, exist_ok=True)
         self.notes = Path(tempfile.mkdtemp(prefix=".jobs-", dir=sweep))
+        self.next = collecting(config)
         atexit.register(self.summarise)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -64,7 +68,8 @@ class SweepSummary(Callback):
             jobs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
             shutil.rmtree(self.notes)
             self.notes = None
-            print(format_sweep(jobs), end="", flush=True)
+            print(format_sweep(jobs), end="")
+            print("" if self.next is None else f"\nto collect: {self.next}\n", end="", flush=True)
 
     def _note(self, config: DictConfig, fate: str) -> None:
         if self.notes is None:  # a single run
@@ -76,6 +81,15 @@ class SweepSummary(Callback):
         }
         file = self.notes / f"{config.hydra.job.num}.json"
         file.write_text(json.dumps(job), encoding="utf-8")
+
+
+def collecting(config: DictConfig) -> str | None:
+    """The command that collects the result of an experiment; None where it has no collector."""
+    if config.get("collect") is None:
+        return None
+    # As they were typed: ${dataset.name} is another one in each run.
+    typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    return shlex.join(["python", "-m", COLLECTOR, *typed])
 
 
 def format_sweep(jobs: list[JSON]) -> str:
