@@ -65,6 +65,16 @@ class PairMetric(Metric):
     def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
         """One row (B, width) per example, from the arguments of ``update``."""
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        """The number (...) that stands for the metric, of rows averaged over examples (..., R).
+
+        A row of one number stands for itself; a metric of wider rows says what they come to.
+        """
+        if averages.shape[-1] != 1:
+            raise NotImplementedError("a metric with several numbers in a row defines summary")
+        return averages[..., 0]
+
     @abstractmethod
     def compute(self) -> dict[str, Any]:
         """The result as JSON can hold it: value, low, high (95 % bootstrap interval), n, ..."""

@@ -65,14 +65,15 @@ def estimate(rows: Tensor, statistic: Statistic, *, resamples: int, seed: int) -
     table = np.ascontiguousarray(table[np.lexsort(table.T[::-1])])
     averages = torch.from_numpy(table.mean(axis=0))
     drawn = statistic(resampled_averages(table, resamples=resamples, seed=seed)).numpy()
+    low, high = interval(drawn)
+    return Estimate(n=len(table), averages=averages, value=statistic(averages), low=low, high=high)
+
+
+def interval(drawn: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The ends (K,) of the 95 % percentile interval of a statistic drawn (resamples, K)."""
     tail = (1 - LEVEL) / 2
-    return Estimate(
-        n=len(table),
-        averages=averages,
-        value=statistic(averages),
-        low=_quantile(drawn, tail, undefined=-np.inf),
-        high=_quantile(drawn, 1 - tail, undefined=np.inf),
-    )
+    low = _quantile(drawn, tail, undefined=-np.inf)
+    return low, _quantile(drawn, 1 - tail, undefined=np.inf)
 
 
 def resampled_averages(table: np.ndarray, *, resamples: int, seed: int) -> Tensor:

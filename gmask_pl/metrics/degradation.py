@@ -18,10 +18,6 @@ from gmask_pl.metrics.curves import (
 from gmask_pl.types import UserError
 
 
-def _score(gains: Tensor) -> Tensor:
-    return degradation_score(*normalised_curves(gains)).unsqueeze(-1)
-
-
 class Degradation(PairMetric):
     """Area between the LeRF and MoRF curves, Eqs. 10-11; higher means a better ranking.
 
@@ -54,9 +50,13 @@ class Degradation(PairMetric):
         answers = predicted_probability(probabilities, whole)
         return degradation_gains(unmasked, answers[:, :-1], answers[:, -1])
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        return degradation_score(*normalised_curves(averages))
+
     def compute(self) -> dict[str, Any]:
         """value, low, high, n; denominator, meaningful; percent, morf, lerf: steps + 1 numbers."""
-        found = self.estimate(_score)
+        found = self.estimate(lambda gains: self.summary(gains).unsqueeze(-1))
         denominator = float(found.averages[0])
         morf, lerf = normalised_curves(found.averages)
         return {

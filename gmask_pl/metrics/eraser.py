@@ -35,6 +35,10 @@ class FractionMetric(PairMetric):
         p_whole = predicted_probability(whole.unsqueeze(1), whole)
         return p_whole - predicted_probability(probabilities, whole)
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        return averages.mean(-1)
+
     def compute(self) -> dict[str, Any]:
         """value, low, high, n; by_fraction: value, low, high for each fraction by its name."""
         found = self.estimate(lambda by_f: torch.cat([by_f.mean(-1, keepdim=True), by_f], dim=-1))

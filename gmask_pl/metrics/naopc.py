@@ -90,9 +90,13 @@ class NormalisedAOPC(PairMetric):
         share = (area - lowest) / (highest - lowest).masked_fill(~counts, 1.0)
         return torch.stack([share * counts, counts, low, high, exact, widened], 1)
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        return averages[..., 0] / averages[..., 1]
+
     def compute(self) -> dict[str, Any]:
         """value, low, high, n; lowest, highest; how many pairs are exact, widened, flat."""
-        found = self.estimate(lambda averages: averages[..., :1] / averages[..., 1:2])
+        found = self.estimate(lambda averages: self.summary(averages).unsqueeze(-1))
         counts, low, high, exact, widened = found.averages[1:].tolist()
         return {
             **found.headline(),

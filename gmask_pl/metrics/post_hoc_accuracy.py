@@ -31,6 +31,10 @@ class PostHocAccuracy(PairMetric):
         kept = torch.arange(1, self.max_words + 1, device=n_words.device)
         return agreement(probabilities, whole).masked_fill(kept >= n_words.unsqueeze(1), 1)
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        return averages.mean(-1)
+
     def compute(self) -> dict[str, Any]:
         """value, low, high, n; by_v, low_by_v, high_by_v: V numbers each, for v = 1..V."""
         found = self.estimate(lambda by_v: torch.cat([by_v.mean(-1, keepdim=True), by_v], dim=-1))
