@@ -113,6 +113,17 @@ def read_explanations(path: Path | str) -> Iterator[Explanation]:
             yield from map(_from_row, batch.to_pylist())
 
 
+def read_costs(path: Path | str) -> dict[str, tuple[float, int]]:
+    """Seconds and model evaluations of every pair by its id, without reading the rest."""
+    with _open(path, SCHEMA, "explanations") as file:
+        columns = file.read(["id", "seconds", "evaluations"]).to_pydict()
+    return dict(
+        zip(
+            columns["id"], zip(columns["seconds"], columns["evaluations"], strict=True), strict=True
+        )
+    )
+
+
 def read_labels(path: Path | str) -> tuple[str, ...]:
     """The label names of a file of explanations, in index order."""
     with _open(path, SCHEMA, "explanations") as file:

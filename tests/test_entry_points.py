@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,35 @@ def test_a_multirun_puts_its_runs_side_by_side(
     assert summary.count("report.html") == 2
     assert {"imask (pad)", "random (mask)"} <= {line[:13].strip() for line in summary.split("\n")}
     assert "pad, mask (2 runs): aopc" in summary
+
+
+def test_two_experiments_share_their_runs_and_are_collected(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0
+    metrics = "metric=[aopc,degradation]"
+    asked = (*SMALL, "model=bert_tiny", "dataset=planted", "limit=4", metrics, "seed=0,1")
+    made = run("explain.py", folder, "experiment=table2", "explainer=random,occlusion", *asked)
+    assert made.returncode == 0, made.stderr[-2000:]
+    there = "these results were there already"
+    assert made.stdout.count(there) == 1  # occlusion draws nothing: one run for both seeds
+    again = run("explain.py", folder, "experiment=table4", "explainer=random", *asked)
+    assert again.stdout.count(there) == 2
+    command = again.stdout.splitlines()[-1].removeprefix("to collect: python ")
+    collected = subprocess.run(
+        [sys.executable, *shlex.split(command), "collect.resamples=50", "collect.permutations=50"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert collected.returncode == 0, collected.stderr[-2000:]
+    assert "4 test pairs, 1 to 2 seeds, words removed by pad" in collected.stdout
+    left = {path.name for path in (folder / "outputs/paper/table4").iterdir()}
+    forms = {f"table4.{form}" for form in ("md", "tex", "csv")}
+    assert left == forms | {"table4_differences.md", "table4_differences.csv"}
 
 
 def test_own_pairs_by_a_stored_model_in_word_pieces(

@@ -1,0 +1,66 @@
+"""What every collector is: a request in, files out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gmask_pl.engine.columns import Column, Entry, make_column
+from gmask_pl.engine.request import Request
+from gmask_pl.report.paper import explainers, title
+
+EXPLAIN, TRAIN = "explain.py", "train.py"
+METHOD, FLOOR, BOUND = "method", "floor", "bound"
+
+
+class Collector(ABC):
+    """Makes one table or figure of the runs that there are."""
+
+    @abstractmethod
+    def __call__(self, request: Request) -> list[Path]:
+        """Writes the result and returns its files."""
+
+
+def columns_of(
+    request: Request, *, metric: str | None = None, removal: str | None = None
+) -> list[Column]:
+    """The column of every model and dataset that the request sweeps, empty ones included.
+
+    Their runs are of the request's split, unit and ``pairs``; the number of pairs is theirs.
+    """
+    asked = {key: request.cfg[key] for key in ("split", "unit", "pairs")}
+    runs = [run for run in request.runs if all(run.config[k] == v for k, v in asked.items())]
+    return [
+        make_column(runs, model, dataset, metric=metric, removal=removal)
+        for model in request.swept["model"]
+        for dataset in request.swept["dataset"]
+    ]
+
+
+def missing(request: Request, column: Column) -> tuple[list[str], str]:
+    """The explainers of the request that a column lacks, and why, with the command to make them."""
+    lacking = [name for name in request.swept["explainer"] if not column.of(name)]
+    where = {"model": [column.model], "dataset": [column.dataset]}
+    command = request.command(EXPLAIN, **where, explainer=lacking)
+    return lacking, f"no run yet: `{command}`"
+
+
+def in_order(request: Request, names: Iterable[str], last: Sequence[str]) -> list[str]:
+    """Explainers as the paper has them, then those of the sweep, then any other, then ``last``."""
+    found = set(names)
+    wanted = [*explainers(), *request.swept["explainer"], *sorted(found)]
+    first = [name for name in dict.fromkeys(wanted) if name in found and name not in last]
+    return first + [name for name in last if name in found]
+
+
+def ordered(request: Request, column: Column, last: Sequence[str]) -> list[Entry]:
+    """The entries of a column in that order."""
+    names = in_order(request, (entry.explainer for entry in column.entries), last)
+    return [entry for name in names for entry in column.of(name)]
+
+
+def label(entry: Entry) -> str:
+    """An explainer's name with the settings that are not its usual ones."""
+    name = title("explainers", entry.explainer)
+    return f"{name} ({entry.settings})" if entry.settings else name

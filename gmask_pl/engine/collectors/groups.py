@@ -1,0 +1,42 @@
+"""Figure 1: individual attributions, word groups and weighted attributions of one pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gmask_pl.engine.collectors.base import EXPLAIN, Collector, columns_of
+from gmask_pl.engine.request import Request
+from gmask_pl.report.files import write_text
+from gmask_pl.report.group_figure import draw_groups
+from gmask_pl.report.paper import title
+from gmask_pl.types import UserError
+
+
+class GroupFigure(Collector):
+    """One picture for each pair, model and dataset: ``individual`` and ``grouped`` explainer."""
+
+    def __init__(self, *, caption: str, individual: str, grouped: str) -> None:
+        self.caption, self.individual, self.grouped = caption, individual, grouped
+
+    def __call__(self, request: Request) -> list[Path]:
+        files: list[Path] = []
+        lines = [f"# {self.caption}", ""]
+        for column in columns_of(request):
+            where = f"{title('models', column.model)}, {title('datasets', column.dataset)}"
+            both = [column.of(name) for name in (self.individual, self.grouped)]
+            if not all(both):
+                cell = {"model": [column.model], "dataset": [column.dataset]}
+                lines.append(f"- {where}: no run yet: `{request.command(EXPLAIN, **cell)}`")
+                continue
+            alone, together = (entries[0].runs[0] for entries in both)
+            for number, (id, grouped) in enumerate(together.explanations.items(), start=1):
+                if grouped.groups is None:
+                    raise UserError(f"{together.folder}: {self.grouped} found no groups")
+                name = f"{request.name}_{column.dataset}_{column.model}_{number}"
+                heading = f"{where}: predicted {together.labels[grouped.prediction]}"
+                files += draw_groups(
+                    request.folder / name, heading, alone.explanations[id], grouped
+                )
+                lines.append(f"- {where}, pair {id}: ![{heading}]({name}.png)")
+        report = write_text(request.folder / f"{request.name}.md", "\n".join(lines) + "\n")
+        return [*files, report]

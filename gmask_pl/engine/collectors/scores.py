@@ -1,0 +1,237 @@
+"""Tables 2 and 4: a metric of every explainer, with intervals and paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from gmask_pl.engine.collectors.base import (
+    BOUND,
+    FLOOR,
+    METHOD,
+    Collector,
+    columns_of,
+    in_order,
+    label,
+    missing,
+    ordered,
+)
+from gmask_pl.engine.columns import Column, Entry
+from gmask_pl.engine.request import Request
+from gmask_pl.metrics.bootstrap import estimate
+from gmask_pl.metrics.paired import Difference, compare, rivals_of_the_best, seed_average
+from gmask_pl.report.comparisons import write_comparisons
+from gmask_pl.report.paper import published, title
+from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.types import UserError
+
+WEAK = "°"
+HOW = (
+    "Row less column on the same pairs, seeds averaged first. Brackets: 95 % paired bootstrap. "
+    "Stars: p of a paired permutation test after Holm's correction over all differences of a "
+    "matrix: * < 0.05, ** < 0.01, *** < 0.001. Bounds take no part."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A column with the numbers of each pair, (n, R) by the label of an entry, and its tests."""
+
+    column: Column
+    tables: dict[str, Tensor]
+    differences: list[Difference]
+    best: set[str]
+
+    @property
+    def where(self) -> str:
+        return f"{title('models', self.column.model)}, {title('datasets', self.column.dataset)}"
+
+
+class ScoreTable(Collector):
+    """A metric by model, explainer and dataset, beside the paper's ``table``.
+
+    removal: of the metric; None is the first that each run was scored under. level: a difference
+    with a corrected p below it is significant. resamples of the intervals, permutations of the
+    tests, seed of both. floor, bounds: explainers that are set apart and never best; bounds are
+    not compared at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: str,
+        table: str,
+        caption: str,
+        digits: int,
+        removal: str | None,
+        level: float,
+        resamples: int,
+        permutations: int,
+        seed: int,
+        floor: Sequence[str],
+        bounds: Sequence[str],
+    ) -> None:
+        self.metric, self.table, self.caption, self.digits = metric, table, caption, digits
+        self.removal, self.level = removal, level
+        self.resamples, self.permutations, self.seed = resamples, permutations, seed
+        self.floor, self.bounds = list(floor), list(bounds)
+
+    def __call__(self, request: Request) -> list[Path]:
+        columns = columns_of(request, metric=self.metric, removal=self.removal)
+        return self.write(request, [self.scored(request, column) for column in columns])
+
+    def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
+        """The table and the differences behind its bold numbers."""
+        stem = request.folder / request.name
+        compared = [(one.where, one.differences) for one in scored if one.tables]
+        return [
+            *write_results(self.result(request, scored), stem),
+            *write_comparisons(
+                compared,
+                stem.with_name(f"{request.name}_differences"),
+                f"{self.caption}: differences between explainers",
+                HOW,
+                self.digits,
+            ),
+        ]
+
+    def scored(self, request: Request, column: Column) -> Scored:
+        """The rows of a column's entries, all differences between them, and the best."""
+        if not column.entries:
+            return Scored(column, {}, [], set())
+        entries = ordered(request, column, self.apart)
+        tables = {label(e): seed_average(e.rows(self.metric, column.removal)) for e in entries}
+        kind = entries[0].runs[0].metric_class(self.metric)
+        rivals = {label(e): tables[label(e)] for e in entries if self.kind(e.explainer) != BOUND}
+        try:
+            differences = compare(
+                rivals,
+                kind.summary,
+                resamples=self.resamples,
+                permutations=self.permutations,
+                seed=self.seed,
+            )
+        except NotImplementedError as error:
+            raise UserError(f"collect.metric={self.metric}: {error}") from error
+        values = {
+            label(e): float(kind.summary(tables[label(e)].mean(0)))
+            for e in entries
+            if self.kind(e.explainer) == METHOD
+        }
+        best = rivals_of_the_best(
+            {name: value for name, value in values.items() if value == value},
+            differences,
+            higher=kind.higher_is_better,
+            level=self.level,
+        )
+        return Scored(column, tables, differences, best)
+
+    @property
+    def apart(self) -> list[str]:
+        """The explainers that come last."""
+        return [*self.floor, *self.bounds]
+
+    def kind(self, explainer: str) -> str:
+        return BOUND if explainer in self.bounds else FLOOR if explainer in self.floor else METHOD
+
+    def result(self, request: Request, scored: Sequence[Scored]) -> ResultTable:
+        """The table itself."""
+        datasets = request.swept["dataset"]
+        rows: list[Row] = []
+        for model in request.swept["model"]:
+            mine = [one for one in scored if one.column.model == model]
+            names = {entry.explainer for one in mine for entry in one.column.entries}
+            names |= set(request.swept["explainer"])
+            for explainer in in_order(request, names, self.apart):
+                rows += self.rows(request, explainer, mine)
+        return ResultTable(
+            title=self.caption,
+            stub=("model", "explainer"),
+            head=tuple(title("datasets", dataset) for dataset in datasets),
+            rows=tuple(rows),
+            digits=self.digits,
+            paper_digits=3,
+            notes=tuple(self.notes(scored)),
+        )
+
+    def rows(self, request: Request, explainer: str, scored: Sequence[Scored]) -> list[Row]:
+        """A row for every choice of settings that an explainer was run with."""
+        labels = [label(entry) for one in scored for entry in one.column.of(explainer)]
+        return [
+            Row(
+                group=title("models", scored[0].column.model),
+                name=name,
+                kind=self.kind(explainer),
+                cells=tuple(self.cell(request, explainer, name, one) for one in scored),
+            )
+            for name in list(dict.fromkeys(labels)) or [title("explainers", explainer)]
+        ]
+
+    def cell(self, request: Request, explainer: str, name: str, one: Scored) -> Cell:
+        column = one.column
+        printed = published(self.table, column.model, explainer, column.dataset)
+        entries = [entry for entry in column.of(explainer) if label(entry) == name]
+        if not entries:
+            lacking, why = missing(request, column)
+            reason = why if explainer in lacking else "no run with these settings"
+            return Cell(paper=printed, reason=reason)
+        return self.number(entries[0], name, one, printed)
+
+    def number(self, entry: Entry, name: str, one: Scored, printed: float | None) -> Cell:
+        run, column = entry.runs[0], one.column
+        summary = run.metric_class(self.metric).summary
+        found = estimate(
+            one.tables[name],
+            lambda averages: summary(averages).unsqueeze(-1),
+            resamples=self.resamples,
+            seed=self.seed,
+        ).headline()
+        weak = not run.result(self.metric, column.removal).get("meaningful", True)
+        return Cell(
+            value=found["value"],
+            low=found["low"],
+            high=found["high"],
+            paper=printed,
+            best=name in one.best,
+            pairs=len(one.tables[name]),
+            seeds=len(entry.runs),
+            mark=WEAK if weak else "",
+            reason="" if found["value"] is not None else "the score is not defined on these pairs",
+        )
+
+    def notes(self, scored: Sequence[Scored]) -> list[str]:
+        """What holds for whole columns, and how to read the table."""
+        lines = [
+            "Brackets: 95 % bootstrap interval over pairs, seeds averaged first. Bold: the best, "
+            "and what is not significantly worse on the same pairs (see the differences). "
+            "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
+            "alone."
+        ]
+        for one in scored:
+            column = one.column
+            if column.entries:
+                run = column.entries[0].runs[0]
+                several = sorted({len(entry.runs) for entry in column.entries})
+                seeds = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
+                accuracy = run.metrics["model"]["accuracy"]
+                right = "" if accuracy is None else f", model right on {accuracy:.1%}"
+                lines.append(
+                    f"{one.where}: {column.pairs} {run.config.split} pairs, {seeds} seeds, words "
+                    f"removed by {column.removal}, weights {run.weights[:8]}{right}."
+                )
+            lines += [f"{one.where}: {note}." for note in column.notes]
+        if any(WEAK in self._marks(one) for one in scored):
+            lines.append(
+                f"{WEAK} not meaningful: without any word the prediction is hardly less sure, and "
+                "the score divides by that difference."
+            )
+        return lines
+
+    def _marks(self, one: Scored) -> set[str]:
+        results = (
+            entry.runs[0].result(self.metric, one.column.removal) for entry in one.column.entries
+        )
+        return {"" if result.get("meaningful", True) else WEAK for result in results}

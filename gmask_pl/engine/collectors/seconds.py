@@ -1,0 +1,135 @@
+"""Table 7: seconds an explanation takes, and the model evaluations behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from gmask_pl.engine.collectors.base import (
+    BOUND,
+    FLOOR,
+    METHOD,
+    Collector,
+    columns_of,
+    in_order,
+    label,
+    missing,
+)
+from gmask_pl.engine.columns import Column, Entry
+from gmask_pl.engine.request import Request
+from gmask_pl.metrics.bootstrap import estimate
+from gmask_pl.report.paper import published, title
+from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+
+SECONDS, EVALUATIONS = 0, 1  # of what a pair costs
+
+
+class SecondsTable(Collector):
+    """Mean wall-clock seconds a pair, beside the paper's ``table``, and a table of evaluations.
+
+    Seconds are the pair's share of its batch, on whatever machine made the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: str,
+        caption: str,
+        digits: int,
+        resamples: int,
+        seed: int,
+        floor: Sequence[str],
+        bounds: Sequence[str],
+    ) -> None:
+        self.table, self.caption, self.digits = table, caption, digits
+        self.resamples, self.seed = resamples, seed
+        self.apart = {name: FLOOR for name in floor} | {name: BOUND for name in bounds}
+
+    def __call__(self, request: Request) -> list[Path]:
+        columns, stem = columns_of(request), request.folder / request.name
+        seconds = self.result(request, columns, self.caption, SECONDS, self.table)
+        evaluations = self.result(request, columns, "Model evaluations a pair", EVALUATIONS, None)
+        return [
+            *write_results(seconds, stem),
+            *write_results(evaluations, stem.with_name(f"{request.name}_evaluations")),
+        ]
+
+    def result(
+        self,
+        request: Request,
+        columns: Sequence[Column],
+        caption: str,
+        reading: int,
+        table: str | None,
+    ) -> ResultTable:
+        """The table of what is read of every explanation; ``table``: the paper's, if it has one."""
+        rows: list[Row] = []
+        for model in request.swept["model"]:
+            mine = [column for column in columns if column.model == model]
+            names = {e.explainer for c in mine for e in c.entries} | set(request.swept["explainer"])
+            for name in in_order(request, names, list(self.apart)):
+                labels = dict.fromkeys(label(e) for c in mine for e in c.of(name))
+                rows += [
+                    Row(
+                        title("models", model),
+                        shown,
+                        self.apart.get(name, METHOD),
+                        tuple(self.cell(request, c, name, shown, reading, table) for c in mine),
+                    )
+                    for shown in list(labels) or [title("explainers", name)]
+                ]
+        notes = ["Brackets: 95 % bootstrap interval over pairs, seeds averaged first."]
+        for c in columns:
+            told = [f"{c.pairs} pairs", *c.notes] if c.entries else []
+            notes += [
+                f"{title('models', c.model)}, {title('datasets', c.dataset)}: {t}." for t in told
+            ]
+        return ResultTable(
+            title=caption,
+            stub=("model", "explainer"),
+            head=tuple(title("datasets", dataset) for dataset in request.swept["dataset"]),
+            rows=tuple(rows),
+            digits=0 if table is None else self.digits,
+            paper_digits=2,
+            notes=tuple(notes),
+        )
+
+    def cell(
+        self,
+        request: Request,
+        column: Column,
+        explainer: str,
+        shown: str,
+        reading: int,
+        table: str | None,
+    ) -> Cell:
+        printed = None
+        if table is not None:
+            printed = published(table, column.model, explainer, column.dataset)
+        entries = [entry for entry in column.of(explainer) if label(entry) == shown]
+        if not entries:
+            lacking, why = missing(request, column)
+            reason = why if explainer in lacking else "no run with these settings"
+            return Cell(paper=printed, reason=reason)
+        return self.number(entries[0], reading, printed)
+
+    def number(self, entry: Entry, reading: int, printed: float | None) -> Cell:
+        """The mean over pairs of the mean over seeds."""
+        runs = [[run.costs[id][reading] for id in sorted(run.costs)] for run in entry.runs]
+        rows = torch.tensor(runs, dtype=torch.float64).mean(0)[:, None]
+        found = estimate(
+            rows, lambda mean: mean, resamples=self.resamples, seed=self.seed
+        ).headline()
+        learnt = entry.runs[0].metrics.get("preparation", {})
+        told = ", ".join(f"{k} {v:g}" for k, v in learnt.items() if type(v) in (int, float))
+        return Cell(
+            found["value"],
+            found["low"],
+            found["high"],
+            printed,
+            pairs=len(rows),
+            seeds=len(runs),
+            reason=f"learnt from training pairs before: {told}" if told else "",
+        )

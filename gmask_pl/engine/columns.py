@@ -1,0 +1,165 @@
+"""Which runs can stand side by side: those of one model on the same pairs, asked the same way."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
+
+from gmask_pl.engine.runs import Run
+from gmask_pl.metrics.paired import Rows
+from gmask_pl.types import JSON, UserError
+
+# Settings of a metric that do not change what it says of a pair.
+_AFTERWARDS = ("resamples", "seed", "cache", "min_denominator")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An explainer with one choice of settings, and its runs, one for each seed.
+
+    settings: where they differ from its YAML, as in ``samples=500``.
+    """
+
+    explainer: str
+    settings: str
+    runs: tuple[Run, ...]
+
+    def rows(self, metric: str, removal: str | None) -> list[Rows]:
+        return [run.rows(metric)[removal] for run in self.runs]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The entries of one model and dataset that can be compared, by explainer, and what was
+    left out. removal: of the metric that the column is about; None without a metric."""
+
+    model: str
+    dataset: str
+    removal: str | None
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+
+    def of(self, explainer: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.explainer == explainer]
+
+    @property
+    def pairs(self) -> int:
+        return len(self.entries[0].runs[0].costs) if self.entries else 0
+
+
+def make_column(
+    runs: Iterable[Run], model: str, dataset: str, *, metric: str | None, removal: str | None
+) -> Column:
+    """The column of a model and dataset, from whatever runs there are.
+
+    Runs are compared that explain the same pairs of a model with the same weights, in the same
+    unit, and whose metric, where one is given, is asked in the same way. Where there are several
+    such sets of runs, the one with the most explainers stands, of these the one with the most
+    pairs, of these the newest. Of two runs with the same settings and seed the newer stands.
+    removal: None is the first one of each run.
+    """
+    mine = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
+    if metric is not None:
+        mine = [run for run in mine if _removals(run, metric, removal)]
+    sets: dict[str, list[Run]] = {}
+    for run in mine:
+        sets.setdefault(_setting(run, metric, removal), []).append(run)
+    if not sets:
+        return Column(model, dataset, removal, (), ())
+    chosen = max(sets.values(), key=_size)
+    used = None if metric is None else _removals(chosen[0], metric, removal)[0]
+    entries = tuple(
+        entry
+        for explainer in sorted({run.explainer for run in chosen})
+        for entry in _entries(explainer, [run for run in chosen if run.explainer == explainer])
+    )
+    notes = tuple(_left_out(group) for group in sets.values() if group is not chosen)
+    return Column(model, dataset, used, entries, notes)
+
+
+def _removals(run: Run, metric: str, removal: str | None) -> list[str | None]:
+    """The removals that a run's metric has rows for, the wanted one alone where one is named."""
+    found = list(run.rows(metric))
+    return found if removal is None else [name for name in found if name == removal]
+
+
+def _setting(run: Run, metric: str | None, removal: str | None) -> str:
+    """What two runs must share to be compared."""
+    shared: JSON = {
+        "weights": run.weights,
+        "unit": run.config.unit,
+        "pairs": sorted(run.costs),
+    }
+    if metric is not None:
+        settings: Any = OmegaConf.to_container(run.config.metric[metric])
+        shared["metric"] = {k: v for k, v in settings.items() if k not in _AFTERWARDS}
+        shared["removal"] = _removals(run, metric, removal)[0]
+    return json.dumps(shared, sort_keys=True)
+
+
+def _size(runs: Sequence[Run]) -> tuple[int, int, int]:
+    explainers = {run.explainer for run in runs}
+    return len(explainers), len(runs[0].costs), max(run.made for run in runs)
+
+
+def _left_out(runs: Sequence[Run]) -> str:
+    names = ", ".join(sorted({run.explainer for run in runs}))
+    first = runs[0]
+    return (
+        f"left out, as not comparable: {len(runs)} runs of {len(first.costs)} pairs "
+        f"({names}), such as {first.folder}"
+    )
+
+
+def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
+    variants: dict[str, dict[tuple[int, ...], Run]] = {}
+    usual = usual_settings(explainer, runs[0].model)
+    for run in sorted(runs, key=lambda run: run.made):
+        settings = flat(run.explainer_settings)
+        changed = {k: v for k, v in settings.items() if usual is not None and usual.get(k) != v}
+        shown = ", ".join(f"{key}={value}" for key, value in sorted(changed.items()))
+        variants.setdefault(shown, {})[run.seeds] = run
+    return [
+        Entry(explainer, shown, tuple(by_seed[seeds] for seeds in sorted(by_seed)))
+        for shown, by_seed in sorted(variants.items())
+    ]
+
+
+@functools.cache
+def usual_settings(explainer: str, model: str) -> dict[str, Any]:
+    """What the YAML of an explainer says for a model, flat; needs Hydra to be initialised."""
+    try:
+        cfg = compose("explain", [f"explainer={explainer}", f"model={model}"])
+    except MissingConfigException as error:
+        raise UserError(
+            f"runs of explainer={explainer} model={model} cannot be told apart: conf/ does not "
+            "hold both; put them back, or move these runs out of outputs"
+        ) from error
+    return flat(OmegaConf.to_container(cfg.explainer, resolve=True))
+
+
+def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names, without seeds."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        elif key != "seed":
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def relative(path: Path) -> str:
+    """A path as the user would type it."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

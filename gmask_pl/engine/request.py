@@ -1,0 +1,104 @@
+"""What is to be collected: an experiment, what it sweeps, and the runs that there are."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from gmask_pl.config import INDIFFERENT
+from gmask_pl.engine.runs import Run, agreeing, find_runs
+from gmask_pl.types import UserError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+SWEPT = ("model", "dataset", "explainer", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An experiment as the command line asks for it.
+
+    swept: the choices of model, dataset, explainer and seed. given: the other overrides of the
+    command line. runs: the finished runs that agree with them.
+    """
+
+    name: str
+    cfg: DictConfig
+    swept: dict[str, tuple[str, ...]]
+    given: tuple[str, ...]
+    runs: tuple[Run, ...]
+    unfinished: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.cfg.output) / "paper" / self.name
+
+    def command(self, script: str, **choices: Sequence[str]) -> str:
+        """The command that makes what is missing."""
+        chosen = [f"{key}={','.join(values)}" for key, values in choices.items()]
+        parts = [f"experiment={self.name}", *chosen, *self.given]
+        return shlex.join(["python", script, *parts])
+
+
+def read_request(arguments: Sequence[str]) -> Request:
+    """The request of Hydra overrides; Hydra must be initialised with ``conf``."""
+    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    by_key = {override.get_key_element(): override for override in overrides}
+    if "experiment" not in by_key:
+        known = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+        raise UserError(f"name what to collect by experiment=...: one of {known}")
+    asked = by_key["experiment"].input_line or ""
+    experiment = compose("explain", [asked], return_hydra_config=True)
+    name = str(by_key["experiment"].value())
+    if experiment.get("collect") is None:
+        raise UserError(f"experiment={name} has no collector: its file sets no collect")
+    sweep = experiment.hydra.sweeper.params or {}
+    params = {key: f"{key}={value}" for key, value in sweep.items()}
+    swept = {key: _choices(by_key.get(key), params.get(key)) for key in SWEPT}
+    # Settings such as dataset.path exist with some choices only: the first one stands for all.
+    first = [f"{key}={swept[key][0]}" for key in SWEPT[:3] if swept[key]]
+    plain = [
+        override.input_line or ""
+        for key, override in by_key.items()
+        if key not in SWEPT[:3] and not override.is_sweep_override()
+    ]
+    cfg = compose("explain", [*first, *plain], return_hydra_config=True)
+    other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
+    runs, unfinished = find_runs(Path(cfg.output))
+    return Request(
+        name=name,
+        cfg=cfg,
+        swept=swept,
+        given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
+        runs=tuple(agreeing(runs, [o for o in other if _of_results(o)])),
+        unfinished=tuple(unfinished),
+    )
+
+
+def _choices(given: Override | None, param: str | None) -> tuple[str, ...]:
+    """What is swept: as the command line has it, else the experiment; () for neither."""
+    if given is None:
+        if param is None:
+            return ()
+        given = OverridesParser.create().parse_overrides([param])[0]
+    if given.is_sweep_override():
+        return tuple(given.sweep_string_iterator())
+    return (given.get_value_element_as_str(),)
+
+
+def _of_collecting(override: Override) -> bool:
+    return override.get_key_element().lstrip("+").split(".")[0] == "collect"
+
+
+def _of_results(override: Override) -> bool:
+    """Whether an override is a setting that decides the numbers of a run, and no choice of a part
+    (such as metric=[...]), which the settings of a run do not name."""
+    key = override.get_key_element().lstrip("+")
+    part = override.is_delete() or "@" in key or (CONF / key).is_dir()
+    return not part and key.split(".")[0] not in INDIFFERENT

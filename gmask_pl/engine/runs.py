@@ -1,0 +1,134 @@
+"""The runs that lie on disk, as what is collected reads them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.override_parser.types import Override
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from gmask_pl.config import seeds_of
+from gmask_pl.engine.explain import CONFIG, EXPLANATIONS, PAIR_SCORES
+from gmask_pl.metrics.base import PairMetric
+from gmask_pl.metrics.paired import Rows
+from gmask_pl.report.files import METRICS_FILE, read_metrics
+from gmask_pl.store import read_costs, read_explanations, read_labels, read_pair_scores
+from gmask_pl.types import JSON, Explanation, UserError
+
+WHAT_A_RUN_LEAVES = (CONFIG, EXPLANATIONS, PAIR_SCORES, METRICS_FILE)
+
+
+class Run:
+    """One finished run of explain.py: ``explainer`` is the choice that its folder is named by."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.explainer = folder.parent.name
+        self.config: DictConfig = OmegaConf.load(folder / CONFIG)  # type: ignore[assignment]
+        self.model, self.dataset = self.config.model.name, self.config.dataset.name
+        self._rows: dict[str, dict[str | None, Rows]] = {}
+        self.made = (folder / METRICS_FILE).stat().st_mtime_ns
+
+    @cached_property
+    def metrics(self) -> JSON:
+        return read_metrics(self.folder)
+
+    @property
+    def weights(self) -> str:
+        """The fingerprint of the model that was explained."""
+        return str(self.metrics["model"]["weights"])
+
+    @property
+    def explainer_settings(self) -> JSON:
+        return OmegaConf.to_container(self.config.explainer)  # type: ignore[return-value]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """What the explainer drew from; empty for one that draws nothing."""
+        return seeds_of(self.explainer_settings)
+
+    @cached_property
+    def explanations(self) -> dict[str, Explanation]:
+        return {e.id: e for e in read_explanations(self.folder / EXPLANATIONS)}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return read_labels(self.folder / EXPLANATIONS)
+
+    @cached_property
+    def costs(self) -> dict[str, tuple[float, int]]:
+        """Seconds and model evaluations of every pair by its id."""
+        return read_costs(self.folder / EXPLANATIONS)
+
+    def rows(self, metric: str) -> dict[str | None, Rows]:
+        """The numbers of every pair by removal, in the order of the run, and id."""
+        if metric not in self._rows:
+            found: dict[str | None, dict[str, Sequence[float] | np.ndarray]] = {}
+            for score in read_pair_scores(self.folder / PAIR_SCORES):
+                if score.metric == metric:
+                    found.setdefault(score.removal, {})[score.id] = np.array(score.row)
+            self._rows[metric] = dict(found)
+        return self._rows[metric]
+
+    def result(self, metric: str, removal: str | None) -> JSON:
+        """What metrics.json says of a metric under a removal."""
+        scored = self.metrics.get("by_removal", {}).get(removal, self.metrics)
+        found: JSON = scored[metric]
+        return found
+
+    def metric_class(self, metric: str) -> type[PairMetric]:
+        return get_class(self.config.metric[metric]._target_)
+
+
+def find_runs(output: Path) -> tuple[list[Run], list[Path]]:
+    """The finished runs below ``output``/explain, and the folders that hold only part of one.
+
+    Such a run is under way, failed, or was made before runs kept the numbers of every pair.
+    """
+    folders = sorted({file.parent for file in (output / "explain").glob(f"*/*/*/{CONFIG}")})
+    whole = [f for f in folders if all((f / name).is_file() for name in WHAT_A_RUN_LEAVES)]
+    runs = [Run(folder) for folder in whole]
+    known = [run for run in runs if "weights" in run.metrics.get("model", {})]
+    return known, sorted(set(folders) - {run.folder for run in known})
+
+
+def agreeing(runs: Iterable[Run], overrides: Sequence[Override]) -> list[Run]:
+    """The runs whose settings are those of every override: applied to them, it changes nothing."""
+    return [run for run in runs if all(_agrees(run, override) for override in overrides)]
+
+
+def _agrees(run: Run, override: Override) -> bool:
+    key = override.get_key_element().lstrip("+")
+    if key == "seed":
+        if not run.seeds:
+            return True
+    elif OmegaConf.select(run.config, key) is None and key.startswith("explainer."):
+        return True  # a setting of another explainer
+    return any(_unchanged(run.config, key, value) for value in override_values(override))
+
+
+def _unchanged(config: DictConfig, key: str, value: Any) -> bool:
+    changed = copy.deepcopy(config)
+    OmegaConf.update(changed, key, value, force_add=True)
+    return bool(_plain(changed, key) == _plain(config, key))
+
+
+def _plain(config: DictConfig, key: str) -> Any:
+    found = OmegaConf.select(config, key)
+    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+
+
+def override_values(override: Override) -> list[Any]:
+    """The values of an override: of a sweep all of them."""
+    if override.is_sweep_override():
+        return list(override.sweep_iterator())
+    value = override.value()
+    if value is not None and not isinstance(value, str | int | float | bool | list | dict):
+        raise UserError(f"{override.input_line}: cannot be compared with the settings of runs")
+    return [value]

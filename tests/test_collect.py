@@ -1,0 +1,305 @@
+"""Tables and figures from runs on disk: tiny made-up ones, with numbers known beforehand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import CONF
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from gmask_pl.config import deciding_settings, digest, register
+from gmask_pl.engine.collect import collect
+from gmask_pl.engine.explain import earlier_results
+from gmask_pl.report.files import write_metrics
+from gmask_pl.store import write_explanations, write_pair_scores
+from gmask_pl.types import Explanation, Groups, PairScore, UserError
+
+register()
+LABELS = ("no", "yes")
+IDS = tuple(f"pair-{i}" for i in range(12))
+QUICK = ("collect.resamples=200", "collect.permutations=400")
+CELL = ("model=bert_tiny", "dataset=planted")
+BASE = np.linspace(0.2, 0.5, len(IDS))
+WORDS = (("a", "man", "plays", "guitar"), ("a", "man", "plays", "banjo"))
+
+
+def fake_run(
+    output: Path,
+    explainer: str,
+    *overrides: str,
+    aopc: Sequence[float],
+    weights: str = "0123456789abcdef",
+    meaningful: bool = True,
+) -> Path:
+    """A finished run of ``explainer`` whose pairs have these AOPC."""
+    ids = IDS[: len(aopc)]
+    given = [f"explainer={explainer}", *CELL, f"output={output}", "log_dir=logs", *overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", given)
+    folder = output / "explain" / f"{cfg.dataset.name}_{cfg.model.name}" / explainer
+    folder /= digest(deciding_settings(cfg))
+    folder.mkdir(parents=True)
+    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    groups = Groups((1, 3, 7), ((0.9, 0.1), (0.2, 0.8), (0.3, 0.7)), (0.3, 0.7))
+    explanations = [
+        Explanation(
+            id=id,
+            words1=WORDS[0],
+            words2=WORDS[1],
+            label=1,
+            prediction=1,
+            probabilities=(0.1, 0.9),
+            scores=(0.0, 0.1, 0.2, 0.9, 0.0, 0.1, 0.3, 0.8),
+            groups=groups if explainer == "gmask" else None,
+            evaluations=100,
+            gradients=0,
+            seconds=0.5,
+        )
+        for id in ids
+    ]
+    write_explanations(folder / "explanations.parquet", explanations, LABELS)
+    rows = []
+    for id, value in zip(ids, aopc, strict=True):
+        gains = (0.8, *(0.6 - value * i / 9 for i in range(9)), *(0.6 for _ in range(9)))
+        accuracy = tuple(float(v >= 3) for v in range(10))
+        numbers = {"aopc": (value,), "degradation": gains, "post_hoc_accuracy": accuracy}
+        rows += [PairScore(id, "pad", metric, row) for metric, row in numbers.items()]
+    write_pair_scores(folder / "pair_scores.parquet", rows)
+    model = {"accuracy": 0.75, "n": len(ids), "truncated": 0, "weights": weights}
+    results = {"aopc": {}, "post_hoc_accuracy": {}, "degradation": {"meaningful": meaningful}}
+    write_metrics(folder, {"model": model, **results})
+    return folder
+
+
+def collected(output: Path, experiment: str, *overrides: str) -> dict[str, Path]:
+    quick = QUICK if experiment in ("table2", "table4", "figure3", "figure4") else ()
+    files = collect([f"experiment={experiment}", f"output={output}", *CELL, *quick, *overrides])
+    assert all(file.is_file() for file in files)
+    return {file.name: file for file in files}
+
+
+def cells(files: dict[str, Path], name: str) -> dict[str, dict[str, str]]:
+    with files[name].open(encoding="utf-8", newline="") as file:
+        return {row["explainer"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GMASK under two seeds and IMASK alike, better than the others."""
+    made, wiggle = tmp_path_factory.mktemp("runs"), np.tile([0.01, -0.01], 6)
+    fake_run(made, "gmask", "seed=0", aopc=BASE + 0.20 + wiggle)
+    fake_run(made, "gmask", "seed=1", aopc=BASE + 0.22 + wiggle)
+    fake_run(made, "imask", aopc=BASE + 0.21 - wiggle)
+    fake_run(made, "imask_released", aopc=BASE)
+    fake_run(made, "random", aopc=BASE - 0.1)
+    return made
+
+
+@pytest.fixture
+def output(runs: Path, tmp_path: Path) -> Path:
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+ASKED = "explainer=gmask,imask,imask_released,random,gmask_released"
+
+
+def test_a_table_of_what_runs_there_are(output: Path) -> None:
+    files = collected(output, "table2", ASKED)
+    rows = cells(files, "table2.csv")
+    assert list(rows) == ["IMASK", "GMASK", "imask_released", "gmask_released", "random"]
+    assert float(rows["GMASK"]["value"]) == pytest.approx(BASE.mean() + 0.21)
+    assert float(rows["GMASK"]["low"]) < BASE.mean() + 0.21 < float(rows["GMASK"]["high"])
+    assert (rows["GMASK"]["pairs"], rows["GMASK"]["seeds"]) == ("12", "2")
+    assert (rows["IMASK"]["pairs"], rows["IMASK"]["seeds"]) == ("12", "1")
+    assert rows["random"]["kind"] == "floor"
+    best = {name for name, row in rows.items() if row["best"] == "True"}
+    assert best == {"GMASK", "IMASK"}
+
+
+def test_a_cell_without_a_run_says_how_to_make_it(output: Path) -> None:
+    files = collected(output, "table2", ASKED, "limit=2000")
+    row = cells(files, "table2.csv")["gmask_released"]
+    assert row["value"] == row["low"] == row["high"] == ""
+    command = (
+        "python explain.py experiment=table2 model=bert_tiny dataset=planted "
+        f"explainer=gmask_released output={output} limit=2000"
+    )
+    assert row["reason"] == f"no run yet: `{command}`"
+    text = files["table2.md"].read_text("utf-8")
+    assert "| *random* |" in text and f"[1] no run yet: `{command}`" in text
+
+
+def test_the_tests_behind_the_bold_numbers(output: Path) -> None:
+    files = collected(output, "table2", ASKED)
+    with files["table2_differences.csv"].open(encoding="utf-8", newline="") as file:
+        found = {(row["first"], row["second"]): row for row in csv.DictReader(file)}
+    assert len(found) == 6
+    alike, apart = found["IMASK", "GMASK"], found["GMASK", "imask_released"]
+    assert float(alike["p_holm"]) > 0.05
+    assert float(apart["p_holm"]) < 0.05
+    assert float(apart["difference"]) == pytest.approx(0.21)
+
+
+def test_runs_are_told_apart_by_their_settings(output: Path) -> None:
+    fake_run(output, "gmask", "explainer.k=4", aopc=BASE)
+    rows = cells(collected(output, "table2", ASKED), "table2.csv")
+    assert {"GMASK", "GMASK (k=4)"} <= set(rows)
+    assert float(rows["GMASK (k=4)"]["value"]) == pytest.approx(BASE.mean())
+    only = cells(collected(output, "table2", ASKED, "explainer.k=4"), "table2.csv")
+    assert only["GMASK (k=4)"]["value"] and "GMASK" not in only
+
+
+def test_other_weights_or_pairs_are_not_compared(output: Path) -> None:
+    fake_run(output, "random", "limit=5", aopc=BASE[:5] + 5)
+    fake_run(output, "imask", "batch_size=4", aopc=BASE + 5, weights="f" * 16)
+    fake_run(output, "random", "split=dev", aopc=BASE + 5)
+    files = collected(output, "table2", ASKED)
+    assert max(float(row["value"] or 0) for row in cells(files, "table2.csv").values()) < 1
+    assert files["table2.md"].read_text("utf-8").count("left out, as not comparable: 1 runs") == 2
+    few = cells(collected(output, "table2", ASKED, "limit=5"), "table2.csv")
+    assert float(few["random"]["value"]) > 5
+    assert few["GMASK"]["value"] == ""
+
+
+def test_a_weak_denominator_is_marked(output: Path) -> None:
+    text = collected(output, "table4", ASKED)["table4.md"].read_text("utf-8")
+    assert "°" not in text
+    fake_run(output, "gmask_released", aopc=BASE, meaningful=False)
+    text = collected(output, "table4", ASKED)["table4.md"].read_text("utf-8")
+    (row,) = [line for line in text.splitlines() if "| gmask_released |" in line]
+    assert "°" in row and "° not meaningful" in text
+
+
+@pytest.mark.slow
+def test_curves_are_drawn_with_their_numbers(output: Path) -> None:
+    files = collected(output, "figure3", ASKED)
+    assert {"figure3.png", "figure3.svg", "figure3.md"} <= set(files)
+    assert files["figure3.png"].read_bytes()[:4] == b"\x89PNG"
+    with files["figure3_curves.csv"].open(encoding="utf-8", newline="") as file:
+        points = [row for row in csv.DictReader(file) if row["explainer"] == "GMASK"]
+    assert [float(point["y"]) for point in points] == [0.0] * 3 + [1.0] * 7
+    assert float(cells(files, "figure3.csv")["GMASK"]["value"]) == pytest.approx(0.7)
+    drawn = collected(output, "figure4", ASKED)
+    with drawn["figure4_curves.csv"].open(encoding="utf-8", newline="") as file:
+        lerf = [row for row in csv.DictReader(file) if "LeRF" in row["panel"]]
+    own = [float(row["y"]) for row in lerf if row["explainer"] == "GMASK"]
+    assert own == pytest.approx([1.0, *[0.6 / 0.8] * 9, 0.0])
+
+
+@pytest.mark.slow
+def test_figures_are_the_same_bytes_again(output: Path) -> None:
+    first = collected(output, "figure3", ASKED)["figure3.svg"].read_bytes()
+    assert collected(output, "figure3", ASKED)["figure3.svg"].read_bytes() == first
+
+
+def test_seconds_and_evaluations(output: Path) -> None:
+    files = collected(output, "table7", ASKED)
+    assert float(cells(files, "table7.csv")["IMASK"]["value"]) == 0.5
+    assert float(cells(files, "table7_evaluations.csv")["IMASK"]["value"]) == 100
+
+
+@pytest.mark.slow
+def test_accuracies_of_trained_and_of_explained_models(output: Path) -> None:
+    def cell(experiment: str) -> dict[str, str]:
+        with collected(output, experiment)[f"{experiment}.csv"].open(encoding="utf-8") as file:
+            (row,) = csv.DictReader(file)
+        return row
+
+    explained = cell("table1")
+    assert (float(explained["value"]), explained["pairs"]) == (75.0, "12")
+    assert "as a run explained them" in explained["reason"]
+    assert cell("table6")["reason"].startswith(
+        "not trained yet: `python train.py experiment=table6"
+    )
+    folder = output / "models" / "planted_bert_tiny"
+    folder.mkdir(parents=True)
+    summary = {"accuracy": {"dev": 0.9, "test": 0.8}, "pairs": {"dev": 10, "test": 100}}
+    (folder / "training.json").write_text(json.dumps(summary))
+    assert float(cell("table1")["value"]) == pytest.approx(80.0)
+    # Wilson's interval of 80 of 100.
+    assert float(cell("table1")["low"]) == pytest.approx(71.11, abs=0.01)
+    assert float(cell("table6")["value"]) == pytest.approx(90.0)
+
+
+def test_statistics_come_from_the_data(output: Path) -> None:
+    sizes = ("dataset.train_size=40", "dataset.dev_size=10", "dataset.test_size=5")
+    files = collected(output, "table5", *sizes)
+    with files["table5.csv"].open(encoding="utf-8") as file:
+        found = {row["column"]: row["value"] for row in csv.DictReader(file)}
+    assert (found["#train"], found["#dev"], found["#test"]) == ("40", "10", "5")
+    nowhere = collect(["experiment=table5", f"output={output}", "dataset=mrpc", "dataset.path=/no"])
+    rows = list(csv.DictReader(nowhere[2].read_text("utf-8").splitlines()))
+    assert rows[4]["paper"] == "408" and rows[4]["value"] == ""
+    assert "/no" in rows[4]["reason"]
+
+
+PAIR = 'pairs=[["a man plays guitar","a man plays banjo"]]'
+
+
+@pytest.mark.slow
+def test_examples_and_groups(output: Path) -> None:
+    for explainer in ("gmask", "imask"):
+        fake_run(output, explainer, PAIR, aopc=BASE[:1])
+    files = collected(output, "table3", "explainer=gmask,imask,random", PAIR)
+    text = files["table3.md"].read_text("utf-8")
+    words = "a man plays<sub>"
+    assert "**guitar**<sub>1</sub> / a man **plays**<sub>3</sub> **banjo**<sub>2</sub>" in text
+    assert words not in text
+    assert "planted: random: no run yet: `python explain.py experiment=table3" in text
+    assert {"table3.html", "table3.tex"} <= set(files)
+    drawn = collected(output, "figure1", PAIR)
+    assert {"figure1_planted_bert_tiny_1.png", "figure1_planted_bert_tiny_1.svg"} <= set(drawn)
+    assert "no run yet" in collected(output, "figure1")["figure1.md"].read_text("utf-8")
+
+
+def test_results_stand_only_for_the_same_settings_and_weights(output: Path) -> None:
+    folder = fake_run(output, "random", "limit=7", aopc=BASE)
+    given = ["explainer=random", *CELL, "limit=7", f"output={output}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        same, other = compose("explain", given), compose("explain", [*given, "limit_seed=1"])
+    known = earlier_results(same, folder, "0123456789abcdef")
+    assert known is not None and known["model"]["accuracy"] == 0.75
+    assert earlier_results(same, folder, "f" * 16) is None
+    assert earlier_results(other, folder, "0123456789abcdef") is None
+    (folder / "metrics.json").unlink()
+    assert earlier_results(same, folder, "0123456789abcdef") is None
+
+
+def test_unfinished_runs_do_not_count(output: Path) -> None:
+    half = fake_run(output, "gmask_released", aopc=BASE)
+    (half / "pair_scores.parquet").unlink()
+    assert cells(collected(output, "table2", ASKED), "table2.csv")["gmask_released"]["value"] == ""
+
+
+def test_mistakes_are_told(output: Path) -> None:
+    with pytest.raises(UserError, match="one of .*table2"):
+        collect(["limit=5"])
+    with pytest.raises(UserError, match="no collector"):
+        collect(["experiment=demo"])
+
+
+EXPERIMENTS = sorted(
+    path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "demo"
+)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_collectors_fit_their_yaml_and_choices_exist(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", [f"experiment={name}"], return_hydra_config=True)
+    settings: Any = OmegaConf.to_container(cfg.collect, resolve=True, throw_on_missing=True)
+    get_class(settings.pop("_target_"))(**settings)
+    for group, choices in cfg.hydra.sweeper.params.items():
+        if group != "seed":
+            for choice in str(choices).split(","):
+                assert (CONF / group / f"{choice}.yaml").is_file(), f"{group}={choice}"
