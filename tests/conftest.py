@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from gmask_pl.models.base import PairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.types import PairExample
+
+# shap compiles helpers that are run a few times on tiny pairs: compiling takes longer than they do.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 LABELS = ("entailment", "neutral", "contradiction")

@@ -99,14 +99,17 @@ def test_gradients_equal_finite_differences(
     soft = 0.2 + 0.6 * torch.rand(shape, generator=torch.Generator().manual_seed(0))
     _, gradient = masked.cross_entropy_gradient(soft)
     step = 1e-3
-    assert gradient.abs().max() > 0.25
+    tolerance = 5e-3
+    assert gradient.abs().max() > 20 * tolerance
     for word in range(shape[2]):
         moved = soft.clone()
         moved[..., word] += step
         up, _ = masked.cross_entropy_gradient(moved)
         moved[..., word] -= 2 * step
         down, _ = masked.cross_entropy_gradient(moved)
-        torch.testing.assert_close(gradient[..., word], (up - down) / (2 * step), atol=5e-3, rtol=0)
+        torch.testing.assert_close(
+            gradient[..., word], (up - down) / (2 * step), atol=tolerance, rtol=0
+        )
 
 
 @pytest.mark.parametrize("removal", ["zero", "pad", "mask"])
