@@ -93,23 +93,20 @@ def test_gradients_equal_finite_differences(
     gentle = isinstance(classifier, DecomposableAttention)
     for parameter in classifier.double().parameters():
         if gentle or parameter.dim() > 1:
-            parameter.mul_(0.5 if gentle else 5.0)
+            parameter.mul_(0.5 if gentle else 6.0)
     masked = bound(classifier, examples, removal)
     shape = (3, 2, masked.batch.word_valid.shape[1])
     soft = 0.2 + 0.6 * torch.rand(shape, generator=torch.Generator().manual_seed(0))
     _, gradient = masked.cross_entropy_gradient(soft)
     step = 1e-3
-    tolerance = 5e-3
-    assert gradient.abs().max() > 20 * tolerance
+    assert gradient.abs().max() > 0.25
     for word in range(shape[2]):
         moved = soft.clone()
         moved[..., word] += step
         up, _ = masked.cross_entropy_gradient(moved)
         moved[..., word] -= 2 * step
         down, _ = masked.cross_entropy_gradient(moved)
-        torch.testing.assert_close(
-            gradient[..., word], (up - down) / (2 * step), atol=tolerance, rtol=0
-        )
+        torch.testing.assert_close(gradient[..., word], (up - down) / (2 * step), atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("removal", ["zero", "pad", "mask"])
