@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gmask_pl.packing import chunks, distinct_masks, keep_tokens, leftmost
 from gmask_pl.types import Classifier, ModelInput, PairBatch, ReadsAttention, UserError
 
 
@@ -62,16 +63,6 @@ def removal_named(name: str) -> Removal:
     return REMOVALS[name]
 
 
-def keep_tokens(word_of_token: Tensor, attention: Tensor, keep: Tensor) -> Tensor:
-    """Token keep-masks (N, L) of word keep-masks ``keep`` (N, W).
-
-    All tokens of a word move together; special tokens are always kept, padding never.
-    """
-    always = keep.new_ones(keep.shape[0], 1)
-    columns = torch.where(word_of_token < 0, keep.shape[1], word_of_token)
-    return torch.cat([keep, always], dim=1).gather(1, columns) * attention
-
-
 class MaskedModel:
     """A classifier bound to a batch of pairs and a removal: keep-masks in, logits out.
 
@@ -103,7 +94,7 @@ class MaskedModel:
     def logits(self, keep: Tensor) -> Tensor:
         """Logits (B, S, C) for keep-masks (B, S, W) bool; equal masks are evaluated once."""
         b, s, _ = keep.shape
-        rows, masks, inverse = _distinct(keep & self.batch.word_valid[:, None])
+        rows, masks, inverse = distinct_masks(keep & self.batch.word_valid[:, None])
         self.evaluations += torch.bincount(rows, minlength=b).cpu()
         token_keep = keep_tokens(
             self.batch.word_of_token[rows], self.batch.attention[rows], masks
@@ -111,7 +102,7 @@ class MaskedModel:
         lengths = (token_keep if self._leaves_out else self.batch.attention[rows]).sum(1)
         order, answers = [], []
         with torch.inference_mode():
-            for chunk in _chunks(lengths, self.token_budget):
+            for chunk in chunks(lengths, self.token_budget):
                 inputs = self._hard_input(rows[chunk], token_keep[chunk])
                 order.append(chunk)
                 answers.append(self.classifier(inputs).float())
@@ -141,7 +132,7 @@ class MaskedModel:
             )
         b, s, w = keep.shape
         if distinct and keep.dtype == torch.bool:
-            rows, masks, inverse = _distinct(keep & self.batch.word_valid[:, None])
+            rows, masks, inverse = distinct_masks(keep & self.batch.word_valid[:, None])
         else:
             rows = torch.arange(b, device=keep.device).repeat_interleave(s)
             masks, inverse = keep.reshape(b * s, w), torch.arange(b * s, device=keep.device)
@@ -151,7 +142,7 @@ class MaskedModel:
         masks = masks.float() * valid
         loss, gradient = masks.new_empty(len(rows)), torch.empty_like(masks)
         lengths = attention.sum(1)
-        for chunk in _chunks(lengths, max(1, self.token_budget // 4)):
+        for chunk in chunks(lengths, max(1, self.token_budget // 4)):
             with torch.enable_grad():
                 mask = masks[chunk].requires_grad_()
                 inputs = self._soft_input(rows[chunk], mask, attention[chunk])
@@ -226,10 +217,10 @@ class MaskedModel:
 
     def _whole_pairs(self, copies: int, token_budget: int) -> Iterator[Tensor]:
         """Rows of a forward pass over ``copies`` of every whole pair, within the budget."""
-        return _chunks(self.batch.attention.sum(1).repeat_interleave(copies), token_budget)
+        return chunks(self.batch.attention.sum(1).repeat_interleave(copies), token_budget)
 
     def _whole_input(self, rows: Tensor) -> ModelInput:
-        order, attention = _leftmost(self.batch.attention[rows])
+        order, attention = leftmost(self.batch.attention[rows])
         ids = self.batch.token_ids[rows].gather(1, order)
         return ModelInput(ids, attention, self.batch.segment[rows].gather(1, order), order)
 
@@ -241,7 +232,7 @@ class MaskedModel:
     def _hard_input(self, rows: Tensor, token_keep: Tensor) -> ModelInput:
         """The input for boolean token masks (N, L), trimmed to its longest row."""
         batch, removal = self.batch, self.removal
-        order, attention = _leftmost(token_keep if self._leaves_out else batch.attention[rows])
+        order, attention = leftmost(token_keep if self._leaves_out else batch.attention[rows])
         ids = batch.token_ids[rows].gather(1, order)
         segment = batch.segment[rows].gather(1, order)
         positions = order
@@ -261,7 +252,7 @@ class MaskedModel:
     def _soft_input(self, rows: Tensor, mask: Tensor, attention: Tensor) -> ModelInput:
         """The differentiable input for word masks (N, W) in [0, 1] over tokens (N, L) bool."""
         batch, removal = self.batch, self.removal
-        order, attention = _leftmost(attention)
+        order, attention = leftmost(attention)
         soft = keep_tokens(batch.word_of_token[rows].gather(1, order), attention, mask)
         ids = batch.token_ids[rows].gather(1, order)
         segment = batch.segment[rows].gather(1, order)
@@ -270,42 +261,3 @@ class MaskedModel:
         substitute = self.classifier.mask_token_id if removal.masks else None
         gate = torch.where(attention, soft, 1.0)
         return ModelInput(ids, attention, segment, order, gate, substitute)
-
-
-def _leftmost(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves the tokens (N, L) bool to the left: their positions (N, M), and which are real.
-
-    M is at least 1, so that a model is never asked about a row without any token.
-    """
-    length = max(1, int(tokens.sum(1).max()))
-    order = torch.argsort(tokens.long(), dim=1, descending=True, stable=True)[:, :length]
-    return order, tokens.gather(1, order)
-
-
-def _distinct(keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct masks of each example.
-
-    keep (B, S, W) bool -> rows (N,) the example of each distinct mask, masks (N, W), and
-    inverse (B * S,) the distinct mask that stands for each asked one.
-    """
-    b, s, w = keep.shape
-    flat = keep.reshape(b * s, w)
-    rows = torch.arange(b, device=keep.device).repeat_interleave(s)
-    weights = 2 ** torch.arange(62, device=keep.device)
-    keys = [rows] + [(part.long() * weights[: part.shape[1]]).sum(1) for part in flat.split(62, 1)]
-    unique, inverse = torch.unique(torch.stack(keys, 1), dim=0, return_inverse=True)
-    first = torch.full((len(unique),), b * s, device=keep.device)
-    first.scatter_reduce_(0, inverse, torch.arange(b * s, device=keep.device), "amin")
-    return rows[first], flat[first], inverse
-
-
-def _chunks(lengths: Tensor, token_budget: int) -> Iterator[Tensor]:
-    """Index sets of rows of similar length, each of at most ``token_budget`` padded tokens."""
-    sizes, order = torch.sort(lengths)
-    start, sizes_list = 0, sizes.tolist()
-    while start < len(sizes_list):
-        end = start + 1
-        while end < len(sizes_list) and (end + 1 - start) * sizes_list[end] <= token_budget:
-            end += 1
-        yield order[start:end]
-        start = end

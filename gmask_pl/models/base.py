@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
-from gmask_pl.masking import keep_tokens
+from gmask_pl.packing import keep_tokens
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, UserError, WordCounts
 
 
