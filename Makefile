@@ -24,8 +24,8 @@ demo: $(STAMP) ## train a small BERT on planted pairs, explain 100 of them three
 	$(PY) train.py model=bert_tiny dataset=planted
 	$(PY) explain.py experiment=demo
 
-test: lint ## lint, then every test
-	$(PY) -m pytest
+test: lint ## lint, then every test, one process and thread a core
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check
