@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gmask_pl.report.media import COLUMNS, explanation_row, log_to_wandb, scalars
+from gmask_pl.report.media import COLUMNS, explanation_row, log_to_wandb, scalars, wandb_logger
 from gmask_pl.types import Explanation, Groups
 
 LABELS = ("same", "different")
@@ -105,13 +106,14 @@ def test_an_offline_run_holds_scalars_table_curves_and_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wandb = pytest.importorskip("wandb")
-    from pytorch_lightning.loggers import WandbLogger
 
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", os.devnull)  # logged in nowhere
     monkeypatch.setenv("WANDB_SILENT", "true")
     page = tmp_path / "report.html"
     page.write_text("<!DOCTYPE html><title>the page</title>", encoding="utf-8")
-    logger = WandbLogger(save_dir=str(tmp_path), offline=True, project="test")
+    logger = wandb_logger(save_dir=str(tmp_path), project="test", group="table2")
     folder = Path(logger.experiment.dir).parent
     explanations = iter([EXPLANATION] * 3)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -123,7 +124,9 @@ def wandb_logger(*, save_dir: str, project: str, group: str) -> WandbLogger:
 
     # Jobs of one multirun share a process, and would share a run.
     wandb.finish()
-    logged_in = wandb.api.api_key is not None
     folder = Path(save_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(save_dir=str(folder), project=project, group=group, offline=not logged_in)
+    # WANDB_MODE has the last word. WandbLogger's own offline=True sets it too late to be read.
+    known = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
+    mode = None if known else "offline"
+    return WandbLogger(save_dir=str(folder), project=project, group=group, mode=mode)
