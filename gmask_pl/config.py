@@ -20,8 +20,8 @@ JSON = dict[str, Any]
 
 # Where results go and how they are shown, not what they are.
 INDIFFERENT = frozenset(
-    ("hydra", "output", "log_dir", "explainers_dir", "logger", "workers", "report", "reuse")
-    + ("collect",)
+    ("hydra", "output", "log_dir", "run_name", "explainers_dir")
+    + ("logger", "workers", "report", "reuse", "collect")
 )
 
 

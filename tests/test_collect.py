@@ -42,7 +42,8 @@ def fake_run(
 ) -> Path:
     """A finished run of ``explainer`` whose pairs have these AOPC."""
     ids = IDS[: len(aopc)]
-    given = [f"explainer={explainer}", *CELL, f"output={output}", "log_dir=logs", *overrides]
+    given = [f"explainer={explainer}", *CELL, f"output={output}", "log_dir=logs", "run_name=x"]
+    given += overrides
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", given)
     folder = output / "explain" / f"{cfg.dataset.name}_{cfg.model.name}" / explainer

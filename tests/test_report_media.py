@@ -101,6 +101,14 @@ def records(path: Path) -> Iterator[Any]:
             yield record
 
 
+def logged_points(log: Path, x: str, y: str) -> list[tuple[float, float]]:
+    rows = (
+        {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+        for record in records(log)
+    )
+    return [(json.loads(row[x]), json.loads(row[y])) for row in rows if y in row]
+
+
 @pytest.mark.slow
 def test_an_offline_run_holds_scalars_table_curves_and_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,7 +121,7 @@ def test_an_offline_run_holds_scalars_table_curves_and_page(
     monkeypatch.setenv("WANDB_SILENT", "true")
     page = tmp_path / "report.html"
     page.write_text("<!DOCTYPE html><title>the page</title>", encoding="utf-8")
-    logger = wandb_logger(save_dir=str(tmp_path), project="test", group="table2")
+    logger = wandb_logger(save_dir=str(tmp_path), project="test", group="table2", name="gmask")
     folder = Path(logger.experiment.dir).parent
     explanations = iter([EXPLANATION] * 3)
     try:
@@ -133,7 +141,6 @@ def test_an_offline_run_holds_scalars_table_curves_and_page(
     assert logged["explanations/ncols"] == len(COLUMNS)
     stored = folder / "files" / logged["report/path"]
     assert stored.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
-    assert logged["curves/post_hoc_accuracy_table/nrows"] == 2
-    degradation = folder / "files" / logged["curves/degradation_table/path"]
-    table = json.loads(degradation.read_text(encoding="utf-8"))
-    assert sorted({row[1] for row in table["data"]}) == ["LeRF", "MoRF"]
+    assert logged_points(log, "words_kept", "curves/post_hoc_accuracy") == [(1, 0.25), (2, 0.75)]
+    assert logged_points(log, "percent_removed", "curves/morf") == [(0, 1.0), (100, 0.0)]
+    assert logged_points(log, "percent_removed", "curves/lerf") == [(0, 1.0), (100, 0.0)]

@@ -27,6 +27,7 @@ COLUMNS = (
     "evaluations",
     "seconds",
 )
+X_AXES = {"post_hoc_accuracy": "words_kept", "morf": "percent_removed", "lerf": "percent_removed"}
 _BY_V = {"by_v": "", "low_by_v": "_low", "high_by_v": "_high"}
 
 
@@ -39,9 +40,11 @@ def log_to_wandb(
     labels: Sequence[str],
     max_rows: int,
 ) -> None:
-    """Log the metrics, both curves, a table of the first explanations, and the page.
+    """Log the metrics, the curves, a table of the first explanations, and the page.
 
-    The page is logged by itself: inside a table W&B would store it outside the run.
+    A curve is a metric over its own x axis, so W&B lays those of several runs over one another
+    without being told how. The page is logged by itself: inside a table W&B would store it outside
+    the run.
     """
     import wandb
 
@@ -49,15 +52,19 @@ def log_to_wandb(
     payload: dict[str, Any] = dict(scalars(metrics))
     payload["explanations"] = wandb.Table(columns=list(COLUMNS), data=rows)
     payload["report"] = wandb.Html(str(page_path), inject=False)
-    payload |= _plots(metrics)
-    logger.experiment.log(payload)
+    run = logger.experiment
+    run.log(payload)
+    for curve, x, y, _, _ in curve_points(metrics):
+        if y is not None:
+            run.define_metric(f"curves/{curve}", step_metric=X_AXES[curve])
+            run.log({X_AXES[curve]: x, f"curves/{curve}": y})
 
 
 def scalars(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
     """Every finite number of the metrics by a flat name, below the name ``above``.
 
     So aopc/value, comprehensiveness/by_fraction/0.05/low, post_hoc_accuracy/v4 and v4_low. The
-    points of MoRF and LeRF are not scalars but a plot.
+    points of MoRF and LeRF are not scalars but curves.
     """
     for key, found in metrics.items():
         if isinstance(found, Mapping):
@@ -93,31 +100,7 @@ def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any
     ]
 
 
-def _plots(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    from wandb import Table, plot
-
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for curve, x, y, _, _ in curve_points(metrics):
-        if y is not None:
-            curves.setdefault(curve, []).append((x, y))
-    charts: dict[str, Any] = {}
-    if accuracy := curves.get("post_hoc_accuracy"):
-        table = Table(columns=["v", "accuracy"], data=[list(point) for point in accuracy])
-        charts["curves/post_hoc_accuracy"] = plot.line(
-            table, "v", "accuracy", title="Post-hoc accuracy"
-        )
-    if "morf" in curves and "lerf" in curves:
-        charts["curves/degradation"] = plot.line_series(
-            xs=[[x for x, _ in curves[name]] for name in ("morf", "lerf")],
-            ys=[[y for _, y in curves[name]] for name in ("morf", "lerf")],
-            keys=["MoRF", "LeRF"],
-            title="Degradation",
-            xname="words removed (%)",
-        )
-    return charts
-
-
-def wandb_logger(*, save_dir: str, project: str, group: str) -> WandbLogger:
+def wandb_logger(*, save_dir: str, project: str, group: str, name: str) -> WandbLogger:
     """A logger of a run of its own: offline when nobody is logged in, so no account is needed."""
     import wandb
     from pytorch_lightning.loggers import WandbLogger
@@ -129,4 +112,4 @@ def wandb_logger(*, save_dir: str, project: str, group: str) -> WandbLogger:
     # WANDB_MODE has the last word. WandbLogger's own offline=True sets it too late to be read.
     known = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
     mode = None if known else "offline"
-    return WandbLogger(save_dir=str(folder), project=project, group=group, mode=mode)
+    return WandbLogger(save_dir=str(folder), project=project, group=group, name=name, mode=mode)
