@@ -65,7 +65,7 @@ def as_html(title: str, examples: Sequence[Example], notes: Sequence[str], words
     parts = [
         "<!doctype html>",
         f'<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>',
-        "<style>body{font:15px/1.9 sans-serif;margin:2rem auto;max-width:70rem}"
+        "<style>body{font:15px/1.9 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1.5rem}"
         "th{text-align:left;padding-right:1.2rem;font-weight:600;white-space:nowrap}"
         "td,th{border-top:1px solid #e4e2ea;vertical-align:top}table{border-collapse:collapse}"
         "mark{padding:.1em .2em;border-radius:.25em;color:inherit}</style>",
