@@ -94,7 +94,7 @@ def _draw(axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, transform=axes.transAxes)
     for curve in panel.curves:
         look = looks[curve.name]
-        own = curve.name in _OWN
+        own = _own(curve.name) is not None
         shade = {"color": look["color"], "alpha": 0.14 if own else 0.06, "linewidth": 0}
         axes.fill_between(curve.x, curve.low, curve.high, **shade)
         axes.plot(curve.x, curve.y, zorder=3 if own else 2.5, **look)
@@ -102,6 +102,11 @@ def _draw(axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
 
 def _kind(rows: Sequence[Sequence[Panel]], name: str) -> str:
     return next(c.kind for row in rows for panel in row for c in panel.curves if c.name == name)
+
+
+def _own(name: str) -> str | None:
+    """The colour of an explainer of the paper, whatever settings follow its name."""
+    return _OWN.get(name.split(" (")[0])
 
 
 def _looks(named: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
@@ -116,7 +121,7 @@ def _looks(named: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
             looks[name] = {"color": color, "linestyle": ":", "linewidth": 1.6}
             bounds += 1
         else:
-            own = _OWN.get(name)
+            own = _own(name)
             color = own or _MUTED[muted % len(_MUTED)]
             muted += own is None
             looks[name] = {
