@@ -54,9 +54,10 @@ def log_to_wandb(
     payload["report"] = wandb.Html(str(page_path), inject=False)
     run = logger.experiment
     run.log(payload)
+    for curve, axis in X_AXES.items():
+        run.define_metric(f"curves/{curve}", step_metric=axis)
     for curve, x, y, _, _ in curve_points(metrics):
         if y is not None:
-            run.define_metric(f"curves/{curve}", step_metric=X_AXES[curve])
             run.log({X_AXES[curve]: x, f"curves/{curve}": y})
 
 
