@@ -23,6 +23,8 @@ INDIFFERENT = frozenset(
     ("hydra", "output", "log_dir", "run_name", "explainers_dir")
     + ("logger", "workers", "report", "reuse", "collect")
 )
+# Of the trainer: how many processes share the work, which explanations do not depend on.
+PLACEMENT = ("devices", "num_nodes", "strategy")
 
 
 class Refused(CompactHydraException):
@@ -56,6 +58,9 @@ def deciding_settings(cfg: DictConfig) -> JSON:
         value = cfg[key]
         nested = OmegaConf.is_config(value)
         settings[key] = OmegaConf.to_container(value, resolve=True) if nested else value
+    if "explainer" in cfg and "trainer" in settings:
+        trainer = settings["trainer"].items()
+        settings["trainer"] = {key: value for key, value in trainer if key not in PLACEMENT}
     return settings
 
 

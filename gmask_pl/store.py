@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         pa.field("pairs", pa.list_(pa.list_(pa.int64()))),
         pa.field("pair_words", pa.list_(_STRINGS)),
         pa.field("interactions", _NUMBERS),
+        pa.field("truncated", pa.bool_()),
     ]
 )
 
@@ -138,7 +139,11 @@ def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a Parquet file of {what} ({error})") from error
     labelled = schema is not SCHEMA or LABELS_KEY in (file.schema_arrow.metadata or {})
-    if not file.schema_arrow.equals(schema) or not labelled:
+    found = {field.name: field for field in file.schema_arrow}
+    # A column that may be null may be missing too: an earlier version did not write it.
+    missing = {field.name for field in schema if field.nullable} - set(found)
+    wanted = {field.name: field for field in schema if field.name not in missing}
+    if found != wanted or not labelled:
         file.close()
         raise UserError(
             f"{path}: its columns are {', '.join(file.schema_arrow.names)}, which are not those "
@@ -181,6 +186,7 @@ def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
+        "truncated": e.truncated,
     }
 
 
@@ -206,4 +212,5 @@ def _from_row(row: dict[str, Any]) -> Explanation:
         gradients=row["gradients"],
         seconds=row["seconds"],
         interactions=interactions,
+        truncated=row.get("truncated"),
     )

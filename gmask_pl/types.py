@@ -220,6 +220,7 @@ class Explanation:
     ``scores`` follow the joint word order: side one, then side two. ``evaluations`` counts
     masked inputs the model answered (each distinct mask once), ``gradients`` how many of them
     were also differentiated; ``seconds`` is the pair's share of its batch's wall-clock time.
+    ``truncated``: the model could not read the whole pair; None where that is not known.
     """
 
     id: str
@@ -234,6 +235,7 @@ class Explanation:
     gradients: int
     seconds: float
     interactions: Interactions | None = None
+    truncated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from omegaconf import OmegaConf
 
 from gmask_pl.config import deciding_settings, digest, register
 from gmask_pl.engine.collect import collect
-from gmask_pl.engine.explain import earlier_results
 from gmask_pl.report.files import write_metrics
 from gmask_pl.store import write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, Groups, PairScore, UserError
@@ -261,19 +260,6 @@ def test_examples_and_groups(output: Path) -> None:
     drawn = collected(output, "figure1", PAIR)
     assert {"figure1_planted_bert_tiny_1.png", "figure1_planted_bert_tiny_1.svg"} <= set(drawn)
     assert "no run yet" in collected(output, "figure1")["figure1.md"].read_text("utf-8")
-
-
-def test_results_stand_only_for_the_same_settings_and_weights(output: Path) -> None:
-    folder = fake_run(output, "random", "limit=7", aopc=BASE)
-    given = ["explainer=random", *CELL, "limit=7", f"output={output}"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        same, other = compose("explain", given), compose("explain", [*given, "limit_seed=1"])
-    known = earlier_results(same, folder, "0123456789abcdef")
-    assert known is not None and known["model"]["accuracy"] == 0.75
-    assert earlier_results(same, folder, "f" * 16) is None
-    assert earlier_results(other, folder, "0123456789abcdef") is None
-    (folder / "metrics.json").unlink()
-    assert earlier_results(same, folder, "0123456789abcdef") is None
 
 
 def test_unfinished_runs_do_not_count(output: Path) -> None:

@@ -103,6 +103,16 @@ def test_loaders_hold_their_splits() -> None:
     assert flat(dev.predict_dataloader()) == [f"d{i}" for i in range(10)]
 
 
+def test_a_batch_to_be_explained_holds_the_same_pairs_whatever_is_chosen() -> None:
+    data = module(FakeSource(test=many("t")))
+    batches = ids(data.predict_dataloader())
+    assert data.batches == len(batches) == 3
+    data.chosen = [2, 0]
+    assert ids(data.predict_dataloader()) == [batches[2], batches[0]]
+    data.chosen = []
+    assert ids(data.predict_dataloader()) == []
+
+
 def test_shuffling_follows_the_seed_of_the_run_alone() -> None:
     data = module(FakeSource(train=many("r", 50)))
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet
@@ -114,6 +115,73 @@ def test_two_experiments_share_their_runs_and_are_collected(
     left = {path.name for path in (folder / "outputs/paper/table4").iterdir()}
     forms = {f"table4.{form}" for form in ("md", "tex", "csv")}
     assert left == forms | {"table4_differences.md", "table4_differences.csv"}
+
+
+def killed_when(folder: Path, output: str, pattern: str, count: int, *overrides: str) -> None:
+    """Starts explain.py and kills it as soon as so many files of that pattern are there."""
+    command = [sys.executable, str(ROOT / "explain.py"), *overrides]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while len(list(folder.glob(f"{output}/explain/*/*/*/unfinished-*/{pattern}"))) < count:
+            assert process.poll() is None, "the run ended before it was killed"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0
+    settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
+    settings += ("limit=60", "metric=[aopc,naopc,evidence]", "metric.removal=[pad,mask]")
+    killed_when(folder, "cut", "explained-*.parquet", 3, *SMALL, *settings, "output=cut")
+    killed_when(folder, "cut", "explained-*.parquet", 12, *SMALL, *settings, "output=cut")
+    killed_when(folder, "cut", "scored-*.parquet", 4, *SMALL, *settings, "output=cut")
+    last = run("explain.py", folder, *SMALL, *settings, "output=cut")
+    assert last.returncode == 0, last.stderr[-2000:]
+    assert "of 30 batches were scored before" in last.stdout
+    assert "explained before" not in last.stdout
+    whole = run("explain.py", folder, *SMALL, *settings, "output=whole")
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    cut, uncut = (folder.glob(f"{o}/explain/*/gmask/*") for o in ("cut", "whole"))
+    (one,), (other,) = list(cut), list(uncut)
+    for name in ("explanations.parquet", "pair_scores.parquet"):
+        tables = [pyarrow.parquet.read_table(path / name) for path in (one, other)]
+        if name == "explanations.parquet":
+            tables = [table.drop_columns(["seconds"]) for table in tables]
+        assert tables[0].equals(tables[1])
+    results = [json.loads((path / "metrics.json").read_text()) for path in (one, other)]
+    for found in results:
+        del found["cost"]["seconds_per_pair"]
+    assert results[0] == results[1]
+    assert not list(one.glob("unfinished-*"))
+    again = run("explain.py", folder, *SMALL, *settings, "output=cut")
+    assert "these results were there already" in again.stdout
+
+
+def test_other_metrics_score_the_same_explanations(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    assert first.returncode == 0
+    same = (*SMALL, "limit=5", "explainer.k=4")
+    found = run("explain.py", folder, *same, "metric=[sufficiency]")
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert "scored by other metrics" in found.stdout
+    runs = folder.glob("outputs/explain/planted_bert_tiny/gmask/limit=5*/explanations.parquet")
+    one, other = (pyarrow.parquet.read_table(file) for file in runs)
+    assert one.equals(other)  # the seconds too: nothing was explained again
+    again = run("explain.py", folder, *same, "metric=[sufficiency]", "reuse=false")
+    assert "already" not in again.stdout
+    assert "scored by other metrics" not in again.stdout
 
 
 def test_own_pairs_by_a_stored_model_in_word_pieces(

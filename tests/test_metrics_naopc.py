@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 
 from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.engine.scoring import Metrics, asked_results
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.base import evaluate
 from gmask_pl.metrics.naopc import NormalisedAOPC
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import PairExample, UserError
+from gmask_pl.types import Explanation, PairExample, PairScore, UserError
 
 SETTINGS: dict[str, Any] = {
     "max_removed": 3,
@@ -242,16 +243,21 @@ def test_a_run_finds_the_bounds_that_another_has_left(
 
     def kept(removal: str, seed: int) -> list[str]:
         random = explainer_of("random", f"seed={seed}", f"explainer.removal={removal}")
-        explained = ExplainLoop(classifier, random, token_budget=512)
+        found: dict[int, list[Explanation]] = {}
+        explain = ExplainLoop(classifier, random, [0], found.__setitem__, token_budget=512)
         data = DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
         trainer = Trainer(
             logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
         )
-        trainer.predict(explained, data)
-        found = {e.id: e for e in explained.found}
-        metrics = {"naopc": NormalisedAOPC(**settings)}
-        trainer.predict(ScoreLoop(classifier, found, {removal: metrics}, token_budget=512), data)
-        assert 0 <= metrics["naopc"].compute()["value"] <= 1
+        trainer.predict(explain, data)
+        asked = {removal: {"naopc": NormalisedAOPC(**settings)}}
+        rows: dict[int, list[PairScore]] = {}
+        score = ScoreLoop(
+            classifier, asked, [0], found.__getitem__, rows.__setitem__, token_budget=512
+        )
+        trainer.predict(score, data)
+        results = asked_results(Metrics(asked, {}), rows.values())
+        assert 0 <= results["naopc"]["value"] <= 1
         lines = (file.read_text("utf-8").splitlines() for file in tmp_path.glob("*.jsonl"))
         return [json.loads(line)["key"] for line in itertools.chain(*lines)]
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from conftest import CONF
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from pytorch_lightning import Trainer
-from torch.utils.data import DataLoader
 
-from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.engine.loops import ScoreLoop
-from gmask_pl.engine.scoring import Metrics, configured_metrics, metric_removals, score
+from gmask_pl.engine.loops import EVALUATIONS, ScoreLoop
+from gmask_pl.engine.scoring import (
+    Metrics,
+    asked_results,
+    configured_metrics,
+    known_results,
+    metric_removals,
+)
 from gmask_pl.metrics.base import rank_words
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Explanation, Highlight, PairExample, PairScore, UserError
@@ -42,25 +45,6 @@ def explained(examples: Sequence[PairExample]) -> list[Explanation]:
     return found
 
 
-class Data:
-    """The two things that scoring needs of a data module."""
-
-    def __init__(
-        self, classifier: PairClassifier, examples: list[PairExample], batch_size: int
-    ) -> None:
-        self.explained = examples
-        encoder = classifier.encoder("word")
-        self.loader = DataLoader(cast("Any", examples), batch_size, collate_fn=encoder)
-
-
-class Predict:
-    """Trainer.predict without a Trainer."""
-
-    def predict(self, loop: ScoreLoop, data: Data, return_predictions: bool) -> None:
-        for index, batch in enumerate(data.loader):
-            loop.predict_step(batch, index)
-
-
 def scored(
     classifier: PairClassifier,
     examples: list[PairExample],
@@ -68,16 +52,26 @@ def scored(
     removal: str,
     batch_size: int = 2,
 ) -> tuple[dict[str, Any], list[PairScore]]:
-    cfg = configured(f"metric=[{metrics}]", f"metric.removal={removal}")
-    return score(
-        configured_metrics(cfg),
-        cast("Trainer", Predict()),
+    """Results and the numbers of every pair, but for the counts of evaluations."""
+    made = configured_metrics(configured(f"metric=[{metrics}]", f"metric.removal={removal}"))
+    found, kept = explained(examples), dict[int, list[PairScore]]()
+    starts = range(0, len(examples), batch_size)
+    loop = ScoreLoop(
         classifier,
-        cast("PairDataModule", Data(classifier, examples, batch_size)),
-        explained(examples),
-        labels=LABELS,
+        made.asked,
+        [7 * start for start in starts],
+        lambda number: found[number // 7 :][:batch_size],
+        kept.__setitem__,
         token_budget=512,
     )
+    for index, start in enumerate(starts):
+        loop.predict_step(classifier.encoder("word")(examples[start:][:batch_size]), index)
+    asked, (known, rows) = (
+        asked_results(made, kept.values()),
+        known_results(made, found, examples, LABELS),
+    )
+    numbers = [score for batch in kept.values() for score in batch if score.metric != EVALUATIONS]
+    return asked | known, numbers + rows
 
 
 def distinct_masks(

@@ -146,3 +146,17 @@ def test_the_two_kinds_of_file_are_told_apart(tmp_path: Path) -> None:
         next(read_explanations(tmp_path / "p.parquet"))
     with pytest.raises(UserError, match=r"e\.parquet: .* of a file of pair scores"):
         next(read_pair_scores(tmp_path / "e.parquet"))
+
+
+def test_a_file_of_before_a_column_that_may_be_null_is_read(tmp_path: Path) -> None:
+    write_explanations(tmp_path / "e.parquet", [GROUPED, PLAIN], LABELS)
+    table = pq.read_table(tmp_path / "e.parquet")
+    pq.write_table(table.drop_columns(["truncated"]), tmp_path / "old.parquet")
+    assert list(read_explanations(tmp_path / "old.parquet")) == [GROUPED, PLAIN]
+    for name, wrong in (
+        ("none", table.drop_columns(["scores"])),
+        ("more", table.append_column("x", [table["id"]])),
+    ):
+        pq.write_table(wrong, tmp_path / f"{name}.parquet")
+        with pytest.raises(UserError, match="make it again"):
+            next(read_explanations(tmp_path / f"{name}.parquet"))

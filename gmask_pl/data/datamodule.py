@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import cast
@@ -20,6 +21,9 @@ class PairDataModule(LightningDataModule):
     same for prediction, where every pair stands for many masked ones. explain_split: the split that
     is explained; limit: how many of its pairs (Section 5.1: 2,000, all of MRPC), or None for all;
     limit_seed draws them. workers: processes that load data.
+
+    ``chosen``: the numbers of the batches to be explained that `predict_dataloader` gives, in that
+    order; None for all. Batch i holds the same pairs whatever is chosen.
 
     Training batches are shuffled by the seed of the run (``seed_everything``). Raises UserError
     for a pair without a label in the train or dev split.
@@ -46,11 +50,17 @@ class PairDataModule(LightningDataModule):
         self.limit = limit
         self.limit_seed = limit_seed
         self.workers = workers
+        self.chosen: Sequence[int] | None = None
 
     @property
     def explained(self) -> list[PairExample]:
         """The pairs to be explained, in the order of their split."""
         return draw(self.source.load(self.explain_split), self.limit, self.limit_seed)
+
+    @property
+    def batches(self) -> int:
+        """The number of batches of the pairs to be explained."""
+        return math.ceil(len(self.explained) / self.explain_batch_size)
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         # The run's seed itself, so that random numbers drawn before do not change the order.
@@ -64,7 +74,20 @@ class PairDataModule(LightningDataModule):
         return self._loader(self.source.load("test"), self.batch_size)
 
     def predict_dataloader(self) -> DataLoader[PairBatch]:
-        return self._loader(self.explained, self.explain_batch_size)
+        pairs, size = self.explained, self.explain_batch_size
+        chosen = range(self.batches) if self.chosen is None else self.chosen
+        batches = [pairs[number * size : (number + 1) * size] for number in chosen]
+        # Lightning makes a batch sampler of its own for prediction: one batch is one item.
+        return DataLoader(
+            cast("Dataset[PairBatch]", batches),
+            batch_size=1,
+            collate_fn=self._encode_only,
+            num_workers=self.workers,
+        )
+
+    def _encode_only(self, batches: Sequence[Sequence[PairExample]]) -> PairBatch:
+        (batch,) = batches
+        return self.encoder(batch)
 
     def _labelled(self, split: str) -> list[PairExample]:
         examples = self.source.load(split)

@@ -2,63 +2,85 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import seed_everything
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.loggers import WandbLogger
 
-from gmask_pl.config import deciding_settings
+from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
 from gmask_pl.engine.fingerprint import weights_fingerprint
-from gmask_pl.engine.loops import ExplainLoop
-from gmask_pl.engine.scoring import configured_metrics, metric_removals, score
+from gmask_pl.engine.identity import Identity, run_identity
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
+from gmask_pl.engine.scoring import (
+    Metrics,
+    asked_results,
+    configured_metrics,
+    known_results,
+    metric_removals,
+)
 from gmask_pl.engine.session import (
     data_module,
     make_loggers,
     make_trainer,
     plain,
+    say,
     stored_classifier,
 )
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.train import train
+from gmask_pl.explainers.base import Explainer
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.report.files import METRICS_FILE, read_metrics, write_curves, write_metrics
+from gmask_pl.report.files import (
+    METRICS_FILE,
+    read_metrics,
+    write_curves,
+    write_metrics,
+    write_text,
+)
 from gmask_pl.report.media import log_to_wandb, scalars
 from gmask_pl.report.page import write_page
 from gmask_pl.report.table import format_table
-from gmask_pl.store import write_explanations, write_pair_scores
+from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import JSON, Explanation, PairSource, UserError
 
 EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
 PAIR_SCORES = "pair_scores.parquet"
 TRAINING = "training"  # where the logs of a training go that came first
+PREPARATION = "preparation.json"  # what learning from training pairs cost a run under way
+WHAT_A_RUN_LEAVES = (CONFIG, EXPLANATIONS, PAIR_SCORES, METRICS_FILE)
 
 
 def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     """Runs the configured explainer and metrics; leaves everything in ``folder``.
 
-    name: what the table and the page call the explainer. Returns what metrics.json holds.
-    Without weights for this model and dataset it trains first.
+    name: what the table and the page call the explainer. Returns what metrics.json holds; {} on
+    processes that only help. Without weights for this model and dataset it trains first.
+
+    Whatever was done before by the same settings on the same weights and pairs stands
+    (``reuse=false``: does not): the results, else the batches of a run that was killed, else
+    explanations that were scored by other metrics.
     """
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
-    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
+    trainer = make_trainer(
+        cfg, loggers=[], callbacks=[], inference_mode=False, use_distributed_sampler=False
+    )
     if trainer.world_size > 1:
         raise UserError(
             f"trainer: {trainer.world_size} devices, but a run explains on one: set "
             "trainer.devices=1 and trainer.num_nodes=1, and sweep to use more"
         )
     classifier = classifier_to_explain(cfg, source, folder)
-    weights = weights_fingerprint(classifier)
-    if cfg.reuse and (known := earlier_results(cfg, folder, weights)):
-        print(format_table([(name, known)]))
-        print(f"these results were there already (reuse=false computes them again): {folder}")
-        return known
-    seed_everything(cfg.seed, workers=True, verbose=False)
     data = data_module(
         cfg,
         source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs),
@@ -69,41 +91,115 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, folder / CONFIG, resolve=True)
-    preparation = explainer.prepare(make_study(cfg, source, classifier))
-    loop = ExplainLoop(classifier, explainer, token_budget=cfg.token_budget)
-    trainer.predict(loop, data, return_predictions=False)
-    found = loop.found
-    write_explanations(folder / EXPLANATIONS, found, source.labels)
-    results = cost(found) | model_facts(found, loop.truncated)
-    results["model"]["weights"] = weights
-    if preparation:
-        results["preparation"] = preparation
-        print(f"learnt from training pairs: {preparation}")
-    scored, rows = score(
-        metrics,
-        trainer,
-        classifier,
-        data,
-        found,
-        labels=source.labels,
-        token_budget=cfg.token_budget,
-    )
-    write_pair_scores(folder / PAIR_SCORES, rows)
-    results |= scored
-    report(cfg, folder, name, results, found, source.labels)
+    pairs = data.explained
+    identity = run_identity(cfg, weights_fingerprint(classifier), pairs)
+    if cfg.reuse and (known := earlier_results(folder, identity)):
+        say(format_table([(name, known)]))
+        say(f"these results were there already (reuse=false computes them again): {folder}")
+        return known
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    progress = Progress(folder, identity, rank=trainer.global_rank, labels=source.labels)
+    if trainer.is_global_zero:
+        begin(cfg, folder, progress)
+    explain_batches(cfg, trainer, explainer, classifier, source, data, progress)
+    score_batches(cfg, trainer, metrics, classifier, data, progress)
+    trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        return {}
+    write_explanations(folder / EXPLANATIONS, progress.explanations(), source.labels)
+    results = facts(read_explanations(folder / EXPLANATIONS))
+    results["model"]["weights"] = identity.weights
+    if (preparation := progress.folder / PREPARATION).is_file():
+        results["preparation"] = json.loads(preparation.read_text("utf-8"))
+    results |= asked_results(metrics, progress.scores())
+    explanations = read_explanations(folder / EXPLANATIONS)
+    others, rows = known_results(metrics, explanations, pairs, source.labels)
+    results |= others
+    write_pair_scores(folder / PAIR_SCORES, chain(*progress.scores(), rows))
+    identity.write(folder)
+    report(cfg, folder, name, results, source.labels)
+    progress.end()
+    log(cfg, folder, name, results, source.labels)
     return results
 
 
-def earlier_results(cfg: DictConfig, folder: Path, weights: str) -> JSON | None:
-    """What a run of the same settings and weights left in ``folder``; None where none did."""
-    if not all((folder / name).is_file() for name in (CONFIG, PAIR_SCORES, METRICS_FILE)):
-        return None
-    known = read_metrics(folder)
-    earlier: Any = OmegaConf.load(folder / CONFIG)
-    same = deciding_settings(earlier) == deciding_settings(cfg)
-    return known if same and known["model"].get("weights") == weights else None
+def begin(cfg: DictConfig, folder: Path, progress: Progress) -> None:
+    """Makes the run's folders, and says what is done already and what has changed."""
+    there = Identity.read(folder)
+    if there is not None and (changed := there.differences(progress.identity)):
+        print(f"{folder}: the results there are of other {' and '.join(changed)}: made again")
+    progress.begin(afresh=not cfg.reuse)
+    OmegaConf.save(cfg, folder / CONFIG, resolve=True)
+    if not cfg.reuse or progress.done(EXPLAINED):
+        return
+    for other in sorted(folder.parent.iterdir()):
+        kept = Identity.read(other)
+        if kept is None or not kept.explains_as(progress.identity):
+            continue
+        if all((other / name).is_file() for name in WHAT_A_RUN_LEAVES):
+            print(f"explanations are those of {other}: scored by other metrics")
+            learnt = read_metrics(other).get("preparation")
+            progress.adopt(other / EXPLANATIONS, cfg.batch_size)
+            if learnt is not None:
+                write_text(progress.folder / PREPARATION, json.dumps(learnt))
+            return
+
+
+def explain_batches(
+    cfg: DictConfig,
+    trainer: Trainer,
+    explainer: Explainer,
+    classifier: PairClassifier,
+    source: PairSource,
+    data: PairDataModule,
+    progress: Progress,
+) -> None:
+    """Explains the batches of this process that are not explained yet."""
+    left = progress.left(EXPLAINED, data.batches)
+    if not left:
+        return
+    preparation = explainer.prepare(make_study(cfg, source, classifier))
+    if preparation and trainer.is_global_zero:
+        write_text(progress.folder / PREPARATION, json.dumps(preparation))
+        print(f"learnt from training pairs: {preparation}")
+    data.chosen = left[trainer.global_rank :: trainer.world_size]
+    loop = ExplainLoop(
+        classifier, explainer, data.chosen, progress.explained, token_budget=cfg.token_budget
+    )
+    trainer.predict(loop, data, return_predictions=False)
+    trainer.strategy.barrier()
+
+
+def score_batches(
+    cfg: DictConfig,
+    trainer: Trainer,
+    metrics: Metrics,
+    classifier: PairClassifier,
+    data: PairDataModule,
+    progress: Progress,
+) -> None:
+    """Asks the model for the metrics about the batches of this process that are not scored yet."""
+    explained = progress.done(EXPLAINED)
+    left = progress.left(SCORED, data.batches)
+    if not metrics.asked or not left:
+        return
+    data.chosen = left[trainer.global_rank :: trainer.world_size]
+    loop = ScoreLoop(
+        classifier,
+        metrics.asked,
+        data.chosen,
+        lambda number: read_explanations(explained[number]),
+        progress.scored,
+        token_budget=cfg.token_budget,
+    )
+    trainer.predict(loop, data, return_predictions=False)
+    trainer.strategy.barrier()
+
+
+def earlier_results(folder: Path, identity: Identity) -> JSON | None:
+    """The results of the same settings, weights and pairs in ``folder``; None where none are."""
+    whole = all((folder / name).is_file() for name in WHAT_A_RUN_LEAVES)
+    return read_metrics(folder) if whole and Identity.read(folder) == identity else None
 
 
 def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> PairClassifier:
@@ -126,75 +222,68 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> 
     return stored_classifier(cfg, source, cfg.weights_dir, None)
 
 
-def cost(found: list[Explanation]) -> JSON:
-    """Mean model evaluations and seconds a pair."""
-    n = len(found)
+def facts(explanations: Iterable[Explanation]) -> JSON:
+    """Mean model evaluations and seconds a pair; the model's accuracy on the labelled pairs, and
+    how many it could not read whole."""
+    total: Counter[str] = Counter()
+    seconds = 0.0
+    for e in explanations:
+        seconds += e.seconds
+        total += Counter(
+            pairs=1,
+            evaluations=e.evaluations,
+            gradients=e.gradients,
+            labelled=e.label is not None,
+            right=e.prediction == e.label,
+            truncated=bool(e.truncated),
+        )
+    n, labelled = total["pairs"], total["labelled"]
+    if total["truncated"]:
+        print(f"{total['truncated']} of {n} pairs are longer than the model reads: truncated")
     return {
         "cost": {
-            "evaluations_per_pair": sum(e.evaluations for e in found) / n,
-            "gradients_per_pair": sum(e.gradients for e in found) / n,
-            "seconds_per_pair": sum(e.seconds for e in found) / n,
-        }
-    }
-
-
-def model_facts(found: list[Explanation], truncated: int) -> JSON:
-    """The model's accuracy on the labelled pairs, and the pairs it could not read whole."""
-    labelled = [e for e in found if e.label is not None]
-    right = sum(e.prediction == e.label for e in labelled)
-    if truncated:
-        print(f"{truncated} of {len(found)} pairs are longer than the model reads: truncated")
-    return {
+            "evaluations_per_pair": total["evaluations"] / n,
+            "gradients_per_pair": total["gradients"] / n,
+            "seconds_per_pair": seconds / n,
+        },
         "model": {
-            "accuracy": right / len(labelled) if labelled else None,
-            "n": len(labelled),
-            "truncated": truncated,
-        }
+            "accuracy": total["right"] / labelled if labelled else None,
+            "n": labelled,
+            "truncated": total["truncated"],
+        },
     }
 
 
 def report(
-    cfg: DictConfig,
-    folder: Path,
-    name: str,
-    results: JSON,
-    found: list[Explanation],
-    labels: tuple[str, ...],
+    cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]
 ) -> None:
-    """Files, page, loggers, and the table at the end."""
-    write_metrics(folder, results)
+    """Curves, page and metrics as files; metrics.json, which says that a run is whole, last."""
     write_curves(folder, results)
-    title = f"{name} · {cfg.model.name} · {cfg.dataset.name}"
-    page = write_page(
+    write_page(
         folder / PAGE,
-        title=title,
+        title=f"{name} · {cfg.model.name} · {cfg.dataset.name}",
         settings=page_settings(cfg),
         metrics=results,
-        explanations=found,
+        explanations=read_explanations(folder / EXPLANATIONS),
         labels=labels,
         max_pairs=cfg.report.max_pairs,
     )
-    loggers = make_loggers(cfg, explainer=name)
-    for logger in loggers:
-        _log(logger, results, found, page, labels, cfg.report.max_pairs)
+    write_metrics(folder, results)
+
+
+def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]) -> None:
+    """Tells the loggers, and prints the table at the end."""
+    for logger in make_loggers(cfg, explainer=name):
+        if isinstance(logger, WandbLogger):
+            found = read_explanations(folder / EXPLANATIONS)
+            page, rows = folder / PAGE, cfg.report.max_pairs
+            log_to_wandb(logger, results, found, page, labels=labels, max_rows=rows)
+        else:
+            logger.log_metrics(dict(scalars(results)))
+            logger.save()
+        logger.finalize("success")
     print(format_table([(name, results)]))
-    print(f"report: {page}")
-
-
-def _log(
-    logger: Logger,
-    results: JSON,
-    found: list[Explanation],
-    page: Path,
-    labels: tuple[str, ...],
-    max_rows: int,
-) -> None:
-    if isinstance(logger, WandbLogger):
-        log_to_wandb(logger, results, found, page, labels=labels, max_rows=max_rows)
-    else:
-        logger.log_metrics(dict(scalars(results)))
-        logger.save()
-    logger.finalize("success")
+    print(f"report: {folder / PAGE}")
 
 
 def page_settings(cfg: DictConfig) -> dict[str, Any]:

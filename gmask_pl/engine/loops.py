@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -17,21 +17,28 @@ from gmask_pl.metrics.base import PairMetric, evaluate
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore
 
+EVALUATIONS = "evaluations"
+
 
 class ExplainLoop(LightningModule):
-    """Explains every batch; ``found`` collects the explanations in order.
+    """Explains every batch and hands its explanations to ``keep``, with the batch's number.
 
-    ``truncated`` counts the pairs that the model could not read whole.
+    batches: the numbers of the batches that the loader will give, in their order.
     """
 
     def __init__(
-        self, classifier: PairClassifier, explainer: Explainer, *, token_budget: int
+        self,
+        classifier: PairClassifier,
+        explainer: Explainer,
+        batches: Sequence[int],
+        keep: Callable[[int, list[Explanation]], None],
+        *,
+        token_budget: int,
     ) -> None:
         super().__init__()
         self.classifier, self.explainer = classifier, explainer
+        self.batches, self.keep = batches, keep
         self.token_budget = token_budget
-        self.found: list[Explanation] = []
-        self.truncated = 0
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         start = time.perf_counter()
@@ -41,49 +48,57 @@ class ExplainLoop(LightningModule):
         attributions = self.explainer(masked)
         scores = attributions.scores.double().cpu()
         seconds = (time.perf_counter() - start) / len(batch)
-        self.truncated += int(batch.truncated.sum())
-        self.found += [
+        found = [
             _explanation(batch, masked, attributions, scores, row, seconds)
             for row in range(len(batch))
         ]
+        self.keep(self.batches[batch_idx], found)
 
 
 class ScoreLoop(LightningModule):
     """Asks the model about the masks of all metrics, for explanations found before.
 
-    metrics: by the removal that they are asked under, then by name. ``pair_scores`` collects
-    the rows of every pair in order; ``evaluations`` counts the masked inputs that the model
-    answered, which metrics of one removal share.
+    batches: the numbers of the batches that the loader will give, in their order. explained:
+    the explanations of a batch; keep: takes the numbers that the metrics have of its pairs.
+    metrics: by the removal that they are asked under, then by name.
+
+    Beside those of the metrics, a row named ``EVALUATIONS`` holds how many masked inputs of the
+    pair the model answered, which metrics of one removal share.
     """
 
     def __init__(
         self,
         classifier: PairClassifier,
-        explanations: Mapping[str, Explanation],
         metrics: Mapping[str, Mapping[str, PairMetric]],
+        batches: Sequence[int],
+        explained: Callable[[int], Iterable[Explanation]],
+        keep: Callable[[int, list[PairScore]], None],
         *,
         token_budget: int,
     ) -> None:
         super().__init__()
-        self.classifier, self.explanations = classifier, explanations
+        self.classifier = classifier
         self.metrics = torch.nn.ModuleDict(
             {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}
         )
+        self.batches, self.explained, self.keep = batches, explained, keep
         self.token_budget = token_budget
-        self.pair_scores: list[PairScore] = []
-        self.evaluations = 0
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        number = self.batches[batch_idx]
+        found = {explanation.id: explanation.scores for explanation in self.explained(number)}
         scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
         for row, name in enumerate(batch.ids):
-            found = self.explanations[name].scores
-            scores[row, : len(found)] = torch.tensor(found, dtype=torch.float64)
+            scores[row, : len(found[name])] = torch.tensor(found[name], dtype=torch.float64)
+        rows: list[PairScore] = []
         for removal, metrics in self.metrics.items():
-            self._score(batch, scores, removal, dict(metrics.items()))  # type: ignore[operator]
+            named = dict(metrics.items())  # type: ignore[operator]
+            rows += self._score(batch, scores, removal, named)
+        self.keep(number, rows)
 
     def _score(
         self, batch: PairBatch, scores: Tensor, removal: str, metrics: dict[str, PairMetric]
-    ) -> None:
+    ) -> list[PairScore]:
         masked = MaskedModel(self.classifier, batch, removal, token_budget=self.token_budget)
 
         def ask(keep: Tensor) -> Tensor:
@@ -94,13 +109,15 @@ class ScoreLoop(LightningModule):
             return pair_keys(batch, self.fingerprint, removal, precision)
 
         evaluate(metrics, ask, scores, batch.word_valid, masked.probabilities, keys)
-        self.evaluations += int(masked.evaluations.sum())
+        named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
         for name, metric in metrics.items():
-            rows = metric.latest_rows().tolist()
-            self.pair_scores += [
-                PairScore(id, removal, name, tuple(row))
-                for id, row in zip(batch.ids, rows, strict=True)
-            ]
+            named[name] = metric.latest_rows().tolist()
+            metric.reset()
+        return [
+            PairScore(id, removal, name, tuple(row))
+            for name, rows in named.items()
+            for id, row in zip(batch.ids, rows, strict=True)
+        ]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -132,4 +149,5 @@ def _explanation(
         gradients=int(masked.gradients[row]),
         seconds=seconds,
         interactions=None if interactions is None else interactions[row],
+        truncated=bool(batch.truncated[row]),
     )

@@ -14,14 +14,12 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.config import seeds_of
-from gmask_pl.engine.explain import CONFIG, EXPLANATIONS, PAIR_SCORES
+from gmask_pl.engine.explain import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.paired import Rows
 from gmask_pl.report.files import METRICS_FILE, read_metrics
 from gmask_pl.store import read_costs, read_explanations, read_labels, read_pair_scores
 from gmask_pl.types import JSON, Explanation, UserError
-
-WHAT_A_RUN_LEAVES = (CONFIG, EXPLANATIONS, PAIR_SCORES, METRICS_FILE)
 
 
 class Run:

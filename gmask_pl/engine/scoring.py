@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
-from pytorch_lightning import Trainer
 
-from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.engine.loops import ScoreLoop
+from gmask_pl.engine.loops import EVALUATIONS
 from gmask_pl.masking import removal_named
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.known import KnownWords
-from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import JSON, Explanation, PairScore, UserError
+from gmask_pl.types import JSON, Explanation, PairExample, PairScore, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def configured_metrics(cfg: DictConfig) -> Metrics:
                 "KnownWords metric"
             )
     asked = [name for name, metric in first.items() if isinstance(metric, PairMetric)]
-    return Metrics(
+    made = Metrics(
         asked={
             removal: {name: instantiate(settings[name]) for name in asked}
             for removal in removals
@@ -47,6 +45,10 @@ def configured_metrics(cfg: DictConfig) -> Metrics:
         },
         known={name: metric for name, metric in first.items() if name not in asked},
     )
+    for named in made.asked.values():
+        for metric in named.values():
+            metric.sync_on_compute = False  # one process computes, from what all have left on disk
+    return made
 
 
 def metric_removals(cfg: DictConfig) -> list[str]:
@@ -61,48 +63,55 @@ def metric_removals(cfg: DictConfig) -> list[str]:
     return [removal_named(name).name for name in removals]
 
 
-def score(
-    metrics: Metrics,
-    trainer: Trainer,
-    classifier: PairClassifier,
-    data: PairDataModule,
-    found: list[Explanation],
-    *,
-    labels: Sequence[str],
-    token_budget: int,
-) -> tuple[JSON, list[PairScore]]:
-    """The results of all metrics, and their numbers for every pair.
+def asked_results(metrics: Metrics, scores: Iterable[list[PairScore]]) -> JSON:
+    """The results of the metrics that ask the model, from the scores of all batches.
 
     Results stand by metric, under the first removal; with several removals, ``by_removal`` holds
     them all. ``scoring``: the removals in order, and how many masked inputs the model answered
     for the metrics of one pair.
     """
+    if not metrics.asked:
+        return {}
+    evaluations, pairs = 0.0, 0
+    for batch in scores:
+        rows: dict[tuple[str | None, str], list[tuple[float, ...]]] = {}
+        for score in batch:
+            rows.setdefault((score.removal, score.metric), []).append(score.row)
+        for removal, named in metrics.asked.items():
+            for name, metric in named.items():
+                metric.take(torch.tensor(rows[removal, name], dtype=torch.float64))
+            evaluations += sum(count for (count,) in rows[removal, EVALUATIONS])
+        pairs += len({score.id for score in batch})
+    by_removal = {
+        removal: {name: _described(metric, metric.compute()) for name, metric in named.items()}
+        for removal, named in metrics.asked.items()
+    }
+    results: JSON = dict(next(iter(by_removal.values())))
+    if len(by_removal) > 1:
+        results["by_removal"] = by_removal
+    results["scoring"] = {"evaluations_per_pair": evaluations / pairs, "removals": list(by_removal)}
+    return results
+
+
+def known_results(
+    metrics: Metrics,
+    explanations: Iterable[Explanation],
+    examples: Iterable[PairExample],
+    labels: Sequence[str],
+) -> tuple[JSON, list[PairScore]]:
+    """The results of the metrics that ask the model nothing, and their numbers for every pair."""
     results: JSON = {}
     rows: list[PairScore] = []
-    if metrics.asked:
-        loop = ScoreLoop(
-            classifier, {e.id: e for e in found}, metrics.asked, token_budget=token_budget
-        )
-        trainer.predict(loop, data, return_predictions=False)
-        by_removal = {
-            removal: {name: _described(metric, metric.compute()) for name, metric in named.items()}
-            for removal, named in metrics.asked.items()
-        }
-        results |= next(iter(by_removal.values()))
-        if len(by_removal) > 1:
-            results["by_removal"] = by_removal
-        results["scoring"] = {
-            "evaluations_per_pair": loop.evaluations / len(found),
-            "removals": list(by_removal),
-        }
-        rows += loop.pair_scores
-    examples = {example.id: example for example in data.explained}
+    if not metrics.known:
+        return results, rows
+    by_id = {example.id: example for example in examples}
+    for explanation in explanations:
+        for metric in metrics.known.values():
+            metric.update(explanation, by_id[explanation.id])
     for name, metric in metrics.known.items():
-        for explanation in found:
-            metric.update(explanation, examples[explanation.id])
         if metric.left_out:
             print(
-                f"{name} leaves out {metric.left_out} of {len(found)} pairs, as their word pieces "
+                f"{name} leaves out {metric.left_out} of {len(by_id)} pairs, as their word pieces "
                 "are not their words: unit=word counts them"
             )
         if (result := metric.compute(labels)) is not None:

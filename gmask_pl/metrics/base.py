@@ -93,13 +93,21 @@ class PairMetric(Metric):
                 f"{tuple(n_words.shape)}, expected {(b, self.n_masks, c)} and {(b,)}"
             )
         probabilities, whole = self._checked(probabilities), self._checked(whole)
-        rows = self.score(probabilities, whole, n_words.to(self.device))
-        assert isinstance(self.rows, list)  # a gathered state is a tensor, but not during update
-        self.rows.append(rows.to(self.dtype).flatten())
+        self._add(self.score(probabilities, whole, n_words.to(self.device)))
 
     def latest_rows(self) -> Tensor:
         """The rows (B, width) of the examples of the last update, in their order."""
         return self.rows[-1].reshape(-1, self.width)
+
+    def take(self, rows: Tensor) -> None:
+        """Take rows (B, width) of examples that were scored before, as `latest_rows` gave them."""
+        self._add(rows)
+        # What torchmetrics does around update.
+        self._computed, self._update_count = None, self._update_count + 1
+
+    def _add(self, rows: Tensor) -> None:
+        assert isinstance(self.rows, list)  # a gathered state is a tensor, but not before compute
+        self.rows.append(rows.to(self.device, self.dtype).flatten())
 
     def estimate(self, statistic: Statistic) -> Estimate:
         """The statistic of the averages over all examples; UserError when there is none."""

@@ -1,0 +1,97 @@
+"""What a run has done so far: a file for every batch, so that it can be killed and go on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from gmask_pl.engine.identity import Identity
+from gmask_pl.engine.session import say
+from gmask_pl.store import (
+    read_explanations,
+    read_pair_scores,
+    write_explanations,
+    write_pair_scores,
+)
+from gmask_pl.types import Explanation, PairScore
+
+EXPLAINED, SCORED = "explained", "scored"
+_NAME = re.compile(r"(explained|scored)-(\d+)-\d+\.parquet")
+
+
+class Progress:
+    """The finished batches of one run, below its folder and named by its identity.
+
+    A batch is explained and then scored; each leaves one file that appears whole or not at all,
+    named by the batch and by the process that wrote it. Batch i holds the same pairs however
+    many processes there are and whichever of them takes it, so a run that goes on, on as many
+    processes as it likes, gives what an uninterrupted one gives.
+
+    rank: of this process. labels: names of the classes.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Identity, *, rank: int, labels: Sequence[str]
+    ) -> None:
+        self.folder = folder / f"unfinished-{identity.digest}"
+        self.identity = identity
+        self.rank = rank
+        self.labels = labels
+
+    def begin(self, *, afresh: bool) -> None:
+        """Makes the folder; afresh: without what an earlier run has left there."""
+        if afresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.identity.write(self.folder)
+
+    def end(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def adopt(self, file: Path, batch_size: int) -> None:
+        """Takes explanations of the same pairs from a file, as batches of this run."""
+        found = read_explanations(file)
+        index = 0
+        while batch := list(islice(found, batch_size)):
+            self.explained(index, batch)
+            index += 1
+
+    def explained(self, batch: int, explanations: Iterable[Explanation]) -> None:
+        """Keeps the explanations of a batch."""
+        write_explanations(self._file(EXPLAINED, batch), explanations, self.labels)
+
+    def scored(self, batch: int, scores: Iterable[PairScore]) -> None:
+        """Keeps the scores of a batch."""
+        write_pair_scores(self._file(SCORED, batch), scores)
+
+    def done(self, what: str) -> dict[int, Path]:
+        """The files of the batches that are explained, or scored, by batch in order."""
+        found: dict[int, Path] = {}
+        for file in sorted(self.folder.glob(f"{what}-*.parquet")):
+            if name := _NAME.fullmatch(file.name):
+                found.setdefault(int(name[2]), file)
+        return dict(sorted(found.items()))
+
+    def left(self, what: str, batches: int) -> list[int]:
+        """Which of so many batches are not explained, or not scored."""
+        done = self.done(what)
+        left = [number for number in range(batches) if number not in done]
+        if done and left:
+            say(f"{len(done)} of {batches} batches were {what} before: {len(left)} are left")
+        return left
+
+    def explanations(self) -> Iterator[Explanation]:
+        """All explanations so far, in the order of their batches."""
+        for file in self.done(EXPLAINED).values():
+            yield from read_explanations(file)
+
+    def scores(self) -> Iterator[list[PairScore]]:
+        """The scores so far, batch by batch."""
+        for file in self.done(SCORED).values():
+            yield list(read_pair_scores(file))
+
+    def _file(self, what: str, batch: int) -> Path:
+        return self.folder / f"{what}-{batch:07d}-{self.rank:04d}.parquet"

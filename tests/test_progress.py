@@ -1,0 +1,147 @@
+"""What a run has done so far: whose it is, what is left, and all of it in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CONF
+from hydra import compose, initialize_config_dir
+
+from gmask_pl.config import register
+from gmask_pl.engine.explain import earlier_results
+from gmask_pl.engine.identity import IDENTITY, Identity, pairs_fingerprint, run_identity
+from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
+from gmask_pl.store import write_explanations
+from gmask_pl.types import Explanation, Highlight, PairExample, PairScore
+
+register()
+LABELS = ("no", "yes")
+ONE = Identity({"k": 10, "metric": {"aopc": 1}}, "weights", "pairs")
+
+
+def explanation(name: str) -> Explanation:
+    return Explanation(name, ("a",), ("b",), None, 0, (1.0, 0.0), (0.5, 0.1), None, 3, 0, 0.1)
+
+
+def scores(name: str) -> list[PairScore]:
+    return [PairScore(name, "pad", "aopc", (0.5,)), PairScore(name, "mask", "aopc", (0.25,))]
+
+
+def identity(pairs: list[PairExample], *overrides: str) -> Identity:
+    given = ["log_dir=logs", "run_name=x", *overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return run_identity(compose("explain", given), "weights", pairs)
+
+
+def test_what_can_change_a_number_is_told_and_nothing_else(examples: list[PairExample]) -> None:
+    base = identity(examples)
+    same = ("logger=[]", "report.max_pairs=3", "trainer.devices=2", "workers=1")
+    assert identity(examples, *same, "+trainer.strategy=ddp", "reuse=false") == base
+    assert identity(examples, "seed=1").differences(base) == ["setting explainer"]
+    assert identity(examples, "limit=7").differences(base) == ["setting limit"]
+    assert identity(examples[:2]).differences(base) == ["pairs"]
+    assert replace(base, weights="others").differences(base) == ["weights of the model"]
+    metric = identity(examples, "metric=[aopc]")
+    assert metric.differences(base) == ["setting metric"]
+    assert metric.explains_as(base) and not identity(examples, "seed=1").explains_as(base)
+    assert not replace(base, pairs="others").explains_as(base)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "other"},
+        {"text1": "a man plays the electric guitar on Stage ."},
+        {"spans2": ((0, 1),)},
+        {"label": None},
+        {"highlights": (Highlight(None, frozenset({1})),)},
+        {"evidence": (frozenset({1, 3}),)},
+    ],
+)
+def test_pairs_are_others_when_anything_of_one_is(
+    examples: list[PairExample], change: dict[str, Any]
+) -> None:
+    changed = [replace(examples[0], **change), *examples[1:]]
+    assert pairs_fingerprint(changed) != pairs_fingerprint(examples)
+    assert pairs_fingerprint(examples[::-1]) != pairs_fingerprint(examples)
+    assert pairs_fingerprint(iter(examples)) == pairs_fingerprint(examples)
+
+
+def test_an_identity_is_read_back(tmp_path: Path) -> None:
+    ONE.write(tmp_path)
+    assert Identity.read(tmp_path) == ONE
+    (tmp_path / IDENTITY).write_text('{"weights": "half')
+    assert Identity.read(tmp_path) is None
+    assert Identity.read(tmp_path / "none") is None
+
+
+def test_results_stand_only_when_they_are_whole_and_of_the_same_run(tmp_path: Path) -> None:
+    ONE.write(tmp_path)
+    for name in ("config.yaml", "explanations.parquet", "pair_scores.parquet"):
+        (tmp_path / name).touch()
+    assert earlier_results(tmp_path, ONE) is None
+    (tmp_path / "metrics.json").write_text('{"aopc": 1}')
+    assert earlier_results(tmp_path, ONE) == {"aopc": 1}
+    assert earlier_results(tmp_path, replace(ONE, weights="others")) is None
+
+
+def test_batches_of_several_processes_come_back_in_their_order(tmp_path: Path) -> None:
+    first, second = (Progress(tmp_path, ONE, rank=rank, labels=LABELS) for rank in (0, 1))
+    first.begin(afresh=False)
+    assert first.left(EXPLAINED, 4) == [0, 1, 2, 3]
+    for number, names in {2: "e", 0: "ab"}.items():
+        first.explained(number, map(explanation, names))
+    second.explained(1, map(explanation, "cd"))
+    first.explained(2, map(explanation, "e"))  # twice the same batch
+    second.explained(2, map(explanation, "e"))
+    assert [e.id for e in second.explanations()] == list("abcde")
+    assert second.left(EXPLAINED, 4) == [3]
+    first.scored(0, scores("a"))
+    assert second.left(SCORED, 4) == [1, 2, 3]
+    assert list(second.scores()) == [scores("a")]
+
+
+def test_what_was_cut_off_in_the_middle_does_not_count(tmp_path: Path) -> None:
+    progress = Progress(tmp_path, ONE, rank=0, labels=LABELS)
+    progress.begin(afresh=False)
+    progress.explained(0, [explanation("a")])
+    (tmp_path / progress.folder.name / ".explained-0000001-0000.parquet.77").write_bytes(b"PAR1")
+    assert list(progress.done(EXPLAINED)) == [0]
+
+    def failing() -> Any:
+        yield explanation("b")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        progress.explained(1, failing())
+    assert list(progress.done(EXPLAINED)) == [0]
+
+
+def test_another_run_does_not_go_on_where_this_one_was(tmp_path: Path) -> None:
+    progress = Progress(tmp_path, ONE, rank=0, labels=LABELS)
+    progress.begin(afresh=False)
+    progress.explained(0, [explanation("a")])
+    other = Progress(tmp_path, replace(ONE, weights="others"), rank=0, labels=LABELS)
+    other.begin(afresh=False)
+    assert other.left(EXPLAINED, 1) == [0]
+    again = Progress(tmp_path, ONE, rank=0, labels=LABELS)
+    again.begin(afresh=False)
+    assert again.left(EXPLAINED, 1) == []
+    again.begin(afresh=True)
+    assert again.left(EXPLAINED, 1) == [0]
+    again.end()
+    assert not again.folder.exists()
+    assert other.folder.is_dir()
+
+
+def test_explanations_of_other_metrics_are_taken_as_batches(tmp_path: Path) -> None:
+    names = "abcde"
+    write_explanations(tmp_path / "found.parquet", map(explanation, names), LABELS)
+    progress = Progress(tmp_path / "run", ONE, rank=0, labels=LABELS)
+    progress.begin(afresh=False)
+    progress.adopt(tmp_path / "found.parquet", 2)
+    assert progress.left(EXPLAINED, 3) == []
+    assert [e.id for e in progress.explanations()] == list(names)
