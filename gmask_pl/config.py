@@ -6,7 +6,9 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -111,13 +113,30 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
             # Hydra wraps what a constructor raises.
             shown = error.__cause__ if isinstance(error.__cause__, UserError) else error
             if not isinstance(shown, UserError):
+                _leave_no_process_waiting()
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise Refused(str(shown)) from None
             print(f"\nerror: {shown}", file=sys.stderr)
             sys.exit(2)
+        except Exception:
+            _leave_no_process_waiting()
+            raise
 
     return wrapped
+
+
+def _leave_no_process_waiting() -> None:
+    """Ends a process that shares its run with others: these would wait for it for ever.
+
+    A UserError needs no such thing, as all processes raise it alike.
+    """
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _quieten() -> None:

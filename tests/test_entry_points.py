@@ -184,6 +184,47 @@ def test_other_metrics_score_the_same_explanations(
     assert "scored by other metrics" not in again.stdout
 
 
+def test_any_number_of_processes_explains_alike(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    """Three processes for two batches, run after run, and what one process gives."""
+    assert first.returncode == 0
+    settings = (*SMALL, "weights=outputs/models/planted_bert_tiny", "limit=3", "batch_size=2")
+    settings = ("-m", "explainer=gmask,imask", *settings)
+    one = run("explain.py", folder, *settings, "output=one")
+    several = ("output=several", "trainer=ddp", "trainer.devices=3")
+    found = run("explain.py", folder, *settings, *several)
+    assert (one.returncode, found.returncode) == (0, 0), found.stderr[-2000:]
+    assert found.stdout.count("gmask: several") == 1  # only one process tells
+    for explainer in ("gmask", "imask"):
+        (a,), (b,) = (
+            folder.glob(f"{o}/explain/*/{explainer}/*/metrics.json") for o in ("one", "several")
+        )
+        tables = [pyarrow.parquet.read_table(f.parent / "explanations.parquet") for f in (a, b)]
+        assert tables[0].drop_columns(["seconds"]).equals(tables[1].drop_columns(["seconds"]))
+        results = [json.loads(file.read_text()) for file in (a, b)]
+        for result in results:
+            del result["cost"]["seconds_per_pair"]
+        assert results[0] == results[1]
+
+
+def test_two_processes_train_and_learn_together(folder: Path) -> None:
+    """Uneven splits: 61 pairs to test, so one process reads 31 and the other 30."""
+    settings = ("trainer=ddp", "trainer.devices=2", "output=pair", *SMALL[:2])
+    settings += ("model.fit.max_epochs=1", "dataset.test_size=61", "limit=5")
+    learner = ("explainer=l2x", "explainer.epochs=1", "explainer.train_pairs=101")
+    found = run("explain.py", folder, *settings, *learner)
+    assert found.returncode == 0, found.stderr[-2000:]
+    summary = json.loads((folder / "pair/models/planted_bert_tiny/training.json").read_text())
+    assert summary["accuracy"]["test"] * 61 == pytest.approx(
+        round(summary["accuracy"]["test"] * 61), abs=1e-4
+    )
+    (file,) = folder.glob("pair/explain/planted_bert_tiny/l2x/*/metrics.json")
+    results = json.loads(file.read_text())
+    assert results["preparation"]["evaluations"] == results["preparation"]["pairs"] == 101
+    assert results["model"]["n"] == results["aopc"]["n"] == 5
+
+
 def test_own_pairs_by_a_stored_model_in_word_pieces(
     first: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
@@ -219,7 +260,7 @@ def test_own_pairs_by_a_stored_model_in_word_pieces(
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["trainer.devices=2"], "trainer.devices=1"),
+        (["trainer=ddp", "trainer.devices=3", "output=odd"], "cannot be shared by 3 processes"),
         (["trainer.accelerator=abacus"], "abacus"),
         (["label_order=[a,b]"], "weights"),
     ],

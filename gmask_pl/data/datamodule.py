@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from gmask_pl.processes import place_of, training_loader
 from gmask_pl.types import PairBatch, PairEncoder, PairExample, PairSource, UserError
 
 
@@ -25,8 +26,10 @@ class PairDataModule(LightningDataModule):
     ``chosen``: the numbers of the batches to be explained that `predict_dataloader` gives, in that
     order; None for all. Batch i holds the same pairs whatever is chosen.
 
-    Training batches are shuffled by the seed of the run (``seed_everything``). Raises UserError
-    for a pair without a label in the train or dev split.
+    Training batches are shuffled by the seed of the run (``seed_everything``). Several processes
+    share every batch of training, so its size is that of all of them together, and each reads
+    some of the dev and test pairs, none twice. Raises UserError for a pair without a label in the
+    train or dev split, and for a batch size that the processes cannot share.
     """
 
     def __init__(
@@ -63,15 +66,21 @@ class PairDataModule(LightningDataModule):
         return math.ceil(len(self.explained) / self.explain_batch_size)
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
-        # The run's seed itself, so that random numbers drawn before do not change the order.
-        generator = torch.Generator().manual_seed(torch.initial_seed())
-        return self._loader(self._labelled("train"), self.batch_size, generator)
+        return training_loader(
+            self._labelled("train"),
+            self.batch_size,
+            self.encoder,
+            # The run's seed itself, so that random numbers drawn before do not change the order.
+            seed=torch.initial_seed(),
+            trainer=self.trainer,
+            workers=self.workers,
+        )
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
-        return self._loader(self._labelled("dev"), self.batch_size)
+        return self._loader("dev", self._labelled("dev"))
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
-        return self._loader(self.source.load("test"), self.batch_size)
+        return self._loader("test", self.source.load("test"))
 
     def predict_dataloader(self) -> DataLoader[PairBatch]:
         pairs, size = self.explained, self.explain_batch_size
@@ -99,18 +108,17 @@ class PairDataModule(LightningDataModule):
                 )
         return examples
 
-    def _loader(
-        self,
-        examples: list[PairExample],
-        batch_size: int,
-        generator: torch.Generator | None = None,
-    ) -> DataLoader[PairBatch]:
-        """Batches in order, or shuffled by ``generator``."""
+    def _loader(self, split: str, examples: list[PairExample]) -> DataLoader[PairBatch]:
+        """Batches in order, of every pair in one of the processes."""
+        rank, processes = place_of(self.trainer)
+        if len(examples) < processes:
+            raise UserError(
+                f"the {split} split has {len(examples)} pairs for {processes} processes: set "
+                "trainer.devices and trainer.num_nodes to fewer"
+            )
         return DataLoader(
-            cast("Dataset[PairBatch]", examples),
-            batch_size=batch_size,
-            shuffle=generator is not None,
-            generator=generator,
+            cast("Dataset[PairBatch]", examples[rank::processes]),
+            batch_size=self.batch_size,
             collate_fn=self.encoder,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

@@ -32,13 +32,13 @@ from gmask_pl.engine.session import (
     make_loggers,
     make_trainer,
     plain,
-    say,
     stored_classifier,
 )
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.train import train
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.processes import say
 from gmask_pl.report.files import (
     METRICS_FILE,
     read_metrics,
@@ -72,14 +72,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
-    trainer = make_trainer(
-        cfg, loggers=[], callbacks=[], inference_mode=False, use_distributed_sampler=False
-    )
-    if trainer.world_size > 1:
-        raise UserError(
-            f"trainer: {trainer.world_size} devices, but a run explains on one: set "
-            "trainer.devices=1 and trainer.num_nodes=1, and sweep to use more"
-        )
+    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
     data = data_module(
         cfg,
@@ -103,7 +96,6 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         begin(cfg, folder, progress)
     explain_batches(cfg, trainer, explainer, classifier, source, data, progress)
     score_batches(cfg, trainer, metrics, classifier, data, progress)
-    trainer.strategy.barrier()
     if not trainer.is_global_zero:
         return {}
     write_explanations(folder / EXPLANATIONS, progress.explanations(), source.labels)
@@ -155,7 +147,7 @@ def explain_batches(
     progress: Progress,
 ) -> None:
     """Explains the batches of this process that are not explained yet."""
-    left = progress.left(EXPLAINED, data.batches)
+    left = begun(progress, EXPLAINED, data)
     if not left:
         return
     preparation = explainer.prepare(make_study(cfg, source, classifier))
@@ -167,7 +159,7 @@ def explain_batches(
         classifier, explainer, data.chosen, progress.explained, token_budget=cfg.token_budget
     )
     trainer.predict(loop, data, return_predictions=False)
-    trainer.strategy.barrier()
+    finished(trainer, progress, EXPLAINED, data)
 
 
 def score_batches(
@@ -180,8 +172,7 @@ def score_batches(
 ) -> None:
     """Asks the model for the metrics about the batches of this process that are not scored yet."""
     explained = progress.done(EXPLAINED)
-    left = progress.left(SCORED, data.batches)
-    if not metrics.asked or not left:
+    if not metrics.asked or not (left := begun(progress, SCORED, data)):
         return
     data.chosen = left[trainer.global_rank :: trainer.world_size]
     loop = ScoreLoop(
@@ -193,7 +184,25 @@ def score_batches(
         token_budget=cfg.token_budget,
     )
     trainer.predict(loop, data, return_predictions=False)
+    finished(trainer, progress, SCORED, data)
+
+
+def begun(progress: Progress, what: str, data: PairDataModule) -> list[int]:
+    """The batches that are left to do; says how many an earlier run has done."""
+    left = progress.left(what, data.batches)
+    if 0 < len(left) < data.batches:
+        say(f"{data.batches - len(left)} of {data.batches} batches were {what} before")
+    return left
+
+
+def finished(trainer: Trainer, progress: Progress, what: str, data: PairDataModule) -> None:
+    """Waits for all processes. Raises UserError where one of them has left batches undone."""
     trainer.strategy.barrier()
+    if left := progress.left(what, data.batches):
+        raise UserError(
+            f"{len(left)} of {data.batches} batches were not {what}, as a process has failed; "
+            "start the same command again: it goes on where it was"
+        )
 
 
 def earlier_results(folder: Path, identity: Identity) -> JSON | None:

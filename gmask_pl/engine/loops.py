@@ -36,6 +36,9 @@ class ExplainLoop(LightningModule):
         token_budget: int,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = (
+            True  # fewer batches than processes
+        )
         self.classifier, self.explainer = classifier, explainer
         self.batches, self.keep = batches, keep
         self.token_budget = token_budget
@@ -77,6 +80,9 @@ class ScoreLoop(LightningModule):
         token_budget: int,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = (
+            True  # fewer batches than processes
+        )
         self.classifier = classifier
         self.metrics = torch.nn.ModuleDict(
             {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}

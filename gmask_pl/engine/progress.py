@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 from gmask_pl.engine.identity import Identity
-from gmask_pl.engine.session import say
 from gmask_pl.store import (
     read_explanations,
     read_pair_scores,
@@ -78,10 +77,7 @@ class Progress:
     def left(self, what: str, batches: int) -> list[int]:
         """Which of so many batches are not explained, or not scored."""
         done = self.done(what)
-        left = [number for number in range(batches) if number not in done]
-        if done and left:
-            say(f"{len(done)} of {batches} batches were {what} before: {len(left)} are left")
-        return left
+        return [number for number in range(batches) if number not in done]
 
     def explanations(self) -> Iterator[Explanation]:
         """All explanations so far, in the order of their batches."""

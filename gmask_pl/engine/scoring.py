@@ -47,7 +47,8 @@ def configured_metrics(cfg: DictConfig) -> Metrics:
     )
     for named in made.asked.values():
         for metric in named.values():
-            metric.sync_on_compute = False  # one process computes, from what all have left on disk
+            # One process computes, from what all of them have left on disk.
+            metric.distributed_available_fn = lambda: False
     return made
 
 

@@ -9,14 +9,11 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.vocabulary import word_counts
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import PairSource, UserError
-
-say = rank_zero_only(print)  # on one of the processes of a run
 
 
 def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
@@ -78,7 +75,12 @@ def make_trainer(
 
     try:
         return instantiate(
-            cfg.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=False, **settings
+            cfg.trainer,
+            logger=loggers,
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,  # the loaders share the pairs, none twice
+            **settings,
         )
     except InstantiationException as error:
         raise UserError(f"trainer: {error.__cause__ or error}") from error

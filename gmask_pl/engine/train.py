@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping
-from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_only
 
+from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.session import (
     data_module,
     fresh_classifier,
@@ -20,7 +20,7 @@ from gmask_pl.engine.session import (
     stored_classifier,
 )
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import PairBatch, PairSource
+from gmask_pl.types import PairSource
 
 CRITERION = "dev/accuracy"
 SUMMARY_FILE = "training.json"
@@ -43,43 +43,11 @@ class BestWeights(Callback):
             pl_module.save(self.folder)
 
 
-class TruncatedPairs(Callback):
-    """Counts, once a split, the pairs and those of them that the model could not read whole."""
-
-    def __init__(self) -> None:
-        self.pairs: Counter[str] = Counter()
-        self.truncated: Counter[str] = Counter()
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: PairBatch, batch_idx: int
-    ) -> None:
-        if trainer.current_epoch == 0:
-            self._count("train", batch)
-
-    def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: PairBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if trainer.state.fn == TrainerFn.VALIDATING:  # not while fitting, epoch after epoch
-            self._count("dev", batch)
-
-    def on_test_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: PairBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._count("test", batch)
-
-    def _count(self, split: str, batch: PairBatch) -> None:
-        self.pairs[split] += len(batch)
-        self.truncated[split] += int(batch.truncated.sum())
+def truncated_pairs(data: PairDataModule, split: str) -> tuple[int, int]:
+    """How many pairs a split has, and how many of them the model cannot read whole."""
+    pairs = data.source.load(split)
+    batches = (pairs[start : start + 512] for start in range(0, len(pairs), 512))
+    return len(pairs), sum(int(data.encoder(batch).truncated.sum()) for batch in batches)
 
 
 def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
@@ -93,39 +61,47 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     data = data_module(cfg, source, classifier)
     final = Path(cfg.weights_dir)
     draft = final.with_name(f".{final.name}.training")
-    shutil.rmtree(draft, ignore_errors=True)
-    loggers = make_loggers(cfg)
-    lengths = TruncatedPairs()
+    rank_zero_only(shutil.rmtree)(draft, ignore_errors=True)
+    loggers = rank_zero_only(make_loggers, default=[])(cfg)
     trainer = make_trainer(
         cfg,
         loggers=loggers,
         callbacks=[
             EarlyStopping(CRITERION, mode="max", patience=cfg.model.fit.patience),
             BestWeights(draft),
-            lengths,
         ],
         max_epochs=cfg.model.fit.max_epochs,
         gradient_clip_val=cfg.model.fit.gradient_clip,
     )
     trainer.fit(classifier, data)
+    trainer.strategy.barrier()  # before the draft is read
     best = stored_classifier(cfg, source, draft, None)
     accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
     if all(example.label is not None for example in source.load("test")):
         accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
     if trainer.is_global_zero:
-        summary = {
-            "accuracy": accuracy,
-            "pairs": dict(lengths.pairs),
-            "truncated": dict(lengths.truncated),
-        }
-        (draft / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        draft.rename(final)
+        lengths = {split: truncated_pairs(data, split) for split in ("train", *accuracy)}
+        finish(draft, final, accuracy, lengths)
+    trainer.strategy.barrier()  # before the weights are read
     for logger in loggers:
         logger.finalize("success")
+    return accuracy
+
+
+def finish(
+    draft: Path, final: Path, accuracy: dict[str, float], lengths: dict[str, tuple[int, int]]
+) -> None:
+    """Puts the draft in its place, with its accuracies and counts, and prints them."""
+    summary = {
+        "accuracy": accuracy,
+        "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
+        "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
+    }
+    (draft / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    shutil.rmtree(final, ignore_errors=True)
+    draft.rename(final)
     shown = ", ".join(f"{split} {value:.2%}" for split, value in accuracy.items())
     print(f"accuracy: {shown}\nweights: {final}")
-    for split, count in lengths.truncated.items():
-        if count:
-            print(f"{count} of {lengths.pairs[split]} {split} pairs are truncated (max_length)")
-    return accuracy
+    for split, (pairs, truncated) in lengths.items():
+        if truncated:
+            print(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
@@ -68,7 +69,7 @@ class IBA(Explainer):
         kept = place.read()
         learnt, facts = self._statistics(study, pairs) if kept is None else kept
         if kept is None:
-            place.write(learnt, facts)
+            rank_zero_only(place.write)(learnt, facts)
         self.mean, self.std = learnt["mean"], learnt["std"].clamp_min(self.min_std)
         return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
 
@@ -79,10 +80,10 @@ class IBA(Explainer):
         start = time.perf_counter()
         seen: list[Tensor] = []
 
-        def see(masked: MaskedModel) -> None:
+        def see(first: int, masked: MaskedModel) -> None:
             seen.append(self._features(masked)[word_tokens(masked.batch)].double().cpu())
 
-        evaluations = study.visit(study.batches(pairs), self.removal, see)
+        evaluations = study.visit(pairs, self.removal, see)
         features = torch.cat(seen)
         facts = {
             "pairs": len(pairs),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.l2x_network import L2XNetwork
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
+from gmask_pl.processes import training_loader
 from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
 
 Row = tuple[PairExample, Tensor]
@@ -90,7 +91,7 @@ class L2X(Explainer):
             )
             state, facts = self._learn(network, study, pairs) if kept is None else kept
         if kept is None:
-            place.write(state, facts)
+            rank_zero_only(place.write)(state, facts)
         network.load_state_dict(state)
         self.network = network.requires_grad_(False).eval()
         return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
@@ -108,29 +109,29 @@ class L2X(Explainer):
     ) -> tuple[dict[str, Tensor], JSON]:
         """Asks the model about every pair and fits the network to its answers."""
         start = time.perf_counter()
-        answers: list[Tensor] = []
+        answers = torch.zeros(len(pairs), len(study.labels))
 
-        def see(masked: MaskedModel) -> None:
-            answers.append(masked.probabilities.float().cpu())
+        def see(first: int, masked: MaskedModel) -> None:
+            found = masked.probabilities.float().cpu()
+            answers[first : first + len(found)] = found
 
-        evaluations = study.visit(study.batches(pairs), self.removal, see)
+        evaluations = study.visit(pairs, self.removal, see, [answers])
 
         def collate(rows: Sequence[Row]) -> tuple[PairBatch, Tensor]:
             examples, targets = zip(*rows, strict=True)
             return study.encode(examples), torch.stack(targets)
 
-        rows = list(zip(pairs, torch.cat(answers), strict=True))
-        loader = DataLoader(
-            cast("Dataset[Row]", rows),
-            batch_size=self.batch_size,
-            shuffle=True,
-            generator=torch.Generator().manual_seed(self.seed),
-            collate_fn=collate,
-            num_workers=study.workers,
-            persistent_workers=study.workers > 0,
+        trainer = study.trainer(max_epochs=self.epochs)
+        loader = training_loader(
+            list(zip(pairs, answers, strict=True)),
+            self.batch_size,
+            collate,
+            seed=self.seed,
+            trainer=trainer,
+            workers=study.workers,
         )
         with torch.enable_grad():
-            study.trainer(max_epochs=self.epochs).fit(network, loader)
+            trainer.fit(network, loader)
         seconds = time.perf_counter() - start
         return network.state_dict(), {
             "pairs": len(pairs),

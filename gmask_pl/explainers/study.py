@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gmask_pl.masking import MaskedModel
+from gmask_pl.processes import place_of, sum_over_processes
 from gmask_pl.types import JSON, Classifier, PairBatch, PairEncoder, PairExample
 
 WEIGHTS, SETTINGS, FACTS = "weights.safetensors", "settings.json", "facts.json"
@@ -50,6 +52,29 @@ class Study:
         count = len(examples) if limit is None else min(limit, len(examples))
         return random.Random(seed).sample(list(examples), count)
 
+    def visit(
+        self,
+        pairs: Sequence[PairExample],
+        removal: str,
+        see: Callable[[int, MaskedModel], None],
+        sums: Sequence[Tensor] | None = None,
+    ) -> int:
+        """Shows pairs, bound to the model, batch by batch to ``see``; returns the evaluations.
+
+        see: also told the position of the batch's first pair. sums: what it adds to; every batch
+        is then shown in one of the processes, and the sums are those of all. None: every process
+        sees all pairs.
+        """
+        trainer = self.trainer(inference_mode=False)
+        rank, processes = (0, 1) if sums is None else place_of(trainer)
+        starts = range(0, len(pairs), self.batch_size)[rank::processes]
+        own = [pair for start in starts for pair in pairs[start : start + self.batch_size]]
+        visit = _Visit(self, removal, lambda number, masked: see(starts[number], masked))
+        trainer.predict(visit, self.batches(own), return_predictions=False)
+        if sums is not None:
+            sum_over_processes(trainer, (*sums, visit.evaluations))
+        return int(visit.evaluations)
+
     def batches(self, pairs: Sequence[PairExample]) -> DataLoader[PairBatch]:
         """The pairs as the model reads them, encoded one batch at a time."""
         return DataLoader(
@@ -58,15 +83,6 @@ class Study:
             collate_fn=self.encode,
             num_workers=self.workers,
         )
-
-    def visit(
-        self, batches: DataLoader[PairBatch], removal: str, see: Callable[[MaskedModel], None]
-    ) -> int:
-        """Shows every batch, bound to the model, to ``see``; returns the model evaluations."""
-        visit = _Visit(self, removal, see)
-        trainer = self.trainer(inference_mode=False)
-        trainer.predict(visit, batches, return_predictions=False)
-        return visit.evaluations
 
     def place(self, name: str, settings: JSON, pairs: Sequence[PairExample]) -> Place:
         """Where ``name`` keeps what it learns from these pairs by these settings."""
@@ -113,13 +129,16 @@ class Place:
 class _Visit(LightningModule):
     """Binds every batch to the model, on the Trainer's device."""
 
-    def __init__(self, study: Study, removal: str, see: Callable[[MaskedModel], None]) -> None:
+    def __init__(self, study: Study, removal: str, see: Callable[[int, MaskedModel], None]) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = (
+            True  # fewer batches than processes
+        )
         self.classifier: Any = study.classifier
         self.removal, self.see, self.token_budget = removal, see, study.token_budget
-        self.evaluations = 0
+        self.evaluations = torch.zeros((), dtype=torch.int64)
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         masked = MaskedModel(self.classifier, batch, self.removal, token_budget=self.token_budget)
-        self.see(masked)
-        self.evaluations += int(masked.evaluations.sum())
+        self.see(batch_idx, masked)
+        self.evaluations += masked.evaluations.sum()

@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
 from gmask_pl.report.stability import stability
@@ -40,6 +41,8 @@ class SweepSummary(Callback):
         self.next: str | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if getattr(rank_zero_only, "rank", 0):  # a process that shares the work of each job
+            return
         sweep = Path(config.hydra.sweep.dir).absolute()
         sweep.mkdir(parents=True, exist_ok=True)
         self.notes = Path(tempfile.mkdtemp(prefix=".jobs-", dir=sweep))

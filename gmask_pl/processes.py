@@ -1,0 +1,61 @@
+"""How the processes of one run share its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from gmask_pl.types import UserError
+
+say = rank_zero_only(print)  # in one of the processes
+
+
+def place_of(trainer: Trainer | None) -> tuple[int, int]:
+    """The rank of this process, and how many there are."""
+    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+
+def sum_over_processes(trainer: Trainer, tensors: Iterable[Tensor]) -> None:
+    """Replaces tensors by their sums over all processes."""
+    for tensor in tensors:
+        own = tensor.to(trainer.strategy.root_device)
+        tensor.copy_(trainer.strategy.reduce(own, reduce_op="sum"))
+
+
+def training_loader(
+    items: Sequence[Any],
+    batch_size: int,
+    collate: Callable[[Any], Any],
+    *,
+    seed: int,
+    trainer: Trainer | None,
+    workers: int,
+) -> DataLoader[Any]:
+    """Batches shuffled by ``seed``, of each of which every process has its share.
+
+    batch_size: of all processes together. Raises UserError when they cannot share it.
+    """
+    rank, processes = place_of(trainer)
+    if batch_size % processes:
+        raise UserError(
+            f"a batch of {batch_size} pairs cannot be shared by {processes} processes: choose a "
+            f"batch size that {processes} divides, or other trainer.devices and trainer.num_nodes"
+        )
+    dataset = cast("Dataset[Any]", items)
+    shared = processes > 1
+    return DataLoader(
+        dataset,
+        batch_size=batch_size // processes,
+        shuffle=not shared,
+        sampler=DistributedSampler(dataset, processes, rank, seed=seed) if shared else None,
+        generator=torch.Generator().manual_seed(seed),
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
