@@ -178,3 +178,12 @@ def test_runs_of_an_experiment_are_one_group() -> None:
 def test_experiments_compose(name: str) -> None:
     cfg = composed("explain", f"experiment={name}")
     assert cfg.dataset.name
+
+
+@pytest.mark.parametrize("name", choices("hydra/launcher"))
+def test_a_launcher_is_the_plugins_with_other_settings(name: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    launcher = composed("explain", f"hydra/launcher={name}").hydra.launcher
+    theirs = composed("explain", f"hydra/launcher=submitit_{name}").hydra.launcher
+    assert launcher._target_ == theirs._target_
+    assert launcher.timeout_min > theirs.timeout_min

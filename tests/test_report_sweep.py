@@ -114,17 +114,15 @@ def test_a_run_that_ends_the_program_is_named(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_jobs_in_other_processes_count(project: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    done = run(
-        project,
-        "-m",
-        "explainer=gmask,random",
-        "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2",
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_in_other_processes_count_and_one_that_fails_stops_none(
+    project: Path, launcher: str
+) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
+    done = run(project, "-m", "explainer=gmask,broken,random", f"hydra/launcher={launcher}")
     assert [row[0] for row in table_rows(done.stdout)] == ["gmask", "random"]
+    assert "1 of 3 runs failed:\nbroken: ValueError: no such luck\n" in done.stdout
+    assert_no_notes(project)
 
 
 @pytest.mark.slow
