@@ -13,6 +13,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from hypothesis import settings
 from pytorch_lightning import Trainer
 
 from gmask_pl.explainers.study import Study
@@ -23,6 +24,10 @@ from gmask_pl.types import PairExample
 
 # shap compiles helpers that are run a few times on tiny pairs: compiling takes longer than they do.
 os.environ["NUMBA_DISABLE_JIT"] = "1"
+
+settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+settings.register_profile("fuzz", max_examples=10_000, deadline=None, database=None)
+settings.load_profile("steady")
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 LABELS = ("entailment", "neutral", "contradiction")
@@ -88,13 +93,17 @@ def examples() -> list[PairExample]:
 
 @pytest.fixture(params=["dattn", "bert_tiny"])
 def classifier(request: pytest.FixtureRequest) -> PairClassifier:
+    return untrained(request.param)
+
+
+def untrained(kind: str) -> PairClassifier:
     """An untrained model of either kind, with weights large enough to have opinions."""
     torch.manual_seed(0)
     # "banjo" and "outside" stay unknown, so that some words are several pieces or none.
     words = Counter(w for pair in TEXTS for text in pair for w in text.split())
     del words["banjo"], words["outside"]
     model: PairClassifier
-    if request.param == "dattn":
+    if kind == "dattn":
         model = DecomposableAttention.from_data(
             labels=LABELS,
             word_counts=words,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -266,6 +268,55 @@ def test_unfinished_runs_do_not_count(output: Path) -> None:
     half = fake_run(output, "gmask_released", aopc=BASE)
     (half / "pair_scores.parquet").unlink()
     assert cells(collected(output, "table2", ASKED), "table2.csv")["gmask_released"]["value"] == ""
+
+
+def rewritten(folder: Path, old: str, new: str, name: str = "config.yaml") -> None:
+    text = (folder / name).read_text("utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new), "utf-8")
+
+
+def test_a_setting_of_another_version_is_shown_as_one(output: Path) -> None:
+    run = fake_run(output, "random", "limit=7", aopc=BASE)
+    rewritten(
+        run,
+        "_target_: gmask_pl.explainers.random.Random",
+        "_target_: gmask_pl.explainers.random.Random\n  gone: 3",
+    )
+    assert "random (gone=3)" in collected(output, "table2", ASKED)["table2.md"].read_text("utf-8")
+
+
+def test_a_run_from_elsewhere_runs_no_code_and_reads_no_environment(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    run = fake_run(output, "random", "limit=7", aopc=BASE)
+    rewritten(run, "removal: pad", "removal: ${oc.env:SECRET}")
+    files = collected(output, "table2", ASKED)
+    assert not any("hunter2" in file.read_text("utf-8") for file in files.values())
+    for folder in (output / "explain").glob("*/*/*"):
+        rewritten(folder, "gmask_pl.metrics.aopc.AOPC", "antigravity.AOPC")
+    with pytest.raises(UserError, match="antigravity.*is no metric of this project"):
+        collected(output, "table2", ASKED)
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", "model: {name: bert_tiny}"),
+        ("config.yaml", "a: [1"),
+        ("config.yaml", "\x00"),
+        ("metrics.json", '{"aopc": {"val'),
+        ("pair_scores.parquet", "PAR1"),
+        ("explanations.parquet", "PAR1"),
+    ],
+)
+def test_a_damaged_run_is_one_message(output: Path, name: str, text: str) -> None:
+    run = fake_run(output, "random", "limit=7", aopc=BASE)
+    (run / name).write_text(text, "utf-8")
+    with pytest.raises(UserError, match=re.escape(str(run / name))):
+        collected(output, "table2", ASKED)
 
 
 def test_mistakes_are_told(output: Path) -> None:

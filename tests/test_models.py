@@ -147,7 +147,7 @@ def test_a_broken_vectors_file_is_one_message(tmp_path: Path, name: str) -> None
         read_vectors(tmp_path / name, WORDS, 3)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "headless"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "headless", "reshaped"])
 def test_damaged_weights_are_one_message(
     classifier: PairClassifier, tmp_path: Path, damage: str
 ) -> None:
@@ -157,6 +157,8 @@ def test_damaged_weights_are_one_message(
         state = load_file(weights)
         if damage == "headless":
             save_file({k: v for k, v in state.items() if "classif" not in k}, weights)
+        elif damage == "reshaped":
+            save_file({k: v[:-1].clone() for k, v in state.items()}, weights)
         else:
             weights.write_bytes(weights.read_bytes()[:-100])
     own = {"max_length": 64}

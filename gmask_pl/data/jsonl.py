@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from gmask_pl.data.files import find, need, read_jsonl, shown, where
 from gmask_pl.data.source import SPLITS, Marks, Row, Tokens
 from gmask_pl.types import JSON, UserError
 
+# JSON can name halves of characters, which are no text: no tokenizer or file takes them.
+_LONE = re.compile("[\ud800-\udfff]")
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
 
@@ -51,7 +54,7 @@ def _string(given: JSON, name: str, place: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise UserError(f"{place}: {name} is {shown(value)}, not a string")
-    return value
+    return _LONE.sub("\ufffd", value)
 
 
 def _marks(given: JSON, place: str) -> tuple[Marks, ...]:

@@ -12,6 +12,8 @@ import numpy as np
 from hydra.core.override_parser.types import Override
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gmask_pl.config import seeds_of
 from gmask_pl.engine.explain import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
@@ -21,6 +23,8 @@ from gmask_pl.report.files import METRICS_FILE, read_metrics
 from gmask_pl.store import read_costs, read_explanations, read_labels, read_pair_scores
 from gmask_pl.types import JSON, Explanation, UserError
 
+_AWAY = "move that run away, or make it again"
+
 
 class Run:
     """One finished run of explain.py: ``explainer`` is the choice that its folder is named by."""
@@ -28,7 +32,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.explainer = folder.parent.name
-        self.config: DictConfig = OmegaConf.load(folder / CONFIG)  # type: ignore[assignment]
+        self.config = read_config(folder / CONFIG)
         self.model, self.dataset = self.config.model.name, self.config.dataset.name
         self._rows: dict[str, dict[str | None, Rows]] = {}
         self.made = (folder / METRICS_FILE).stat().st_mtime_ns
@@ -81,7 +85,39 @@ class Run:
         return found
 
     def metric_class(self, metric: str) -> type[PairMetric]:
-        return get_class(self.config.metric[metric]._target_)
+        target = str(self.config.metric[metric]._target_)
+        # A run may come from somebody else, and importing a module runs its code.
+        if not target.startswith("gmask_pl.metrics."):
+            raise UserError(
+                f"{self.folder / CONFIG}: metric.{metric}._target_={target} is no metric of this "
+                f"project: {_AWAY}"
+            )
+        return get_class(target)
+
+
+def read_config(path: Path) -> DictConfig:
+    """The settings of a run. Raises UserError where they are damaged.
+
+    A run writes values, so ``${...}`` is text: it would read this machine's environment.
+    """
+    try:
+        written = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        config: DictConfig = OmegaConf.create(_literal(written))
+        known = (config.model.name, config.dataset.name, config.unit, config.explainer)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not the settings of a run ({reason}): {_AWAY}") from error
+    if None in known:
+        raise UserError(f"{path}: not the settings of a run, as a part is missing: {_AWAY}")
+    return config
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    return value.replace("${", r"\${") if isinstance(value, str) else value
 
 
 def find_runs(output: Path) -> tuple[list[Run], list[Path]]:

@@ -41,11 +41,16 @@ def write_metrics(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
 
 
 def read_metrics(folder: Path | str) -> JSON:
-    """Read metrics.json back. Raises UserError when there is none."""
+    """Read metrics.json back. Raises UserError when there is none, or only part of one."""
     path = Path(folder) / METRICS_FILE
     if not path.is_file():
         raise UserError(f"{path}: no such file; run explain.py to make one")
-    metrics: JSON = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        metrics: JSON = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{path}: damaged ({error}); delete it, and run explain.py again"
+        ) from error
     return metrics
 
 

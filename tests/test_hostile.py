@@ -1,0 +1,184 @@
+"""Any text goes from a file to a page, or ends in one message: never a crash, never markup.
+
+`pytest tests/test_hostile.py --hypothesis-profile=fuzz` runs 10,000 cases.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import LABELS, explainer_of, untrained
+from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import strategies as st
+
+from gmask_pl.data.pairs import Pairs
+from gmask_pl.engine.loops import ExplainLoop
+from gmask_pl.masking import MaskedModel
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.report.media import explanation_row
+from gmask_pl.report.page import write_page
+from gmask_pl.store import read_explanations, write_explanations
+from gmask_pl.types import Explanation, PairExample, UserError
+
+PIECES = (
+    *("the cat sat", "Don't", "2.5", "U.S.", "running", "?!?!", "...", "'", "-", "a", "I"),
+    *("👩‍👩‍👧‍👦", "🏴\U000e0067\U000e007f", "e\u0301\u0302\u0327", "Z͑ͫ̓a̴͘l͠g̵o", "ǅ", "ß", "İ", "ﬁ"),
+    *("שָׁלוֹם", "مرحبا", "\u202eevil\u202c", "\u2066x\u2069", "नमस्ते", "我每天", "ก็", "한국"),
+    *("\u200b", "\u200d", "\ufeff", "\u00ad", "\u2060", "\u00a0", "\u2028", "\u3000", "\x85"),
+    *(
+        "\x00",
+        "\x07",
+        "\x08",
+        "\x1b[31m",
+        "\x7f",
+        "\r",
+        "\n",
+        "\t",
+        "\v",
+        "\x1c",
+        "\ufffe",
+        "\uffff",
+    ),
+    *("\ud800", "\udfff", "\udc80", "a\ud83d", "\U0010ffff", "\ue000"),
+    *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</td></table>", "&lt;", "&#0;"),
+    *("<!--", "-->", "<![CDATA[", "]]>", '" onmouseover="x', "javascript:x", "<style>*{}</style>"),
+    *(
+        '=HYPERLINK("http://x","y")',
+        "+1+1",
+        "@SUM(A1)",
+        "=cmd|' /C calc'!A0",
+        "%0A",
+        "{{7*7}}",
+        "{% x %}",
+    ),
+    *("\\input{x}", "$\\%#&_{}~^", "| a | b |", "`x`", "**b**", "[l](http://x)", "${dataset.path}"),
+    *("[SEP]", "[CLS]", "[PAD]", "[MASK]", "[UNK]", "<pad>", "<unk>", "##ing", "<s>", "</s>"),
+)
+TEXT = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=8).map(" ".join),
+    st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
+    st.text(st.characters(), max_size=30),
+    st.sampled_from(("", " ", "\t\n", "\u200b", "\ufeff")),
+    st.integers(100, 400).map("x".__mul__),
+    st.lists(st.sampled_from(PIECES[:11]), min_size=60, max_size=120).map(" ".join),
+)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3)
+
+
+class Structure(HTMLParser):
+    """The elements and attributes of a page, without its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, ...]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, *(name for name, _ in attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append((f"/{tag}",))
+
+    def handle_comment(self, data: str) -> None:
+        self.found.append(("comment",))
+
+    def handle_decl(self, decl: str) -> None:
+        self.found.append((decl,))
+
+
+@cache
+def model(kind: str) -> PairClassifier:
+    return untrained(kind)
+
+
+def read(pairs: list[tuple[str, str]], *, clean: bool) -> list[PairExample]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.jsonl"
+        lines = (json.dumps({"text1": one, "text2": two}) for one, two in pairs)
+        path.write_text("\n".join(lines) + "\n", "ascii")
+        return Pairs(name="pairs", path=str(path), clean=clean, labels=LABELS).load("test")
+
+
+def explained(
+    classifier: PairClassifier, examples: list[PairExample], unit: str, removal: str
+) -> list[Explanation]:
+    batch = classifier.encoder(unit)(examples)
+    found: dict[int, list[Explanation]] = {}
+    explainer = explainer_of("occlusion", f"explainer.removal={removal}")
+    ExplainLoop(classifier, explainer, [0], found.__setitem__, token_budget=4096).predict_step(
+        batch, 0
+    )
+    whole = MaskedModel(classifier, batch, removal, token_budget=4096)
+    untouched = classifier.read(batch).softmax(-1)
+    assert torch.allclose(whole.probabilities, untouched, atol=1e-4)
+    return found[0]
+
+
+def check(pairs: list[tuple[str, str]], *, clean: bool, kind: str, unit: str, removal: str) -> None:
+    try:
+        examples = read(pairs, clean=clean)
+    except UserError as error:
+        event("refused")
+        assert "\n" not in str(error)
+        assert re.search(r"pairs\.jsonl:\d+: text [12] is empty", str(error)), error
+        assert str(error).isprintable()
+        return
+    event("explained")
+    for e in examples:
+        assert e.words1 and e.words2
+        assert all(word and word == word.strip() for word in e.words1 + e.words2)
+    found = explained(model(kind), examples, unit, removal)
+    for e in found:
+        assert len(e.scores) == len(e.words1) + len(e.words2)
+        assert all(map(torch.isfinite, torch.tensor(e.scores)))
+        assert sum(e.probabilities) == pytest.approx(1, abs=1e-5)
+    harmless = [
+        replace(e, id="1", words1=("w",) * len(e.words1), words2=("w",) * len(e.words2))
+        for e in found
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        write_explanations(Path(folder) / "e.parquet", found, LABELS)
+        assert list(read_explanations(Path(folder) / "e.parquet")) == found
+        pages = [
+            write_page(
+                Path(folder) / "report.html",
+                title="t",
+                settings={},
+                metrics={},
+                explanations=shown,
+                labels=LABELS,
+                max_pairs=5,
+            ).read_text("utf-8")
+            for shown in (found, harmless)
+        ]
+    assert Structure(pages[0]).found == Structure(pages[1]).found
+    for e in found:
+        row = json.dumps(explanation_row(e, LABELS), ensure_ascii=False)
+        row.encode("utf-8")
+
+
+@given(
+    pairs=PAIRS,
+    clean=st.booleans(),
+    kind=st.sampled_from(("dattn", "bert_tiny")),
+    unit=st.sampled_from(("word", "token")),
+    removal=st.sampled_from(("pad", "mask", "zero", "delete")),
+)
+@example([("[SEP] [CLS] [PAD]", "[MASK]")], False, "bert_tiny", "word", "pad")
+@example([("\ud800 lone", "surrogates \udfff")], False, "dattn", "word", "pad")
+@example([("the cat " * 5000, "x" * 5000)], False, "bert_tiny", "word", "pad")
+@example([("x" * 5000, "a dog sat")], True, "dattn", "word", "mask")
+@settings(suppress_health_check=list(HealthCheck))
+def test_any_pair_is_explained_and_shown_or_refused_in_one_message(
+    pairs: list[tuple[str, str]], clean: bool, kind: str, unit: str, removal: str
+) -> None:
+    check(pairs, clean=clean, kind=kind, unit=unit, removal=removal)
