@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from gmask_pl.config import register
 from gmask_pl.data.datamodule import draw
-from gmask_pl.engine.explain import classifier_to_explain
 from gmask_pl.engine.study import make_study
+from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.gmask import GMask
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel

@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.loggers import WandbLogger
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
 from gmask_pl.engine.fingerprint import weights_fingerprint
 from gmask_pl.engine.identity import Identity, run_identity
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.engine.outcome import (
+    CONFIG,
+    EXPLANATIONS,
+    PAIR_SCORES,
+    WHAT_A_RUN_LEAVES,
+    facts,
+    log,
+    report,
+)
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
-from gmask_pl.engine.scoring import (
-    Metrics,
-    asked_results,
-    configured_metrics,
-    known_results,
-    metric_removals,
-)
-from gmask_pl.engine.session import (
-    data_module,
-    make_loggers,
-    make_trainer,
-    plain,
-    stored_classifier,
-)
+from gmask_pl.engine.scoring import Metrics, asked_results, configured_metrics, known_results
+from gmask_pl.engine.session import data_module, make_trainer
 from gmask_pl.engine.study import make_study
-from gmask_pl.engine.train import train
+from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.processes import say
-from gmask_pl.report.files import (
-    METRICS_FILE,
-    read_metrics,
-    write_curves,
-    write_metrics,
-    write_text,
-)
-from gmask_pl.report.media import log_to_wandb, scalars
-from gmask_pl.report.page import write_page
+from gmask_pl.report.files import read_metrics, write_text
 from gmask_pl.report.table import format_table
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
-from gmask_pl.types import JSON, Explanation, PairSource, UserError
+from gmask_pl.types import JSON, PairSource, UserError
 
-EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
-PAIR_SCORES = "pair_scores.parquet"
-TRAINING = "training"  # where the logs of a training go that came first
 PREPARATION = "preparation.json"  # what learning from training pairs cost a run under way
-WHAT_A_RUN_LEAVES = (CONFIG, EXPLANATIONS, PAIR_SCORES, METRICS_FILE)
 
 
 def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
@@ -209,103 +190,3 @@ def earlier_results(folder: Path, identity: Identity) -> JSON | None:
     """The results of the same settings, weights and pairs in ``folder``; None where none are."""
     whole = all((folder / name).is_file() for name in WHAT_A_RUN_LEAVES)
     return read_metrics(folder) if whole and Identity.read(folder) == identity else None
-
-
-def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> PairClassifier:
-    """The model at ``weights``, else the one of this model and dataset, trained if need be.
-
-    folder: of the run; a training logs into a folder of its own below it.
-    """
-    order = None if cfg.label_order is None else list(cfg.label_order)
-    if cfg.weights is not None:
-        return stored_classifier(cfg, source, cfg.weights, order)
-    if order is not None:
-        raise UserError(f"label_order={order} is said of weights=..., which is not set")
-    if not Path(cfg.weights_dir).is_dir():
-        print(
-            f"no weights at {cfg.weights_dir}: training model={cfg.model.name} on "
-            f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
-        )
-        own_logs: Any = OmegaConf.merge(cfg, {"log_dir": str(folder / TRAINING)})
-        train(own_logs, source)
-    return stored_classifier(cfg, source, cfg.weights_dir, None)
-
-
-def facts(explanations: Iterable[Explanation]) -> JSON:
-    """Mean model evaluations and seconds a pair; the model's accuracy on the labelled pairs, and
-    how many it could not read whole."""
-    total: Counter[str] = Counter()
-    seconds = 0.0
-    for e in explanations:
-        seconds += e.seconds
-        total += Counter(
-            pairs=1,
-            evaluations=e.evaluations,
-            gradients=e.gradients,
-            labelled=e.label is not None,
-            right=e.prediction == e.label,
-            truncated=bool(e.truncated),
-        )
-    n, labelled = total["pairs"], total["labelled"]
-    if total["truncated"]:
-        print(f"{total['truncated']} of {n} pairs are longer than the model reads: truncated")
-    return {
-        "cost": {
-            "evaluations_per_pair": total["evaluations"] / n,
-            "gradients_per_pair": total["gradients"] / n,
-            "seconds_per_pair": seconds / n,
-        },
-        "model": {
-            "accuracy": total["right"] / labelled if labelled else None,
-            "n": labelled,
-            "truncated": total["truncated"],
-        },
-    }
-
-
-def report(
-    cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]
-) -> None:
-    """Curves, page and metrics as files; metrics.json, which says that a run is whole, last."""
-    write_curves(folder, results)
-    write_page(
-        folder / PAGE,
-        title=f"{name} · {cfg.model.name} · {cfg.dataset.name}",
-        settings=page_settings(cfg),
-        metrics=results,
-        explanations=read_explanations(folder / EXPLANATIONS),
-        labels=labels,
-        max_pairs=cfg.report.max_pairs,
-    )
-    write_metrics(folder, results)
-
-
-def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]) -> None:
-    """Tells the loggers, and prints the table at the end."""
-    for logger in make_loggers(cfg, explainer=name):
-        if isinstance(logger, WandbLogger):
-            found = read_explanations(folder / EXPLANATIONS)
-            page, rows = folder / PAGE, cfg.report.max_pairs
-            log_to_wandb(logger, results, found, page, labels=labels, max_rows=rows)
-        else:
-            logger.log_metrics(dict(scalars(results)))
-            logger.save()
-        logger.finalize("success")
-    print(format_table([(name, results)]))
-    print(f"report: {folder / PAGE}")
-
-
-def page_settings(cfg: DictConfig) -> dict[str, Any]:
-    """What the head of the page says of the run."""
-    settings = plain(cfg)
-    removals = metric_removals(cfg)
-    curves = f" (curves: {removals[0]})" if len(removals) > 1 else ""
-    return {
-        "model": settings["weights"] or settings["weights_dir"],
-        "dataset": settings["dataset"].get("path") or settings["dataset"]["name"],
-        "split": settings["split"],
-        "unit": settings["unit"],
-        "removal (explainer)": settings["explainer"]["removal"],
-        "removal (metrics)": ", ".join(removals) + curves,
-        "seed": settings["seed"],
-    }

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gmask_pl.config import seeds_of
-from gmask_pl.engine.explain import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
+from gmask_pl.engine.outcome import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.paired import Rows
 from gmask_pl.report.files import METRICS_FILE, read_metrics

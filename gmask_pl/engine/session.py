@@ -91,7 +91,8 @@ def make_loggers(cfg: DictConfig, **choices: str) -> list[Logger]:
 
     choices: what the configuration does not name, such as the explainer.
     """
-    loggers: list[Logger] = [instantiate(settings) for settings in cfg.logger.values()]
+    chosen = cfg.get("logger") or {}  # logger=[] leaves no such key
+    loggers: list[Logger] = [instantiate(settings) for settings in chosen.values()]
     run = {"model": cfg.model.name, "dataset": cfg.dataset.name, "seed": cfg.seed, **choices}
     for logger in loggers:
         logger.log_hyperparams(plain(cfg) | {"run": run})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,7 +12,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_only
 
+from gmask_pl.config import PLACEMENT, deciding_settings
 from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
+from gmask_pl.engine.identity import Identity, pairs_fingerprint
 from gmask_pl.engine.session import (
     data_module,
     fresh_classifier,
@@ -23,15 +27,25 @@ from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import PairSource
 
 CRITERION = "dev/accuracy"
+DECIDING = ("model", "dataset", "trainer")  # of the settings, beside the seed
 SUMMARY_FILE = "training.json"
 
 
 class BestWeights(Callback):
-    """Saves the model to ``folder`` whenever its dev accuracy is higher than ever before."""
+    """Saves the model to ``folder`` whenever its dev accuracy is higher than ever before.
+
+    ``best``, the highest so far, goes with the state of the training.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.best = -1.0
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.best = state_dict["best"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         accuracy = float(trainer.callback_metrics[CRITERION])
@@ -53,7 +67,8 @@ def truncated_pairs(data: PairDataModule, split: str) -> tuple[int, int]:
 def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     """Trains, leaves the best weights in ``cfg.weights_dir``, and returns the accuracies.
 
-    Weights that were there are replaced only when the training is complete. Pairs that the model
+    Weights that were there are replaced only when the training is complete. One that was
+    interrupted goes on after its last whole epoch. Pairs that the model
     cannot read whole are counted; the counts and accuracies stay with the weights.
     """
     seed_everything(cfg.seed, workers=True, verbose=False)
@@ -61,21 +76,24 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     data = data_module(cfg, source, classifier)
     final = Path(cfg.weights_dir)
     draft = final.with_name(f".{final.name}.training")
-    rank_zero_only(shutil.rmtree)(draft, ignore_errors=True)
+    begin(draft, training_identity(cfg, source))
+    best_weights, state = draft / "best", draft / "state"
     loggers = rank_zero_only(make_loggers, default=[])(cfg)
     trainer = make_trainer(
         cfg,
         loggers=loggers,
         callbacks=[
             EarlyStopping(CRITERION, mode="max", patience=cfg.model.fit.patience),
-            BestWeights(draft),
+            BestWeights(best_weights),
+            LastState(state),
         ],
+        plugins=[SafeCheckpoints()],
         max_epochs=cfg.model.fit.max_epochs,
         gradient_clip_val=cfg.model.fit.gradient_clip,
     )
-    trainer.fit(classifier, data)
+    trainer.fit(classifier, data, ckpt_path=str(state) if state.is_dir() else None)
     trainer.strategy.barrier()  # before the draft is read
-    best = stored_classifier(cfg, source, draft, None)
+    best = stored_classifier(cfg, source, best_weights, None)
     accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
     if all(example.label is not None for example in source.load("test")):
         accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
@@ -88,6 +106,29 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     return accuracy
 
 
+def training_identity(cfg: DictConfig, source: PairSource) -> Identity:
+    """What decides the weights that a training ends with."""
+    settings = {key: value for key, value in deciding_settings(cfg).items() if key in DECIDING}
+    trainer = settings["trainer"].items()
+    settings["trainer"] = {key: value for key, value in trainer if key not in PLACEMENT}
+    pairs = chain(source.load("train"), source.load("dev"))
+    return Identity(settings | {"seed": cfg.seed}, "", pairs_fingerprint(pairs))
+
+
+@rank_zero_only
+def begin(draft: Path, identity: Identity) -> None:
+    """Makes the folder of the training, and empties it of another one's."""
+    if (there := Identity.read(draft)) == identity:
+        if (draft / "state").is_dir():
+            print(f"the training goes on that was interrupted: {draft}")
+        return
+    if there is not None:
+        changed = " and ".join(there.differences(identity))
+        print(f"{draft}: a training of other {changed} was interrupted there: begun anew")
+    shutil.rmtree(draft, ignore_errors=True)
+    identity.write(draft)
+
+
 def finish(
     draft: Path, final: Path, accuracy: dict[str, float], lengths: dict[str, tuple[int, int]]
 ) -> None:
@@ -97,9 +138,10 @@ def finish(
         "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
         "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
     }
-    (draft / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    (draft / "best" / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
     shutil.rmtree(final, ignore_errors=True)
-    draft.rename(final)
+    (draft / "best").rename(final)
+    shutil.rmtree(draft)
     shown = ", ".join(f"{split} {value:.2%}" for split, value in accuracy.items())
     print(f"accuracy: {shown}\nweights: {final}")
     for split, (pairs, truncated) in lengths.items():
