@@ -16,14 +16,14 @@ a model counts distances between tokens by itself (``skips_hidden`` is false), `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gmask_pl.packing import chunks, distinct_masks, keep_tokens, leftmost
+from gmask_pl.packing import TokenBudget, distinct_masks, keep_tokens, leftmost
 from gmask_pl.types import Classifier, ModelInput, PairBatch, ReadsAttention, UserError
 
 
@@ -55,6 +55,8 @@ REMOVALS = {
 # Entered around a forward pass whose input rows (N,) are copy c of example b: b * copies + c.
 Around = Callable[[Tensor], AbstractContextManager[None]]
 
+_BACKWARD = 4  # how many times the memory of a forward pass a backward pass needs with it
+
 
 def removal_named(name: str) -> Removal:
     """The removal of that name; raises UserError with the choices."""
@@ -67,17 +69,23 @@ class MaskedModel:
     """A classifier bound to a batch of pairs and a removal: keep-masks in, logits out.
 
     ``token_budget`` bounds the tokens of one forward pass (and a quarter of it those of a
-    forward and backward pass). ``evaluations`` and ``gradients`` (B,) count the masked inputs
-    that the model answered, and those that were differentiated too.
+    forward and backward pass); models that share one share what was learnt of the memory.
+    ``evaluations`` and ``gradients`` (B,) count the masked inputs that the model answered, and
+    those that were differentiated too.
     """
 
     def __init__(
-        self, classifier: Classifier, batch: PairBatch, removal: str, *, token_budget: int
+        self,
+        classifier: Classifier,
+        batch: PairBatch,
+        removal: str,
+        *,
+        token_budget: TokenBudget | int,
     ) -> None:
         self.classifier = classifier
         self.batch = batch
         self.removal = removal_named(removal)
-        self.token_budget = token_budget
+        self.budget = TokenBudget(token_budget) if isinstance(token_budget, int) else token_budget
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
         whole = self.logits(batch.word_valid[:, None])[:, 0]
@@ -100,12 +108,16 @@ class MaskedModel:
             self.batch.word_of_token[rows], self.batch.attention[rows], masks
         ).bool()
         lengths = (token_keep if self._leaves_out else self.batch.attention[rows]).sum(1)
-        order, answers = [], []
+        order: list[Tensor] = []
+        answers: list[Tensor] = []
+
+        def step(chunk: Tensor) -> None:
+            inputs = self._hard_input(rows[chunk], token_keep[chunk])
+            answers.append(self.classifier(inputs).float())
+            order.append(chunk)
+
         with torch.inference_mode():
-            for chunk in chunks(lengths, self.token_budget):
-                inputs = self._hard_input(rows[chunk], token_keep[chunk])
-                order.append(chunk)
-                answers.append(self.classifier(inputs).float())
+            self.budget.run(lengths, step)
         asked = torch.argsort(torch.cat(order))
         return torch.cat(answers)[asked][inverse].view(b, s, -1)
 
@@ -141,8 +153,8 @@ class MaskedModel:
             attention = keep_tokens(self.batch.word_of_token[rows], attention, masks).bool()
         masks = masks.float() * valid
         loss, gradient = masks.new_empty(len(rows)), torch.empty_like(masks)
-        lengths = attention.sum(1)
-        for chunk in chunks(lengths, max(1, self.token_budget // 4)):
+
+        def step(chunk: Tensor) -> None:
             with torch.enable_grad():
                 mask = masks[chunk].requires_grad_()
                 inputs = self._soft_input(rows[chunk], mask, attention[chunk])
@@ -151,6 +163,8 @@ class MaskedModel:
                 nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
                 (grad,) = torch.autograd.grad(nll.sum(), mask)
             loss[chunk], gradient[chunk] = nll.detach(), grad
+
+        self.budget.run(attention.sum(1), step, share=_BACKWARD)
         asked = torch.bincount(rows, minlength=b).cpu()
         self.evaluations += asked
         self.gradients += asked
@@ -173,12 +187,15 @@ class MaskedModel:
         # Tokens of no word add to a spare last column.
         words = torch.where(batch.word_of_token < 0, width, batch.word_of_token)
         received = torch.zeros(b, width + 1, device=batch.device)
+
+        def step(rows: Tensor) -> None:
+            inputs = self._whole_input(rows)
+            paid = classifier.received_attention(inputs, layer).float()
+            owners = words[rows].gather(1, inputs.positions)
+            received[rows] = received[rows].scatter_add(1, owners, paid)
+
         with torch.inference_mode():
-            for rows in self._whole_pairs(1, self.token_budget):
-                inputs = self._whole_input(rows)
-                paid = classifier.received_attention(inputs, layer).float()
-                owners = words[rows].gather(1, inputs.positions)
-                received[rows] = received[rows].scatter_add(1, owners, paid)
+            self.budget.run(batch.attention.sum(1), step)
         self.evaluations += 1
         return received[:, :width] * batch.word_valid
 
@@ -187,10 +204,13 @@ class MaskedModel:
 
         It is how a hook on a layer sees what the layer computes: column i of it is token i.
         """
+
+        def step(rows: Tensor) -> None:
+            with around(rows):
+                self.classifier(self._whole_input(rows))
+
         with torch.no_grad():
-            for rows in self._whole_pairs(1, self.token_budget):
-                with around(rows):
-                    self.classifier(self._whole_input(rows))
+            self.budget.run(self.batch.attention.sum(1), step)
         self.evaluations += 1
 
     def cross_entropy_within(
@@ -203,21 +223,22 @@ class MaskedModel:
         """
         loss = torch.empty(len(self.batch) * copies, device=self.batch.device)
         gradient = torch.zeros_like(wrt)
-        for rows in self._whole_pairs(copies, max(1, self.token_budget // 4)):
+
+        def step(rows: Tensor) -> None:
             examples = rows // copies
             with torch.enable_grad(), around(rows):
                 logits = self.classifier(self._whole_input(examples)).float()
                 target = self.prediction[examples][:, None]
                 nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
                 (grad,) = torch.autograd.grad(nll.sum(), wrt)
-            loss[rows], gradient = nll.detach(), gradient + grad
+            loss[rows] = nll.detach()
+            gradient.add_(grad)
+
+        lengths = self.batch.attention.sum(1).repeat_interleave(copies)
+        self.budget.run(lengths, step, share=_BACKWARD)
         self.evaluations += copies
         self.gradients += copies
         return loss.view(-1, copies), gradient
-
-    def _whole_pairs(self, copies: int, token_budget: int) -> Iterator[Tensor]:
-        """Rows of a forward pass over ``copies`` of every whole pair, within the budget."""
-        return chunks(self.batch.attention.sum(1).repeat_interleave(copies), token_budget)
 
     def _whole_input(self, rows: Tensor) -> ModelInput:
         order, attention = leftmost(self.batch.attention[rows])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+from gmask_pl.types import UserError
+
+START = {"cpu": 4096, "cuda": 2**18}  # tokens of a forward pass before any has been tried
 
 
 def keep_tokens(word_of_token: Tensor, attention: Tensor, keep: Tensor) -> Tensor:
@@ -43,6 +47,53 @@ def distinct_masks(keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first = torch.full((len(unique),), b * s, device=keep.device)
     first.scatter_reduce_(0, inverse, torch.arange(b * s, device=keep.device), "amin")
     return rows[first], flat[first], inverse
+
+
+class TokenBudget:
+    """How many padded tokens a forward pass may have; halved for good when memory runs out.
+
+    tokens: None starts with what suits the device: few on a processor, whose caches are small,
+    and as many as fit on a GPU.
+    """
+
+    def __init__(self, tokens: int | None) -> None:
+        if tokens is not None and tokens < 1:
+            raise UserError(f"token_budget={tokens}: at least 1 token must fit")
+        self.tokens = tokens
+
+    def run(self, lengths: Tensor, step: Callable[[Tensor], None], *, share: int = 1) -> None:
+        """Calls ``step`` with index sets of rows of similar length, within budget / share.
+
+        A step that runs out of memory is tried again in halves. Raises UserError where a single
+        row does not fit.
+        """
+        if self.tokens is None:
+            self.tokens = START[lengths.device.type]
+        left = list(chunks(lengths, max(1, self.tokens // share)))
+        while left:
+            chunk = left.pop(0)
+            try:
+                step(chunk)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                if len(chunk) == 1:
+                    raise UserError(
+                        f"memory ran out over one input of {int(lengths[chunk])} tokens: use a "
+                        "machine with more, or a shorter model.net.max_length"
+                    ) from error
+                self.tokens = max(1, self.tokens // 2)
+                rows = torch.cat([chunk, *left])
+                left = [rows[part] for part in chunks(lengths[rows], max(1, self.tokens // share))]
+            else:
+                continue
+            # Outside the handler, whose error holds on to what the step had allocated.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def chunks(lengths: Tensor, token_budget: int) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from hypothesis import settings
+from hypothesis import Phase, settings
 from pytorch_lightning import Trainer
 
 from gmask_pl.explainers.study import Study
@@ -26,7 +26,8 @@ from gmask_pl.types import PairExample
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
-settings.register_profile("fuzz", max_examples=10_000, deadline=None, database=None)
+SEARCH = (Phase.explicit, Phase.generate)
+settings.register_profile("fuzz", max_examples=10_000, phases=SEARCH, deadline=None, database=None)
 settings.load_profile("steady")
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

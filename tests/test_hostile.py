@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 from dataclasses import replace
@@ -15,18 +16,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LABELS, explainer_of, untrained
+from conftest import CONF, LABELS, explainer_of, untrained
+from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from gmask_pl.data.pairs import Pairs
-from gmask_pl.engine.loops import ExplainLoop
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.engine.scoring import Metrics, configured_metrics
+from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.report.media import explanation_row
 from gmask_pl.report.page import write_page
 from gmask_pl.store import read_explanations, write_explanations
-from gmask_pl.types import Explanation, PairExample, UserError
+from gmask_pl.types import Explanation, PairExample, PairScore, UserError
 
 PIECES = (
     *("the cat sat", "Don't", "2.5", "U.S.", "running", "?!?!", "...", "'", "-", "a", "I"),
@@ -62,11 +66,25 @@ PIECES = (
     *("\\input{x}", "$\\%#&_{}~^", "| a | b |", "`x`", "**b**", "[l](http://x)", "${dataset.path}"),
     *("[SEP]", "[CLS]", "[PAD]", "[MASK]", "[UNK]", "<pad>", "<unk>", "##ing", "<s>", "</s>"),
 )
+EXPLAINERS: dict[str, tuple[str, ...]] = {
+    "attention": (),
+    "gmask": ("explainer.k=3", "explainer.epochs=5", "explainer.word_filter.epochs=1"),
+    "gradient_x_input": (),
+    "imask": ("explainer.epochs=1",),
+    "integrated_gradients": ("explainer.n_steps=3",),
+    "interaction": ("explainer.k=3",),
+    "kernel_shap": ("explainer.samples=20",),
+    "lime": ("explainer.samples=20",),
+    "occlusion": (),
+    "oracle": ("explainer.beam=1",),
+    "random": (),
+    "shapley": ("explainer.k=3",),
+}
+METRICS = ("aopc", "naopc", "post_hoc_accuracy", "degradation", "comprehensiveness", "sufficiency")
 TEXT = st.one_of(
-    st.lists(st.sampled_from(PIECES), max_size=8).map(" ".join),
-    st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(" ".join),
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join),
     st.text(st.characters(), max_size=30),
-    st.sampled_from(("", " ", "\t\n", "\u200b", "\ufeff")),
     st.integers(100, 400).map("x".__mul__),
     st.lists(st.sampled_from(PIECES[:11]), min_size=60, max_size=120).map(" ".join),
 )
@@ -108,22 +126,44 @@ def read(pairs: list[tuple[str, str]], *, clean: bool) -> list[PairExample]:
         return Pairs(name="pairs", path=str(path), clean=clean, labels=LABELS).load("test")
 
 
+@cache
+def explainer(name: str, removal: str) -> Explainer:
+    found: Explainer = explainer_of(name, f"explainer.removal={removal}", *EXPLAINERS[name])
+    return found
+
+
+@cache
+def metrics(removal: str) -> Metrics:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen = f"metric=[{','.join(METRICS)}]"
+        searched = ("metric.naopc.cache=null", "metric.naopc.beam=1", "metric.naopc.exact_words=3")
+        return configured_metrics(
+            compose("explain", [chosen, f"metric.removal={removal}", *searched])
+        )
+
+
 def explained(
-    classifier: PairClassifier, examples: list[PairExample], unit: str, removal: str
+    classifier: PairClassifier, examples: list[PairExample], unit: str, removal: str, name: str
 ) -> list[Explanation]:
+    """Explained, and scored by every metric that asks the model."""
     batch = classifier.encoder(unit)(examples)
-    found: dict[int, list[Explanation]] = {}
-    explainer = explainer_of("occlusion", f"explainer.removal={removal}")
-    ExplainLoop(classifier, explainer, [0], found.__setitem__, token_budget=4096).predict_step(
-        batch, 0
-    )
     whole = MaskedModel(classifier, batch, removal, token_budget=4096)
     untouched = classifier.read(batch).softmax(-1)
     assert torch.allclose(whole.probabilities, untouched, atol=1e-4)
+    found: dict[int, list[Explanation]] = {}
+    rows: dict[int, list[PairScore]] = {}
+    own = explainer(name, removal)
+    ExplainLoop(classifier, own, [0], found.__setitem__, token_budget=4096).predict_step(batch, 0)
+    asked = metrics(removal).asked
+    loop = ScoreLoop(classifier, asked, [0], found.__getitem__, rows.__setitem__, token_budget=4096)
+    loop.predict_step(batch, 0)
+    assert all(math.isfinite(number) for score in rows[0] for number in score.row)
     return found[0]
 
 
-def check(pairs: list[tuple[str, str]], *, clean: bool, kind: str, unit: str, removal: str) -> None:
+def check(
+    pairs: list[tuple[str, str]], *, clean: bool, kind: str, unit: str, removal: str, name: str
+) -> None:
     try:
         examples = read(pairs, clean=clean)
     except UserError as error:
@@ -136,7 +176,7 @@ def check(pairs: list[tuple[str, str]], *, clean: bool, kind: str, unit: str, re
     for e in examples:
         assert e.words1 and e.words2
         assert all(word and word == word.strip() for word in e.words1 + e.words2)
-    found = explained(model(kind), examples, unit, removal)
+    found = explained(model(kind), examples, unit, removal, name)
     for e in found:
         assert len(e.scores) == len(e.words1) + len(e.words2)
         assert all(map(torch.isfinite, torch.tensor(e.scores)))
@@ -172,13 +212,20 @@ def check(pairs: list[tuple[str, str]], *, clean: bool, kind: str, unit: str, re
     kind=st.sampled_from(("dattn", "bert_tiny")),
     unit=st.sampled_from(("word", "token")),
     removal=st.sampled_from(("pad", "mask", "zero", "delete")),
+    name=st.sampled_from(sorted(EXPLAINERS)),
 )
-@example([("[SEP] [CLS] [PAD]", "[MASK]")], False, "bert_tiny", "word", "pad")
-@example([("\ud800 lone", "surrogates \udfff")], False, "dattn", "word", "pad")
-@example([("the cat " * 5000, "x" * 5000)], False, "bert_tiny", "word", "pad")
-@example([("x" * 5000, "a dog sat")], True, "dattn", "word", "mask")
+@example([("\x1b", "\x1b")], False, "bert_tiny", "token", "pad", "gmask")
+@example([("\x1b", "a dog"), ("a", "\x1b")], False, "bert_tiny", "word", "mask", "shapley")
+@example([("[SEP] [CLS] [PAD]", "[MASK]")], False, "bert_tiny", "word", "pad", "occlusion")
+@example([("\ud800 lone", "surrogates \udfff")], False, "dattn", "word", "pad", "occlusion")
+@example([("the cat " * 5000, "x" * 5000)], False, "bert_tiny", "word", "pad", "occlusion")
+@example([("x" * 5000, "a dog sat")], True, "dattn", "word", "mask", "occlusion")
 @settings(suppress_health_check=list(HealthCheck))
 def test_any_pair_is_explained_and_shown_or_refused_in_one_message(
-    pairs: list[tuple[str, str]], clean: bool, kind: str, unit: str, removal: str
+    pairs: list[tuple[str, str]], clean: bool, kind: str, unit: str, removal: str, name: str
 ) -> None:
-    check(pairs, clean=clean, kind=kind, unit=unit, removal=removal)
+    if name in ("gradient_x_input", "integrated_gradients"):
+        removal = "zero"  # of the embedding
+    elif explainer(name, removal).needs_gradients and removal == "delete":
+        removal = "pad"  # deletion has no gradient
+    check(pairs, clean=clean, kind=kind, unit=unit, removal=removal, name=name)

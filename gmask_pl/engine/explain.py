@@ -31,6 +31,7 @@ from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.packing import TokenBudget
 from gmask_pl.processes import say
 from gmask_pl.report.files import read_metrics, write_text
 from gmask_pl.report.table import format_table
@@ -137,7 +138,11 @@ def explain_batches(
         print(f"learnt from training pairs: {preparation}")
     data.chosen = left[trainer.global_rank :: trainer.world_size]
     loop = ExplainLoop(
-        classifier, explainer, data.chosen, progress.explained, token_budget=cfg.token_budget
+        classifier,
+        explainer,
+        data.chosen,
+        progress.explained,
+        token_budget=TokenBudget(cfg.token_budget),
     )
     trainer.predict(loop, data, return_predictions=False)
     finished(trainer, progress, EXPLAINED, data)
@@ -162,7 +167,7 @@ def score_batches(
         data.chosen,
         lambda number: read_explanations(explained[number]),
         progress.scored,
-        token_budget=cfg.token_budget,
+        token_budget=TokenBudget(cfg.token_budget),
     )
     trainer.predict(loop, data, return_predictions=False)
     finished(trainer, progress, SCORED, data)

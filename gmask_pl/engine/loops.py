@@ -15,6 +15,7 @@ from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore
 
 EVALUATIONS = "evaluations"
@@ -33,7 +34,7 @@ class ExplainLoop(LightningModule):
         batches: Sequence[int],
         keep: Callable[[int, list[Explanation]], None],
         *,
-        token_budget: int,
+        token_budget: TokenBudget | int,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = (
@@ -77,7 +78,7 @@ class ScoreLoop(LightningModule):
         explained: Callable[[int], Iterable[Explanation]],
         keep: Callable[[int, list[PairScore]], None],
         *,
-        token_budget: int,
+        token_budget: TokenBudget | int,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = (

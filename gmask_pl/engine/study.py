@@ -13,6 +13,7 @@ from gmask_pl.engine.fingerprint import weights_fingerprint
 from gmask_pl.engine.session import make_trainer, plain
 from gmask_pl.explainers.study import Study
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.packing import TokenBudget
 from gmask_pl.types import JSON, PairExample, PairSource, UserError
 
 
@@ -34,7 +35,7 @@ def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) 
         train=train,
         labels=source.labels,
         trainer=functools.partial(make_trainer, cfg, loggers=[], callbacks=[]),
-        token_budget=cfg.token_budget,
+        token_budget=TokenBudget(cfg.token_budget),
         batch_size=cfg.model.fit.batch_size,
         workers=cfg.workers,
         folder=Path(cfg.explainers_dir),

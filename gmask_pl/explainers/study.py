@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gmask_pl.masking import MaskedModel
+from gmask_pl.packing import TokenBudget
 from gmask_pl.processes import place_of, sum_over_processes
 from gmask_pl.types import JSON, Classifier, PairBatch, PairEncoder, PairExample
 
@@ -40,7 +41,7 @@ class Study:
     train: Callable[[], Sequence[PairExample]]
     labels: tuple[str, ...]
     trainer: Callable[..., Trainer]
-    token_budget: int
+    token_budget: TokenBudget | int
     batch_size: int
     workers: int
     folder: Path

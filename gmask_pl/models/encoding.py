@@ -41,7 +41,8 @@ def collate(
     """Pads encoded pairs into a batch; a word with no token left is not valid."""
     b = len(encoded)
     length = max(len(pair.token_ids) for pair in encoded)
-    width = max(len(pair.words1) + len(pair.words2) for pair in encoded)
+    # At least one, if not a valid one: a tokenizer may read nothing of a text.
+    width = max(1, *(len(pair.words1) + len(pair.words2) for pair in encoded))
     token_ids = torch.full((b, length), pad_token_id)
     attention = torch.zeros(b, length, dtype=torch.bool)
     segment = torch.zeros(b, length, dtype=torch.int64)

@@ -1,0 +1,121 @@
+"""What the benchmarks share: model and pairs of explain.py's configuration, and the report."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from gmask_pl.config import register
+from gmask_pl.data.datamodule import draw
+from gmask_pl.engine.study import make_study
+from gmask_pl.engine.weights import classifier_to_explain
+from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.study import Study
+from gmask_pl.masking import MaskedModel
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.packing import TokenBudget
+from gmask_pl.types import PairBatch, PairExample
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The configuration of a benchmark, its model, and pairs drawn as explain.py draws them."""
+
+    overrides: tuple[str, ...]
+    cfg: DictConfig
+    classifier: PairClassifier
+    study: Study
+    examples: tuple[PairExample, ...]
+
+    def batches(self, examples: Sequence[PairExample]) -> list[PairBatch]:
+        encode, size = self.study.encode, self.cfg.batch_size
+        return [encode(examples[i : i + size]) for i in range(0, len(examples), size)]
+
+    def explainer(self, name: str, **settings: Any) -> Explainer:
+        """An explainer of ``conf/explainer`` with other settings, ready to explain."""
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("explain", [*self.overrides, f"explainer={name}"])
+        found: Explainer = instantiate(cfg.explainer, **settings)
+        found.prepare(self.study)
+        return found
+
+    def bind(self, batch: PairBatch, removal: str) -> MaskedModel:
+        return MaskedModel(
+            self.classifier, batch, removal, token_budget=TokenBudget(self.cfg.token_budget)
+        )
+
+    def explain(self, explainer: Explainer, batches: Sequence[PairBatch]) -> dict[str, float]:
+        """Means over the pairs of seconds, evaluations, and evaluations with gradients."""
+        pairs = sum(map(len, batches))
+        evaluations = gradients = 0
+        start = time.perf_counter()
+        for batch in batches:
+            masked = self.bind(batch, explainer.removal)
+            explainer(masked)
+            evaluations += int(masked.evaluations.sum())
+            gradients += int(masked.gradients.sum())
+        seconds = time.perf_counter() - start
+        return {
+            "seconds": seconds / pairs,
+            "evaluations": evaluations / pairs,
+            "gradients": gradients / pairs,
+        }
+
+
+def prepared(overrides: Sequence[str], pairs: int) -> Bench:
+    """The benchmark of ``pairs`` pairs; without weights the model is trained first."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", overrides=list(overrides))
+    source = instantiate(cfg.dataset)
+    classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
+    examples = draw(source.load(cfg.split), pairs, cfg.limit_seed)
+    study = make_study(cfg, source, classifier)
+    return Bench(tuple(overrides), cfg, classifier, study, tuple(examples))
+
+
+def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """The median of the seconds of some work."""
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def report(bench: Bench, name: str, rows: list[dict[str, Any]]) -> None:
+    """Prints the rows and leaves them in <output>/benchmarks/<name>.json."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    widths = [max(16, len(column) + 2) for column in columns]
+    print("".join(column.rjust(width) for column, width in zip(columns, widths, strict=True)))
+    for row in rows:
+        cells = [row.get(column, "–") for column in columns]
+        texts = [f"{cell:,.3f}" if isinstance(cell, float) else str(cell) for cell in cells]
+        print("".join(text.rjust(width) for text, width in zip(texts, widths, strict=True)))
+    facts = {
+        "overrides": bench.overrides,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "rows": rows,
+    }
+    file = Path(bench.cfg.output) / "benchmarks" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    print(f"results: {file}")

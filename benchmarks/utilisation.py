@@ -1,0 +1,110 @@
+"""What share of the device's matrix throughput coalition tables reach.
+
+    python -m benchmarks.utilisation --pairs 8 model=bert dataset=esnli dataset.path=... weights=...
+
+The floor of a table is counted: 2 x parameters x tokens for the linear layers of the encoder and
+4 x hidden size x layers x (tokens of the input) for each of its tokens in attention. It is set
+against the time a table takes, and against a large matrix product in the same precision on the
+same device. Overrides are those of explain.py, for a transformer. Figures are medians of the
+repeats; they also go to <output>/benchmarks/utilisation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmarks.common import Bench, prepared, report, seconds
+from gmask_pl.explainers.coalition import choose_candidates, value_table
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.types import ModelInput, UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--matrix", type=int, default=4096, help="rows of the large product")
+    parser.add_argument("--repeats", type=int, default=3)
+    options, overrides = parser.parse_known_args()
+    bench = prepared(overrides, options.pairs)
+    if not isinstance(bench.classifier, BertPairClassifier):
+        raise UserError(f"model={bench.cfg.model.name}: a transformer is measured here")
+    peak = matrix_throughput(options.matrix, options.repeats)
+    rows: list[dict[str, Any]] = []
+    for context in tqdm(("drop", "keep"), desc="utilisation"):
+        counter = Counted(bench.classifier)
+        tables(bench, options.k, context)
+        counter.remove()
+        spent = seconds(partial(tables, bench, options.k, context), options.repeats)
+        rows.append(
+            {
+                "context": context,
+                "pairs": len(bench.examples),
+                "tokens_a_pair": counter.tokens / len(bench.examples),
+                "padding": 1 - counter.tokens / counter.padded,
+                "seconds_a_pair": spent / len(bench.examples),
+                "floor_seconds_a_pair": counter.operations / peak / len(bench.examples),
+                "GFLOP_per_second": counter.operations / spent / 1e9,
+                "matrix_GFLOP_per_second": peak / 1e9,
+                "share": counter.operations / spent / peak,
+            }
+        )
+    report(bench, "utilisation", rows)
+
+
+def tables(bench: Bench, k: int, context: str) -> None:
+    """The tables of all pairs over k words, the first ones of both sides."""
+    for batch in bench.batches(bench.examples):
+        masked = bench.bind(batch, "pad")
+        order = -torch.arange(batch.word_valid.shape[1]).expand_as(batch.word_valid).float()
+        candidates = choose_candidates(order, batch, k)
+        value_table(masked, candidates, context=context, value="probability")
+
+
+class Counted:
+    """Counts tokens and operations of what a classifier is asked, until it is removed."""
+
+    def __init__(self, classifier: BertPairClassifier) -> None:
+        network = classifier.network
+        encoder = [
+            weight
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Linear) and ".layer" in name
+            for weight in (module.weight,)
+        ]
+        self.parameters = sum(weight.numel() for weight in encoder)
+        self.width = network.config.hidden_size * network.config.num_hidden_layers
+        self.tokens = self.padded = 0
+        self.operations = 0.0
+        self.handle = classifier.register_forward_pre_hook(self.count)
+
+    def count(self, module: nn.Module, arguments: tuple[ModelInput]) -> None:
+        lengths = arguments[0].attention.bool().sum(1).double()
+        self.tokens += int(lengths.sum())
+        self.padded += arguments[0].attention.numel()
+        attention = 4 * self.width * (lengths**2).sum()
+        self.operations += float(2 * self.parameters * lengths.sum() + attention)
+
+    def remove(self) -> None:
+        self.handle.remove()
+
+
+def matrix_throughput(rows: int, repeats: int) -> float:
+    """Operations a second of a large product, the best that the device does here."""
+    one, other = torch.randn(2, rows, rows)
+
+    def product() -> Tensor:
+        return one @ other
+
+    product()
+    return 2 * rows**3 / seconds(product, max(5, repeats))
+
+
+if __name__ == "__main__":
+    main()
