@@ -78,7 +78,8 @@ def prepared(overrides: Sequence[str], pairs: int) -> Bench:
     """The benchmark of ``pairs`` pairs; without weights the model is trained first."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("explain", overrides=list(overrides))
+        cfg = compose("explain", [*overrides, "run_name=benchmark"])
+    cfg.log_dir = str(Path(cfg.output) / "benchmarks")  # of a training; Hydra makes none here
     source = instantiate(cfg.dataset)
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load(cfg.split), pairs, cfg.limit_seed)

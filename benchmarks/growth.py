@@ -38,9 +38,9 @@ finally:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=8)
-    parser.add_argument("--k", type=int, nargs="+", default=[4, 6, 8, 10])
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 4], help="as long")
-    parser.add_argument("--memory-pairs", type=int, nargs="*", default=[50, 500])
+    parser.add_argument("--k", type=numbers, default=[4, 6, 8, 10])
+    parser.add_argument("--times", type=numbers, default=[1, 2, 4], help="as long, as in 1,2,4")
+    parser.add_argument("--memory-pairs", type=numbers, default=[50, 500])
     parser.add_argument("--repeats", type=int, default=3)
     options, overrides = parser.parse_known_args()
     bench = prepared(overrides, options.pairs)
@@ -61,6 +61,10 @@ def main() -> None:
     for pairs in tqdm(options.memory_pairs, desc="memory"):
         rows.append({"grows": "memory", "pairs": pairs, "peak_mb": peak_memory(bench, pairs)})
     report(bench, "growth", rows)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
 
 
 def said(example: PairExample, times: int) -> PairExample:

@@ -276,6 +276,23 @@ def rewritten(folder: Path, old: str, new: str, name: str = "config.yaml") -> No
     (folder / name).write_text(text.replace(old, new), "utf-8")
 
 
+def test_an_overview_holds_what_the_single_tables_say(output: Path) -> None:
+    files = collected(output, "overview", ASKED, *QUICK)
+    assert set(files) == {f"overview_planted_bert_tiny.{form}" for form in ("md", "tex", "csv")}
+    with files["overview_planted_bert_tiny.csv"].open(encoding="utf-8", newline="") as file:
+        found = {(row["explainer"], row["column"]): row for row in csv.DictReader(file)}
+    for experiment, column in (("table2", "AOPC"), ("table4", "degradation")):
+        alone = cells(collected(output, experiment, ASKED), f"{experiment}.csv")
+        for explainer, row in alone.items():
+            same = found[explainer, column]
+            assert [same[key] for key in ("value", "low", "high", "best", "paper")] == [
+                row[key] for key in ("value", "low", "high", "best", "paper")
+            ]
+    assert found["GMASK", "AOPC between bounds"]["value"] == ""
+    text = files["overview_planted_bert_tiny.md"].read_text("utf-8")
+    assert "| explainer | seeds | AOPC | AOPC between bounds |" in text
+
+
 def test_a_setting_of_another_version_is_shown_as_one(output: Path) -> None:
     run = fake_run(output, "random", "limit=7", aopc=BASE)
     rewritten(

@@ -305,3 +305,29 @@ def test_a_model_that_cannot_be_fetched_names_the_setting(folder: Path) -> None:
     assert found.returncode == 2
     assert "model.pretrained" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("references", ("--pairs=2", "--samples=20", "--repeats=1")),
+        ("growth", ("--pairs=2", "--k=3", "--times=2", "--memory-pairs=5", "--repeats=1")),
+        ("utilisation", ("--pairs=2", "--k=3", "--matrix=256", "--repeats=1")),
+    ],
+)
+def test_a_benchmark_runs(
+    first: subprocess.CompletedProcess[str], folder: Path, name: str, options: tuple[str, ...]
+) -> None:
+    assert first.returncode == 0
+    found = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *options, *SMALL],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    rows = json.loads((folder / f"outputs/benchmarks/{name}.json").read_text())["rows"]
+    assert all(value > 0 for row in rows for value in row.values() if isinstance(value, float))

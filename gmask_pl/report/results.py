@@ -88,19 +88,23 @@ def write_results(table: ResultTable, stem: Path) -> list[Path]:
 
 
 def markdown(table: ResultTable) -> str:
-    """A Markdown table: for each column ours with its interval, then the paper's."""
+    """A Markdown table: for each column ours with its interval, then the paper's if it has any."""
     head = [part for part in table.stub if part] + ["seeds"] * table.counts_seeds
-    for name in table.head:
-        head += [name, "paper"]
+    compared = [
+        any(row.cells[i].paper is not None for row in table.rows) for i in range(len(table.head))
+    ]
+    for name, printed in zip(table.head, compared, strict=True):
+        head += [name, "paper"][: 1 + printed]
     lines = [f"# {table.title}", "", _line(head), _line(["---"] * len(head))]
     for row in table.rows:
         name = row.name if row.kind == "method" else f"*{row.name}*"
         cells = [text for text, wanted in zip((row.group, name), table.stub, strict=True) if wanted]
         cells += [_seeds(row)] * table.counts_seeds
-        for cell in row.cells:
+        for cell, printed in zip(row.cells, compared, strict=True):
             shown = _ours(cell, table)
             shown = f"**{shown}**" if cell.best else shown
-            cells += [shown + _interval(cell, table) + _reference(cell, table), _paper(cell, table)]
+            shown += _interval(cell, table) + _reference(cell, table)
+            cells += [shown, _paper(cell, table)][: 1 + printed]
         lines.append(_line(cells))
     notes = [f"[{i}] {reason}" for i, reason in enumerate(table.reasons, start=1)]
     return "\n".join([*lines, "", *(f"- {note}" for note in (*table.notes, *notes))]) + "\n"

@@ -1,0 +1,74 @@
+"""Every metric of every explainer side by side, one table for each model and dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gmask_pl.engine.collectors.base import Collector, columns_of, in_order, label
+from gmask_pl.engine.collectors.scores import Scored, ScoreTable
+from gmask_pl.engine.request import Request
+from gmask_pl.report.paper import title
+from gmask_pl.report.results import ResultTable, Row, write_results
+
+
+class Overview(Collector):
+    """What ``ScoreTable`` says of single metrics, as the columns of one table.
+
+    metrics: by the caption of a column, its ``metric`` and the paper's ``table``. The other
+    settings are those of ScoreTable.
+    """
+
+    def __init__(self, *, metrics: Mapping[str, Mapping[str, Any]], **scores: Any) -> None:
+        self.parts = [
+            ScoreTable(caption=caption, **column, **scores) for caption, column in metrics.items()
+        ]
+
+    def __call__(self, request: Request) -> list[Path]:
+        by_metric = [
+            [part.scored(request, column) for column in self.columns(request, part)]
+            for part in self.parts
+        ]
+        files: list[Path] = []
+        for scored in zip(*by_metric, strict=True):
+            column = scored[0].column
+            stem = request.folder / f"{request.name}_{column.dataset}_{column.model}"
+            files += write_results(self.result(request, scored), stem)
+        return files
+
+    @staticmethod
+    def columns(request: Request, part: ScoreTable) -> Any:
+        return columns_of(request, metric=part.metric, removal=part.removal)
+
+    def result(self, request: Request, scored: tuple[Scored, ...]) -> ResultTable:
+        first = self.parts[0]
+        names = {entry.explainer for one in scored for entry in one.column.entries}
+        names |= set(request.swept["explainer"])
+        rows = []
+        for explainer in in_order(request, names, first.apart):
+            labels = [label(entry) for one in scored for entry in one.column.of(explainer)]
+            rows += [
+                Row(
+                    group="",
+                    name=name,
+                    kind=first.kind(explainer),
+                    cells=tuple(
+                        part.cell(request, explainer, name, one)
+                        for part, one in zip(self.parts, scored, strict=True)
+                    ),
+                )
+                for name in list(dict.fromkeys(labels)) or [title("explainers", explainer)]
+            ]
+        notes = [
+            note for part, one in zip(self.parts, scored, strict=True) for note in part.notes([one])
+        ]
+        return ResultTable(
+            title=scored[0].where,
+            stub=("", "explainer"),
+            head=tuple(part.caption for part in self.parts),
+            rows=tuple(rows),
+            digits=first.digits,
+            paper_digits=3,
+            notes=tuple(dict.fromkeys(notes)),
+        )
