@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -18,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 JSON = dict[str, Any]
 
 # Where results go and how they are shown, not what they are.
@@ -94,42 +96,53 @@ def given(*values: Any) -> Any:
 
 
 def user_facing(main: Callable[..., T]) -> Callable[..., T]:
-    """Shows a UserError as one message and exits with status 2.
+    """Shows what the user can mend as one message and exits with status 2.
 
-    Within a multirun it is raised on, so that Hydra records the job as failed and goes on.
+    That is a UserError, or a full disk. Within a multirun it is raised on, so that Hydra records
+    the job as failed and goes on.
     """
 
     @functools.wraps(main)
     def wrapped(*args: object) -> T:
         from hydra.core.hydra_config import HydraConfig
-        from hydra.errors import InstantiationException
-
-        from gmask_pl.types import UserError
 
         _quieten()
         try:
             return main(*args)
-        except (UserError, InstantiationException) as error:
-            # Hydra wraps what a constructor raises.
-            shown = error.__cause__ if isinstance(error.__cause__, UserError) else error
-            if not isinstance(shown, UserError):
+        except Exception as error:
+            said = _message(error)
+            if said is None or isinstance(error, OSError):
                 _leave_no_process_waiting()
+            if said is None:
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise Refused(str(shown)) from None
-            print(f"\nerror: {shown}", file=sys.stderr)
+                raise Refused(said) from None
+            print(f"\nerror: {said}", file=sys.stderr)
             sys.exit(2)
-        except Exception:
-            _leave_no_process_waiting()
-            raise
 
     return wrapped
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell the user of an error; None where it is a fault of the program."""
+    from gmask_pl.types import UserError
+
+    # Hydra wraps what a constructor raises.
+    for shown in (error.__cause__, error):
+        if isinstance(shown, UserError):
+            return str(shown)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return (
+            f"the disk is full ({error}): make room and start the same command again, it goes on "
+            "where it was"
+        )
+    return None
 
 
 def _leave_no_process_waiting() -> None:
     """Ends a process that shares its run with others: these would wait for it for ever.
 
-    A UserError needs no such thing, as all processes raise it alike.
+    A mistake of the user needs no such thing, as all processes find it alike.
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 from collections import Counter
@@ -16,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import register, run_key, seeds_of
+from gmask_pl.config import register, run_key, seeds_of, user_facing
 from gmask_pl.models.base import PairClassifier
 
 register()
@@ -187,3 +188,24 @@ def test_a_launcher_is_the_plugins_with_other_settings(name: str) -> None:
     theirs = composed("explain", f"hydra/launcher=submitit_{name}").hydra.launcher
     assert launcher._target_ == theirs._target_
     assert launcher.timeout_min > theirs.timeout_min
+
+
+def test_a_full_disk_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    composed("explain")
+
+    @user_facing
+    def main() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x.parquet")
+
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert "the disk is full" in said and "/tmp/x.parquet" in said and "Traceback" not in said
+
+    @user_facing
+    def faulty() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/tmp/x.parquet")
+
+    with pytest.raises(FileNotFoundError):
+        faulty()
