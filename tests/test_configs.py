@@ -75,6 +75,12 @@ def test_yaml_binds_to_its_target(group: str, name: str) -> None:
             assert not defaults, f"{target} holds defaults that belong in conf/: {defaults}"
 
 
+@pytest.mark.parametrize("name", choices("dataset"))
+def test_every_dataset_has_a_path(name: str) -> None:
+    """Hydra composes a sweep of datasets over the default one, so this must have it as well."""
+    assert "path" in composed("explain", f"dataset={name}").dataset
+
+
 @pytest.mark.parametrize("name", ["dattn", "bert_tiny"])
 def test_a_model_is_made_from_its_yaml(name: str) -> None:
     cfg = composed("train", f"model={name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from gmask_pl.types import PairExample, UserError
 SLOT_OF = {word: slot for slot, words in PATHS.items() for word in words}
 
 
-def planted(**sizes: int) -> Planted:
-    settings = {"train_size": 3000, "dev_size": 300, "test_size": 600} | sizes
-    return Planted(name="planted", seed=0, **settings)
+def planted(**changes: Any) -> Planted:
+    settings = {"name": "planted", "path": None, "seed": 0}
+    sizes = {"train_size": 3000, "dev_size": 300, "test_size": 600}
+    return Planted(**settings | sizes | changes)
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,8 @@ def test_impossible_sizes(sizes: dict[str, int]) -> None:
 def test_unknown_split(source: Planted) -> None:
     with pytest.raises(UserError, match="valid"):
         source.load("valid")
+
+
+def test_a_path_is_refused() -> None:
+    with pytest.raises(UserError, match="made, not read"):
+        planted(path="somewhere")

@@ -64,15 +64,28 @@ class _Said:
 class Planted:
     """``dataset=planted``: pairs of a template grammar, with evidence. A types.PairSource.
 
-    Sizes are numbers of pairs; all pairs of the three splits are distinct. Raises UserError
-    for a size below 1 or beyond the grammar.
+    Sizes are numbers of pairs; all pairs of the three splits are distinct. path: None, as every
+    dataset has that setting and these pairs are made. Raises UserError for another path, and for
+    a size below 1 or beyond the grammar.
     """
 
     labels: tuple[str, ...] = LABELS
 
     def __init__(
-        self, *, name: str, seed: int, train_size: int, dev_size: int, test_size: int
+        self,
+        *,
+        name: str,
+        path: None,
+        seed: int,
+        train_size: int,
+        dev_size: int,
+        test_size: int,
     ) -> None:
+        if path is not None:
+            raise UserError(
+                f"dataset.path={path}: planted pairs are made, not read; choose another dataset, "
+                "or leave the path out"
+            )
         self.name = name
         self.seed = seed
         self.sizes = {"train": train_size, "dev": dev_size, "test": test_size}
