@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -19,6 +19,18 @@ say = rank_zero_only(print)  # in one of the processes
 def place_of(trainer: Trainer | None) -> tuple[int, int]:
     """The rank of this process, and how many there are."""
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+
+def meet(trainer: Trainer) -> None:
+    """All processes of the trainer wait for one another; it starts them where Lightning does."""
+    if trainer.world_size > 1:
+        loader = DataLoader(cast("Dataset[int]", [0]))
+        trainer.predict(_Meeting(), loader, return_predictions=False)
+
+
+class _Meeting(LightningModule):
+    def predict_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Nothing: that all have come is enough."""
 
 
 def sum_over_processes(trainer: Trainer, tensors: Iterable[Tensor]) -> None:

@@ -32,8 +32,8 @@ from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
-from gmask_pl.processes import say
-from gmask_pl.report.files import read_metrics, write_text
+from gmask_pl.processes import meet, say
+from gmask_pl.report.files import METRICS_FILE, read_metrics, write_text
 from gmask_pl.report.table import format_table
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import JSON, PairSource, UserError
@@ -76,10 +76,12 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     progress = Progress(folder, identity, rank=trainer.global_rank, labels=source.labels)
     if trainer.is_global_zero:
         begin(cfg, folder, progress)
+    meet(trainer)  # before any process looks at what is done
     explain_batches(cfg, trainer, explainer, classifier, source, data, progress)
     score_batches(cfg, trainer, metrics, classifier, data, progress)
     if not trainer.is_global_zero:
         return {}
+    (folder / METRICS_FILE).unlink(missing_ok=True)  # it comes back last: the run is whole then
     write_explanations(folder / EXPLANATIONS, progress.explanations(), source.labels)
     results = facts(read_explanations(folder / EXPLANATIONS))
     results["model"]["weights"] = identity.weights
@@ -89,9 +91,10 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     explanations = read_explanations(folder / EXPLANATIONS)
     others, rows = known_results(metrics, explanations, pairs, source.labels)
     results |= others
-    write_pair_scores(folder / PAIR_SCORES, chain(*progress.scores(), rows))
-    identity.write(folder)
+    asked = chain.from_iterable(progress.scores())
+    write_pair_scores(folder / PAIR_SCORES, chain(asked, rows))
     report(cfg, folder, name, results, source.labels)
+    identity.write(folder)
     progress.end()
     log(cfg, folder, name, results, source.labels)
     return results
