@@ -127,8 +127,7 @@ def _message(error: Exception) -> str | None:
     """What to tell the user of an error; None where it is a fault of the program."""
     from gmask_pl.types import UserError
 
-    # Hydra wraps what a constructor raises.
-    for shown in (error.__cause__, error):
+    for shown in (error, error.__cause__):  # Hydra wraps what a constructor raises
         if isinstance(shown, UserError):
             return str(shown)
     if isinstance(error, OSError) and error.errno in FULL:

@@ -142,7 +142,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
 ) -> None:
     assert first.returncode == 0
     settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
-    settings += ("limit=60", "metric=[aopc,naopc,evidence]", "metric.removal=[pad,mask]")
+    settings += ("limit=60", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
     killed_when(folder, "cut", "explained-*.parquet", 3, *SMALL, *settings, "output=cut")
     killed_when(folder, "cut", "explained-*.parquet", 12, *SMALL, *settings, "output=cut")
     killed_when(folder, "cut", "scored-*.parquet", 4, *SMALL, *settings, "output=cut")
@@ -297,6 +297,14 @@ def test_a_wrong_path_is_one_message(folder: Path) -> None:
     assert found.returncode == 2
     assert "error: " in found.stderr
     assert "/no/such/folder" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_missing_split_names_the_folder(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    found = run("train.py", folder, "model=dattn", "dataset=mrpc", "dataset.path=empty")
+    assert found.returncode == 2
+    assert "dataset.path=empty: no train split" in found.stderr
     assert "Traceback" not in found.stderr
 
 

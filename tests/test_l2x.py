@@ -258,7 +258,7 @@ def test_own_pairs_without_a_train_split(tmp_path: Path, classifier: PairClassif
     study = make_study(cfg, instantiate(cfg.dataset), classifier)
     with pytest.raises(UserError, match="learns from training pairs") as raised:
         instantiate(cfg.explainer).prepare(study)
-    assert raised.value.__cause__ is None  # it would be shown instead
+    assert raised.value.__cause__ is None  # the message holds it
 
 
 @pytest.mark.parametrize(("setting", "value"), [("k", 0), ("train_pairs", 0), ("epochs", 0)])

@@ -120,6 +120,7 @@ def test_jobs_in_other_processes_count_and_one_that_fails_stops_none(
 ) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
     done = run(project, "-m", "explainer=gmask,broken,random", f"hydra/launcher={launcher}")
+    assert done.returncode != 0
     assert [row[0] for row in table_rows(done.stdout)] == ["gmask", "random"]
     assert "1 of 3 runs failed:\nbroken: ValueError: no such luck\n" in done.stdout
     assert_no_notes(project)

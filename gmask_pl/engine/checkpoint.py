@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,34 +11,30 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-TENSORS, STRUCTURE = "tensors.safetensors", "structure.json"
+STRUCTURE = "structure"
 
 
 class SafeCheckpoints(CheckpointIO):
-    """Lightning's checkpoints as a folder of tensors and JSON.
+    """Lightning's checkpoints as safetensors files; what is no tensor is JSON in their metadata.
 
-    Reading a pickle runs whatever it says, so neither is one written nor read. Raises TypeError
-    for what is neither a tensor nor plain data.
+    Reading a pickle runs whatever it says, so neither is one written nor read. The file appears
+    whole or not at all. Raises TypeError for what is neither a tensor nor plain data.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         final = Path(path)
-        draft, before = (final.with_name(f".{final.name}.{what}") for what in ("new", "old"))
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        draft = final.with_name(f".{final.name}")
         tensors: dict[str, Tensor] = {}
-        structure = _packed(checkpoint, tensors)
-        save_file(tensors, draft / TENSORS)
-        (draft / STRUCTURE).write_text(json.dumps(structure), "utf-8")
-        if final.exists():
-            os.replace(final, before)
-        os.replace(draft, final)
-        shutil.rmtree(before, ignore_errors=True)
+        structure = json.dumps(_packed(checkpoint, tensors))
+        save_file(tensors, draft, metadata={STRUCTURE: structure})
+        draft.replace(final)
 
     def load_checkpoint(
         self,
@@ -48,13 +42,13 @@ class SafeCheckpoints(CheckpointIO):
         map_location: Callable[..., Any] | None = None,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        folder = Path(path)
-        structure = json.loads((folder / STRUCTURE).read_text("utf-8"))
-        found: dict[str, Any] = _unpacked(structure, load_file(folder / TENSORS))
+        with safe_open(path, "pt") as file:
+            structure = json.loads(file.metadata()[STRUCTURE])
+        found: dict[str, Any] = _unpacked(structure, load_file(path))
         return found
 
     def remove_checkpoint(self, path: Any) -> None:
-        shutil.rmtree(path, ignore_errors=True)
+        Path(path).unlink(missing_ok=True)
 
 
 def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -87,16 +81,16 @@ def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
 class LastState(Callback):
     """Keeps the state of a training after every epoch, random numbers included.
 
-    A training that goes on from it (``Trainer.fit(ckpt_path=folder)``) ends with the weights of
+    A training that goes on from it (``Trainer.fit(ckpt_path=file)``) ends with the weights of
     one that was never interrupted, where one process trains.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, file: Path) -> None:
+        self.file = file
         self.restored: dict[str, Any] | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.save_checkpoint(self.folder)
+        trainer.save_checkpoint(self.file, weights_only=False)  # said, so that Lightning is quiet
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -37,9 +37,8 @@ class ExplainLoop(LightningModule):
         token_budget: TokenBudget | int,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = (
-            True  # fewer batches than processes
-        )
+        # There may be fewer batches than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier, self.explainer = classifier, explainer
         self.batches, self.keep = batches, keep
         self.token_budget = token_budget
@@ -81,9 +80,8 @@ class ScoreLoop(LightningModule):
         token_budget: TokenBudget | int,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = (
-            True  # fewer batches than processes
-        )
+        # There may be fewer batches than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier = classifier
         self.metrics = torch.nn.ModuleDict(
             {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}

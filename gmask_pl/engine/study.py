@@ -27,7 +27,7 @@ def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) 
             raise UserError(
                 f"{error}. This explainer learns from training pairs: put some there (labels are "
                 "not needed), or choose an explainer that learns nothing"
-            ) from None  # a cause that is a UserError would be shown in its place
+            ) from None
 
     return Study(
         classifier=classifier,

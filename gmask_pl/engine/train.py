@@ -24,11 +24,13 @@ from gmask_pl.engine.session import (
     stored_classifier,
 )
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.processes import meet
 from gmask_pl.types import PairSource
 
 CRITERION = "dev/accuracy"
 DECIDING = ("model", "dataset", "trainer")  # of the settings, beside the seed
 SUMMARY_FILE = "training.json"
+BEST, STATE = "best", "state.safetensors"  # of a training under way
 
 
 class BestWeights(Callback):
@@ -77,7 +79,7 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     final = Path(cfg.weights_dir)
     draft = final.with_name(f".{final.name}.training")
     begin(draft, training_identity(cfg, source))
-    best_weights, state = draft / "best", draft / "state"
+    best_weights, state = draft / BEST, draft / STATE
     loggers = rank_zero_only(make_loggers, default=[])(cfg)
     trainer = make_trainer(
         cfg,
@@ -91,7 +93,8 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
         max_epochs=cfg.model.fit.max_epochs,
         gradient_clip_val=cfg.model.fit.gradient_clip,
     )
-    trainer.fit(classifier, data, ckpt_path=str(state) if state.is_dir() else None)
+    meet(trainer)  # before any process looks at what is there
+    trainer.fit(classifier, data, ckpt_path=str(state) if state.is_file() else None)
     trainer.strategy.barrier()  # before the draft is read
     best = stored_classifier(cfg, source, best_weights, None)
     accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
@@ -119,7 +122,7 @@ def training_identity(cfg: DictConfig, source: PairSource) -> Identity:
 def begin(draft: Path, identity: Identity) -> None:
     """Makes the folder of the training, and empties it of another one's."""
     if (there := Identity.read(draft)) == identity:
-        if (draft / "state").is_dir():
+        if (draft / STATE).is_file():
             print(f"the training goes on that was interrupted: {draft}")
         return
     if there is not None:
@@ -138,9 +141,9 @@ def finish(
         "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
         "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
     }
-    (draft / "best" / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    (draft / BEST / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
     shutil.rmtree(final, ignore_errors=True)
-    (draft / "best").rename(final)
+    (draft / BEST).rename(final)
     shutil.rmtree(draft)
     shown = ", ".join(f"{split} {value:.2%}" for split, value in accuracy.items())
     print(f"accuracy: {shown}\nweights: {final}")

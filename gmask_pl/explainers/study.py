@@ -132,9 +132,8 @@ class _Visit(LightningModule):
 
     def __init__(self, study: Study, removal: str, see: Callable[[int, MaskedModel], None]) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = (
-            True  # fewer batches than processes
-        )
+        # There may be fewer batches than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier: Any = study.classifier
         self.removal, self.see, self.token_budget = removal, see, study.token_budget
         self.evaluations = torch.zeros((), dtype=torch.int64)

@@ -27,7 +27,10 @@ class Overview(Collector):
 
     def __call__(self, request: Request) -> list[Path]:
         by_metric = [
-            [part.scored(request, column) for column in self.columns(request, part)]
+            [
+                part.scored(request, column)
+                for column in columns_of(request, metric=part.metric, removal=part.removal)
+            ]
             for part in self.parts
         ]
         files: list[Path] = []
@@ -36,10 +39,6 @@ class Overview(Collector):
             stem = request.folder / f"{request.name}_{column.dataset}_{column.model}"
             files += write_results(self.result(request, scored), stem)
         return files
-
-    @staticmethod
-    def columns(request: Request, part: ScoreTable) -> Any:
-        return columns_of(request, metric=part.metric, removal=part.removal)
 
     def result(self, request: Request, scored: tuple[Scored, ...]) -> ResultTable:
         first = self.parts[0]
