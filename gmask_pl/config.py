@@ -25,7 +25,7 @@ JSON = dict[str, Any]
 # Where results go and how they are shown, not what they are.
 INDIFFERENT = frozenset(
     ("hydra", "output", "log_dir", "run_name", "explainers_dir")
-    + ("logger", "workers", "report", "reuse", "collect")
+    + ("logger", "workers", "report", "reuse", "collect", "archive")
 )
 # Of the trainer: how many processes share the work, which explanations do not depend on.
 PLACEMENT = ("devices", "num_nodes", "strategy")
@@ -68,7 +68,7 @@ def deciding_settings(cfg: DictConfig) -> JSON:
     return settings
 
 
-def digest(settings: JSON) -> str:
+def digest(settings: Any) -> str:
     """Eight hexadecimal digits of settings, whatever the order of their keys."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -67,12 +67,14 @@ def write_explanations(
     where scores and words do not match.
     """
     schema = SCHEMA.with_metadata({LABELS_KEY: json.dumps(list(labels)).encode()})
-    return _write(path, schema, (_to_row(explanation, labels) for explanation in explanations))
+    return write_parquet(
+        path, schema, (_to_row(explanation, labels) for explanation in explanations)
+    )
 
 
 def write_pair_scores(path: Path | str, scores: Iterable[PairScore]) -> int:
     """Write the numbers of every pair under every metric; return how many rows there were."""
-    return _write(path, PAIR_SCORES, map(asdict, scores))
+    return write_parquet(path, PAIR_SCORES, map(asdict, scores))
 
 
 def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
@@ -86,7 +88,7 @@ def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
                 yield PairScore(**row | {"row": tuple(row["row"])})
 
 
-def _write(path: Path | str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
+def write_parquet(path: Path | str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
     """Write rows as they come. The file appears whole or not at all: when anything fails, an
     earlier file of that name stays as it was."""
     path = Path(path)

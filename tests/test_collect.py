@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import CONF
 from hydra import compose, initialize_config_dir
@@ -19,6 +20,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from gmask_pl.config import deciding_settings, digest, register
+from gmask_pl.engine.archive import archive, read_archive
 from gmask_pl.engine.collect import collect
 from gmask_pl.report.files import write_metrics
 from gmask_pl.store import write_explanations, write_pair_scores
@@ -113,6 +115,60 @@ def output(runs: Path, tmp_path: Path) -> Path:
 
 
 ASKED = "explainer=gmask,imask,imask_released,random,gmask_released"
+
+
+def test_an_archive_gives_the_table_that_its_runs_gave(output: Path, tmp_path: Path) -> None:
+    folder, settings = tmp_path / "archive", (ASKED, "limit=2000", "dataset.path=null")
+    own = cells(collected(output, "table2", *settings), "table2.csv")
+    assert archive(output, folder) == [folder / "planted_bert_tiny.parquet"]
+    shutil.rmtree(output / "explain")
+    fake_run(output, "iba", aopc=BASE + 0.05)  # a run of today beside the archived ones
+    files = collected(output, "table2", f"{ASKED},iba", *settings[1:], f"archive={folder}")
+    rows = cells(files, "table2.csv")
+    assert (rows["GMASK"]["seeds"], rows["IBA"]["seeds"]) == ("2", "1")
+    for name in own:
+        numbers = [float(table[name]["value"] or "nan") for table in (rows, own)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=1e-6, nan_ok=True)
+        assert rows[name]["best"] == own[name]["best"]
+
+
+def test_an_archive_grows_and_takes_the_newer_of_equal_runs(output: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    (file,) = archive(output, folder)
+    before = len(read_archive(file))
+    shutil.rmtree(output / "explain")
+    fake_run(output, "random", aopc=BASE + 0.4)
+    fake_run(output, "iba", aopc=BASE)
+    assert archive(output, folder) == [file]
+    runs = read_archive(file)
+    assert len(runs) == before + 1
+    (newer,) = (run for run in runs if run.explainer == "random")
+    numbers = [row[0] for row in newer.rows("aopc")["pad"].values()]
+    assert numbers == pytest.approx(BASE + 0.4, abs=1e-6)
+
+
+def test_an_archive_holds_neither_texts_nor_places(output: Path, tmp_path: Path) -> None:
+    fake_run(output, "occlusion", "dataset.path=/somewhere/else", aopc=BASE)
+    (file,) = archive(output, tmp_path / "archive")
+    runs = read_archive(file)
+    assert not any(
+        "guitar" in json.dumps(row, default=str) for row in pq.read_table(file).to_pylist()
+    )
+    for run in runs:
+        assert str(output) not in OmegaConf.to_yaml(run.config)
+        assert "/somewhere" not in OmegaConf.to_yaml(run.config)
+    with pytest.raises(UserError, match="holds no explanations"):
+        _ = runs[0].explanations
+
+
+def test_what_is_no_archive_is_named(output: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        collected(output, "table2", ASKED, f"archive={tmp_path / 'none'}")
+    folder = tmp_path / "archive"
+    (file,) = archive(output, folder)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match="not a file of archived runs"):
+        collected(output, "table2", ASKED, f"archive={folder}")
 
 
 def test_a_table_of_what_runs_there_are(output: Path) -> None:

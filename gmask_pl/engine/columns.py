@@ -115,7 +115,7 @@ def _left_out(runs: Sequence[Run]) -> str:
     first = runs[0]
     return (
         f"left out, as not comparable: {len(runs)} runs of {len(first.costs)} pairs "
-        f"({names}), such as {first.folder}"
+        f"({names}), such as {first.where}"
     )
 
 

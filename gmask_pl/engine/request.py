@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from gmask_pl.config import INDIFFERENT
+from gmask_pl.engine.archive import archived_runs
 from gmask_pl.engine.runs import Run, agreeing, find_runs
 from gmask_pl.types import UserError
 
@@ -70,7 +71,8 @@ def read_request(arguments: Sequence[str]) -> Request:
     ]
     cfg = compose("explain", [*first, *plain], return_hydra_config=True)
     other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
-    runs, unfinished = find_runs(Path(cfg.output))
+    found, unfinished = find_runs(Path(cfg.output))
+    runs = [*found, *archived_runs(None if cfg.archive is None else Path(cfg.archive))]
     return Request(
         name=name,
         cfg=cfg,

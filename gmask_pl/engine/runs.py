@@ -24,22 +24,29 @@ from gmask_pl.store import read_costs, read_explanations, read_labels, read_pair
 from gmask_pl.types import JSON, Explanation, UserError
 
 _AWAY = "move that run away, or make it again"
+# Settings that say where weights and pairs lie on a machine.
+ELSEWHERE = ("weights", "weights_dir", "dataset.path")
+
+Costs = dict[str, tuple[float, int]]
+Scores = dict[str, dict[str | None, Rows]]
 
 
 class Run:
-    """One finished run of explain.py: ``explainer`` is the choice that its folder is named by."""
+    """One finished run of explain.py: ``explainer`` is the choice that its folder is named by.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.explainer = folder.parent.name
-        self.config = read_config(folder / CONFIG)
-        self.model, self.dataset = self.config.model.name, self.config.dataset.name
-        self._rows: dict[str, dict[str | None, Rows]] = {}
-        self.made = (folder / METRICS_FILE).stat().st_mtime_ns
+    where: what a message calls it; made: when, in nanoseconds. metrics: what metrics.json says;
+    costs: seconds and model evaluations of every pair by its id; scores: the numbers of every
+    pair by metric, then by removal, in the order of the run, then by id.
+    """
 
-    @cached_property
-    def metrics(self) -> JSON:
-        return read_metrics(self.folder)
+    archived = False
+    metrics: JSON
+    costs: Costs
+    scores: Scores
+
+    def __init__(self, explainer: str, config: DictConfig, *, where: str, made: int) -> None:
+        self.explainer, self.config, self.where, self.made = explainer, config, where, made
+        self.model, self.dataset = config.model.name, config.dataset.name
 
     @property
     def weights(self) -> str:
@@ -55,28 +62,17 @@ class Run:
         """What the explainer drew from; empty for one that draws nothing."""
         return seeds_of(self.explainer_settings)
 
-    @cached_property
+    @property
     def explanations(self) -> dict[str, Explanation]:
-        return {e.id: e for e in read_explanations(self.folder / EXPLANATIONS)}
+        raise UserError(f"{self.where} holds no explanations: make the run again by explain.py")
 
-    @cached_property
+    @property
     def labels(self) -> tuple[str, ...]:
-        return read_labels(self.folder / EXPLANATIONS)
-
-    @cached_property
-    def costs(self) -> dict[str, tuple[float, int]]:
-        """Seconds and model evaluations of every pair by its id."""
-        return read_costs(self.folder / EXPLANATIONS)
+        raise UserError(f"{self.where} holds no explanations: make the run again by explain.py")
 
     def rows(self, metric: str) -> dict[str | None, Rows]:
-        """The numbers of every pair by removal, in the order of the run, and id."""
-        if metric not in self._rows:
-            found: dict[str | None, dict[str, Sequence[float] | np.ndarray]] = {}
-            for score in read_pair_scores(self.folder / PAIR_SCORES):
-                if score.metric == metric:
-                    found.setdefault(score.removal, {})[score.id] = np.array(score.row)
-            self._rows[metric] = dict(found)
-        return self._rows[metric]
+        """The numbers of every pair under a metric, by removal and id."""
+        return self.scores.get(metric, {})
 
     def result(self, metric: str, removal: str | None) -> JSON:
         """What metrics.json says of a metric under a removal."""
@@ -89,10 +85,43 @@ class Run:
         # A run may come from somebody else, and importing a module runs its code.
         if not target.startswith("gmask_pl.metrics."):
             raise UserError(
-                f"{self.folder / CONFIG}: metric.{metric}._target_={target} is no metric of this "
+                f"{self.where}: metric.{metric}._target_={target} is no metric of this "
                 f"project: {_AWAY}"
             )
         return get_class(target)
+
+
+class FolderRun(Run):
+    """A run as explain.py left it in a folder, read as it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        config, made = read_config(folder / CONFIG), (folder / METRICS_FILE).stat().st_mtime_ns
+        super().__init__(folder.parent.name, config, where=str(folder / CONFIG), made=made)
+
+    @cached_property
+    def metrics(self) -> JSON:  # type: ignore[override]
+        return read_metrics(self.folder)
+
+    @cached_property
+    def explanations(self) -> dict[str, Explanation]:
+        return {e.id: e for e in read_explanations(self.folder / EXPLANATIONS)}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return read_labels(self.folder / EXPLANATIONS)
+
+    @cached_property
+    def costs(self) -> Costs:  # type: ignore[override]
+        return read_costs(self.folder / EXPLANATIONS)
+
+    @cached_property
+    def scores(self) -> Scores:  # type: ignore[override]
+        found: dict[str, dict[str | None, dict[str, np.ndarray]]] = {}
+        for score in read_pair_scores(self.folder / PAIR_SCORES):
+            rows = found.setdefault(score.metric, {}).setdefault(score.removal, {})
+            rows[score.id] = np.array(score.row)
+        return found  # type: ignore[return-value]
 
 
 def read_config(path: Path) -> DictConfig:
@@ -102,7 +131,7 @@ def read_config(path: Path) -> DictConfig:
     """
     try:
         written = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        config: DictConfig = OmegaConf.create(_literal(written))
+        config: DictConfig = OmegaConf.create(literal(written))
         known = (config.model.name, config.dataset.name, config.unit, config.explainer)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
         reason = " ".join(str(error).split())
@@ -112,22 +141,23 @@ def read_config(path: Path) -> DictConfig:
     return config
 
 
-def _literal(value: Any) -> Any:
+def literal(value: Any) -> Any:
+    """A value read from a file, in which ``${...}`` is text."""
     if isinstance(value, dict):
-        return {key: _literal(item) for key, item in value.items()}
+        return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_literal(item) for item in value]
+        return [literal(item) for item in value]
     return value.replace("${", r"\${") if isinstance(value, str) else value
 
 
-def find_runs(output: Path) -> tuple[list[Run], list[Path]]:
+def find_runs(output: Path) -> tuple[list[FolderRun], list[Path]]:
     """The finished runs below ``output``/explain, and the folders that hold only part of one.
 
     Such a run is under way, failed, or was made before runs kept the numbers of every pair.
     """
     folders = sorted({file.parent for file in (output / "explain").glob(f"*/*/*/{CONFIG}")})
     whole = [f for f in folders if all((f / name).is_file() for name in WHAT_A_RUN_LEAVES)]
-    runs = [Run(folder) for folder in whole]
+    runs = [FolderRun(folder) for folder in whole]
     known = [run for run in runs if "weights" in run.metrics.get("model", {})]
     return known, sorted(set(folders) - {run.folder for run in known})
 
@@ -139,6 +169,8 @@ def agreeing(runs: Iterable[Run], overrides: Sequence[Override]) -> list[Run]:
 
 def _agrees(run: Run, override: Override) -> bool:
     key = override.get_key_element().lstrip("+")
+    if run.archived and key in ELSEWHERE:
+        return True  # an archive names weights and pairs by what they are
     if key == "seed":
         if not run.seeds:
             return True

@@ -31,7 +31,7 @@ class GroupFigure(Collector):
             alone, together = (entries[0].runs[0] for entries in both)
             for number, (id, grouped) in enumerate(together.explanations.items(), start=1):
                 if grouped.groups is None:
-                    raise UserError(f"{together.folder}: {self.grouped} found no groups")
+                    raise UserError(f"{together.where}: {self.grouped} found no groups")
                 name = f"{request.name}_{column.dataset}_{column.model}_{number}"
                 heading = f"{where}: predicted {together.labels[grouped.prediction]}"
                 files += draw_groups(
