@@ -16,7 +16,9 @@ from torch import Tensor
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import PairBatch, UserError
 
-CONTEXTS = ("drop", "keep")
+DROP, KEEP, BOTH = "drop", "keep", "both"
+CONTEXTS = (DROP, KEEP)
+RESTS = ("below", "filter")
 VALUES = ("probability", "log_probability")
 LARGEST_TABLE = 16
 
@@ -82,34 +84,54 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     """The worth of every coalition, (B, 2^k) float64, in 2^k model evaluations a pair.
 
     value: of the class predicted on the whole pair, its probability or the logarithm of it.
+    context: of `word_masks`, or ``both``: the mean of the two, in twice as many evaluations.
     """
     if value not in VALUES:
         raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
+    if context == BOTH:
+        drop, keep = (value_table(masked, candidates, context=one, value=value) for one in CONTEXTS)
+        return (drop + keep) / 2
     bits = all_coalitions(candidates.shape[1]).to(candidates.device)[None]
     keep = word_masks(bits, candidates, masked.batch.word_valid, context)
     log_p = -masked.cross_entropy(keep).double()
     return log_p if value == "log_probability" else log_p.exp()
 
 
-def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:
-    """Scores (B, W) float64: theta (B, k) on the candidates, below them the rest by rank.
+def check_rest(rest: str) -> str:
+    """``rest`` itself; UserError where it is no way to place the words that are no candidates."""
+    if rest not in RESTS:
+        raise UserError(f"unknown rest {rest!r}: choose one of {', '.join(RESTS)}")
+    return rest
 
-    The rest keep the filter's order, the earlier of equals first, in equal steps from the lowest
-    theta down to 0. Where it is not positive they follow in steps of at most a thousandth of the
-    largest: their own scores are unknown.
+
+def merge_scores(
+    theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor, rest: str = "below"
+) -> Tensor:
+    """Scores (B, W) float64: theta (B, k) on the candidates, and of the other words by ``rest``.
+
+    ``filter``: the filter's own scores, which must then be in the units of theta: a word that the
+    filter finds harmless stands before a candidate that proved to be harmful.
+
+    ``below``: lower than every candidate, in the filter's order, the earlier of equals first, in
+    equal steps from the lowest theta down to 0. Where it is not positive they follow in steps of
+    at most a thousandth of the largest: their own scores are unknown.
     """
     used, theta = candidates >= 0, theta.double()
+    if check_rest(rest) == "filter":
+        scores = torch.cat([filtered.double() * valid, theta.new_zeros(len(valid), 1)], 1)
+        columns = torch.where(used, candidates, valid.shape[1])
+        return scores.scatter(1, columns, theta)[:, :-1]
     columns = torch.where(used, candidates, valid.shape[1])  # a slot without a word: a spare column
     spare = torch.zeros(len(valid), valid.shape[1] + 1, dtype=torch.float64, device=valid.device)
     chosen = spare.scatter(1, columns, 1.0)[:, :-1] > 0
-    rest = valid & ~chosen
-    order = filtered.masked_fill(~rest, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    count = rest.sum(1, keepdim=True)
+    others = valid & ~chosen
+    order = filtered.masked_fill(~others, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    count = others.sum(1, keepdim=True)
     share = (order.argsort(dim=1) + 1) / (count + 1)  # how far down a word stands, in (0, 1)
     lowest = theta.masked_fill(~used, torch.inf).amin(1, keepdim=True)
     largest = theta.masked_fill(~used, 0.0).abs().amax(1, keepdim=True)
     step = torch.where(lowest > 0, lowest, 1e-3 * torch.where(largest > 0, largest, 1.0))
-    scores = torch.where(rest, lowest - step * share, 0.0)
+    scores = torch.where(others, lowest - step * share, 0.0)
     return torch.cat([scores, spare[:, :1]], 1).scatter(1, columns, theta)[:, :-1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
 from gmask_pl.explainers.coalition import (
+    KEEP,
     all_coalitions,
+    check_rest,
     choose_candidates,
     merge_scores,
     word_masks,
@@ -23,11 +26,13 @@ from gmask_pl.explainers.group_mask import (
     SampledLoss,
     table_answer,
 )
+from gmask_pl.explainers.readout import owen_values, two_sided_order
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import JSON, Attributions, Groups, PairBatch, UserError
 
 ESTIMATORS = ("exact", "straight_through", "sampled")
+READOUTS = ("membership", "owen", "order")
 
 
 class GMask(Explainer):
@@ -46,7 +51,17 @@ class GMask(Explainer):
     samples, temperature, gradient_scale: of the two sampling estimators. epochs, tolerance,
     patience: see `fitting.fit`; the other settings are GroupMask's.
 
-    The k words score theta of Eq. 8; the other words follow in the filter's order, below them.
+    removed_weight: of p(y | the text without the group), beside the cross-entropy of Eq. 7 on the
+    group alone. The paper has none of it and asks of a group that it suffices; with it the group
+    must be missed as well. Its table, of the text without each subset, is asked for then.
+
+    readout: the scores of the k words,
+    - ``membership``: theta of Eq. 8;
+    - ``owen``: their Owen values under the groups (a word in the group that it belongs to most),
+      of the mean of what a subset does alone and what is lost without it;
+    - ``order``: by the order of the k words that suffices most and is missed most at every length,
+      see `two_sided_order`. It does not depend on the groups.
+    The last two ask for both tables. rest: where the other words stand, see `merge_scores`.
     """
 
     def __init__(
@@ -70,6 +85,9 @@ class GMask(Explainer):
         lr: float,
         cosine_period: int | None,
         evenness: str,
+        removed_weight: float,
+        readout: str,
+        rest: str,
         seed: int,
     ) -> None:
         super().__init__(removal=removal)
@@ -77,7 +95,12 @@ class GMask(Explainer):
             raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed to form groups")
+        if readout not in READOUTS:
+            raise UserError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
+        if removed_weight < 0:
+            raise UserError(f"removed_weight={removed_weight}: a weight is 0 or more")
         self.word_filter, self.k, self.estimator, self.context = word_filter, k, estimator, context
+        self.removed_weight, self.readout, self.rest = removed_weight, readout, check_rest(rest)
         self.sampling: dict[str, Any] = {
             "samples": samples,
             "temperature": temperature,
@@ -105,13 +128,13 @@ class GMask(Explainer):
         candidates = choose_candidates(filtered, masked.batch, self.k)
         shape = group_shape(candidates, masked.batch)
         generators = example_generators(self.seed, masked.batch.ids)
-        studied = self.studied(masked, candidates)
-        loss = self.expected_loss(studied, candidates, shape, generators)
+        asked = Asked(self.studied(masked, candidates), candidates, self.context)
+        loss = self.expected_loss(asked, shape, generators)
         masks = GroupMask(shape, loss, generators, **self.objective)
         phi, psi, _ = fit(masks, **self.stopping)
-        theta = (phi * psi[:, None]).sum(-1)
+        theta = self.theta(asked, phi, psi)
         return Attributions(
-            merge_scores(theta, candidates, filtered, masked.batch.word_valid),
+            merge_scores(theta, candidates, filtered, masked.batch.word_valid, self.rest),
             read_groups(candidates, phi, psi, shape),
         )
 
@@ -123,32 +146,82 @@ class GMask(Explainer):
         return masked
 
     def expected_loss(
-        self,
-        masked: MaskedModel,
-        candidates: Tensor,
-        shape: GroupShape,
-        generators: list[torch.Generator],
+        self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]
     ) -> ExpectedLoss:
-        """The chosen estimator of E[cross-entropy] over masks of the candidates."""
-        valid = masked.batch.word_valid
+        """The chosen estimator of the expected loss over masks of the candidates."""
+        weight = self.removed_weight
+        if self.estimator == "exact":
+            return ExactLoss(asked.kept + weight * asked.removed if weight else asked.kept)
 
         def ask(bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
-            keep = word_masks(bits, candidates, valid, self.context)
-            loss, gradient = masked.cross_entropy_gradient(keep, distinct=distinct)
-            columns = candidates.clamp_min(0)[:, None].expand(-1, keep.shape[1], -1)
-            return loss, gradient.gather(2, columns) * shape.used[:, None]
+            loss, gradient = asked.kept_gradient(bits, distinct=distinct)
+            if weight:
+                p, slope = asked.removed_gradient(bits, distinct=distinct)
+                loss, gradient = loss + weight * p, gradient + weight * slope
+            return loss, gradient * shape.used[:, None]
 
         if self.estimator == "sampled":
             return SampledLoss(
                 lambda bits: ask(bits, distinct=False), shape, generators, **self.sampling
             )
-        bits = all_coalitions(candidates.shape[1]).to(valid.device)[None]
-        if self.estimator == "exact":
-            return ExactLoss(
-                masked.cross_entropy(word_masks(bits, candidates, valid, self.context))
-            )
-        answer = table_answer(*ask(bits, distinct=True))
+        answer = table_answer(*ask(asked.bits, distinct=True))
         return SampledLoss(answer, shape, generators, **self.sampling)
+
+    def theta(self, asked: Asked, phi: Tensor, psi: Tensor) -> Tensor:
+        """The scores of the candidates (B, k), by ``readout``."""
+        if self.readout == "membership":
+            return (phi * psi[:, None]).sum(-1)
+        kept, removed = (-asked.kept.double()).exp(), asked.removed.double()
+        if self.readout == "owen":
+            return owen_values((kept + removed.flip(1)) / 2, phi.argmax(-1))
+        return two_sided_order(kept, removed, asked.candidates >= 0)
+
+
+class Asked:
+    """What the model says of subsets of the candidates alone, and of the text without them.
+
+    context: of `word_masks`, for a subset alone. Tables are in table order, asked for once.
+    """
+
+    def __init__(self, masked: MaskedModel, candidates: Tensor, context: str) -> None:
+        self.masked, self.candidates, self.context = masked, candidates, context
+
+    @property
+    def bits(self) -> Tensor:
+        """All subsets, (1, 2^k, k) bool."""
+        return all_coalitions(self.candidates.shape[1]).to(self.candidates.device)[None]
+
+    @cached_property
+    def kept(self) -> Tensor:
+        """-log p(y | a subset), (B, 2^k)."""
+        return self.masked.cross_entropy(self._keep(self.bits))
+
+    @cached_property
+    def removed(self) -> Tensor:
+        """p(y | the text without a subset), (B, 2^k)."""
+        return (-self.masked.cross_entropy(self._without(self.bits))).exp()
+
+    def kept_gradient(self, bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
+        """-log p(y | subsets) (B, S) of bits (B or 1, S, k), and its gradient in them (B, S, k)."""
+        loss, gradient = self.masked.cross_entropy_gradient(self._keep(bits), distinct=distinct)
+        return loss, self._of_candidates(gradient)
+
+    def removed_gradient(self, bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
+        """p(y | the text without subsets) (B, S), and its gradient in their bits (B, S, k)."""
+        loss, gradient = self.masked.cross_entropy_gradient(self._without(bits), distinct=distinct)
+        p = (-loss).exp()
+        # dp/dm = -p * d loss/dm, and a bit removes: dm/dbit = -1.
+        return p, p[..., None] * self._of_candidates(gradient)
+
+    def _keep(self, bits: Tensor) -> Tensor:
+        return word_masks(bits, self.candidates, self.masked.batch.word_valid, self.context)
+
+    def _without(self, bits: Tensor) -> Tensor:
+        return word_masks(~bits, self.candidates, self.masked.batch.word_valid, KEEP)
+
+    def _of_candidates(self, gradient: Tensor) -> Tensor:
+        columns = self.candidates.clamp_min(0)[:, None].expand(-1, gradient.shape[1], -1)
+        return gradient.gather(2, columns)
 
 
 def group_shape(candidates: Tensor, batch: PairBatch) -> GroupShape:

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
-from gmask_pl.explainers.coalition import choose_candidates, merge_scores, value_table
+from gmask_pl.explainers.coalition import (
+    check_rest,
+    choose_candidates,
+    merge_scores,
+    value_table,
+)
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import JSON, Attributions, UserError
@@ -18,18 +23,28 @@ class Shapley(Explainer):
     """A word's score is its fair share of what the k candidate words do for the prediction.
 
     word_filter: the explainer whose k best words take part. context: whether the other words are
-    dropped or kept meanwhile; value: the probability of the predicted class or its logarithm.
-    No sampling: 2^k model evaluations a pair beside those of the filter. The shares add up to
-    the worth of all k words less that of none; the other words follow in the filter's order.
+    dropped or kept meanwhile, or both, which takes the mean; value: the probability of the
+    predicted class or its logarithm. No sampling: 2^k model evaluations a pair, for both contexts
+    2^(k+1), beside those of the filter. The shares add up to the worth of all k words less that
+    of none. rest: the other words follow in the filter's order (``below``) or have its scores
+    (``filter``); see `merge_scores`.
     """
 
     def __init__(
-        self, *, removal: str, word_filter: Explainer, k: int, context: str, value: str
+        self,
+        *,
+        removal: str,
+        word_filter: Explainer,
+        k: int,
+        context: str,
+        value: str,
+        rest: str = "below",
     ) -> None:
         super().__init__(removal=removal)
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed, one of each side")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
+        self.rest = check_rest(rest)
         self.needs_gradients = word_filter.needs_gradients
 
     def prepare(self, study: Study) -> JSON:
@@ -39,7 +54,8 @@ class Shapley(Explainer):
         filtered = self.word_filter(masked).scores
         candidates = choose_candidates(filtered, masked.batch, self.k)
         table = value_table(masked, candidates, context=self.context, value=self.value)
-        scores = merge_scores(shapley_values(table), candidates, filtered, masked.batch.word_valid)
+        values, valid = shapley_values(table), masked.batch.word_valid
+        scores = merge_scores(values, candidates, filtered, valid, self.rest)
         return Attributions(scores, (None,) * len(scores))
 
 

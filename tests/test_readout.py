@@ -1,0 +1,241 @@
+"""Scores read from tables: Owen values, and the order that is best on both sides."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from conftest import explainer_of
+from torch import Tensor
+
+from gmask_pl.explainers.coalition import all_coalitions, coalition_index, merge_scores
+from gmask_pl.explainers.gmask import Asked
+from gmask_pl.explainers.readout import best_order, in_order, owen_values, two_sided_order
+from gmask_pl.explainers.shapley import shapley_values
+from gmask_pl.masking import MaskedModel
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import PairExample, UserError
+
+
+def random_table(k: int, pairs: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(k)
+    return torch.rand(pairs, 2**k, generator=generator, dtype=torch.float64)
+
+
+def index_of(words: tuple[int, ...], k: int) -> int:
+    bits = torch.zeros(k, dtype=torch.bool)
+    bits[list(words)] = True
+    return int(coalition_index(bits))
+
+
+def owen_by_permutations(table: Tensor, groups: list[int]) -> Tensor:
+    """The mean gain over all orders of arrival in which the words of a group stand together."""
+    k = len(groups)
+    orders = [
+        order
+        for order in itertools.permutations(range(k))
+        if len(list(itertools.groupby(order, key=lambda w: groups[w]))) == len(set(groups))
+    ]
+    values = torch.zeros(len(table), k, dtype=table.dtype)
+    for order in orders:
+        for place, word in enumerate(order):
+            after, before = index_of(order[: place + 1], k), index_of(order[:place], k)
+            values[:, word] += (table[:, after] - table[:, before]) / len(orders)
+    return values
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 0, 2, 1], [3, 3, 0, 3, 0], [0, 1, 2, 3, 4], [2] * 5])
+def test_owen_values_are_the_mean_gain_over_orders_that_keep_groups_together(
+    groups: list[int],
+) -> None:
+    table = random_table(5)
+    found = owen_values(table, torch.tensor([groups, groups]))
+    torch.testing.assert_close(found, owen_by_permutations(table, groups))
+
+
+def test_pairs_of_a_batch_have_groups_of_their_own() -> None:
+    table, groups = random_table(4), [[0, 1, 0, 1], [2, 2, 2, 0]]
+    found = owen_values(table, torch.tensor(groups))
+    for row, own in enumerate(groups):
+        expected = owen_by_permutations(table[row : row + 1], own)
+        torch.testing.assert_close(found[row : row + 1], expected)
+
+
+def test_owen_values_of_no_real_groups_are_shapley_values() -> None:
+    table = random_table(6)
+    for groups in (torch.arange(6).repeat(2, 1), torch.zeros(2, 6, dtype=torch.int64)):
+        torch.testing.assert_close(owen_values(table, groups), shapley_values(table))
+
+
+def test_a_slot_without_a_word_changes_no_owen_value() -> None:
+    table = random_table(4)
+    with_slot = table.repeat_interleave(2, dim=1)
+    groups = torch.tensor([[0, 1, 0, 1], [1, 1, 0, 0]])
+    for group in (0, 1, 2):
+        padded = torch.cat([groups, torch.full((2, 1), group)], 1)
+        found = owen_values(with_slot, padded)
+        # In a group of its own it is one more group that brings nothing.
+        torch.testing.assert_close(found[:, :4], owen_values(table, groups))
+        assert float(found[:, 4].abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_best_order_is_the_best_of_all(k: int) -> None:
+    worth = random_table(k)
+    orders = best_order(worth, torch.ones(2, k, dtype=torch.bool))
+
+    def total(row: int, order: tuple[int, ...]) -> float:
+        return sum(float(worth[row, index_of(order[: u + 1], k)]) for u in range(k))
+
+    for row, order in enumerate(orders.tolist()):
+        best = max(total(row, candidate) for candidate in itertools.permutations(range(k)))
+        assert total(row, tuple(order)) == pytest.approx(best)
+
+
+def test_slots_without_a_word_come_last_however_good_it_is_to_stand_still() -> None:
+    """Word 0 alone is worth 1, any further word spoils it; slots 2 and 3 are no words."""
+    bits = all_coalitions(4)
+    worth = (bits[:, 0] & ~bits[:, 1]).double()[None]
+    order = best_order(worth, torch.tensor([[True, True, False, False]]))
+    assert order.tolist() == [[0, 1, 2, 3]]
+
+
+def test_values_are_dealt_out_by_rank() -> None:
+    order = torch.tensor([[2, 0, 1, 3]])
+    values = torch.tensor([[0.1, 0.5, -0.2, 9.0]])
+    used = torch.tensor([[True, True, True, False]])
+    expected = torch.tensor([[0.1, -0.2, 0.5, 9.0]])
+    torch.testing.assert_close(in_order(order, values, used), expected)
+
+
+def test_two_sides_find_the_word_that_one_side_cannot() -> None:
+    """Word 0 and word 1 each suffice, so neither is missed alone; word 2 does nothing."""
+    bits = all_coalitions(3)
+    either = (bits[:, 0] | bits[:, 1]).double()[None]
+    removed = 0.9 * either.flip(1)  # p without S: what is left of the words says
+    scores = two_sided_order(0.9 * either, removed, torch.ones(1, 3, dtype=torch.bool))
+    assert scores.argmin(1).tolist() == [2]
+    assert float(scores.sum()) == pytest.approx(0.9)
+
+
+def test_the_rest_can_have_the_scores_of_the_filter() -> None:
+    theta, candidates = torch.tensor([[0.4, -0.3]]), torch.tensor([[3, 1]])
+    filtered = torch.tensor([[0.2, 0.9, -0.1, 0.8, 5.0]])
+    valid = torch.tensor([[True, True, True, True, False]])
+    scores = merge_scores(theta, candidates, filtered, valid, "filter")
+    expected = torch.tensor([[0.2, -0.3, -0.1, 0.4, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(scores, expected)
+    with pytest.raises(UserError, match="unknown rest"):
+        merge_scores(theta, candidates, filtered, valid, "above")
+
+
+@pytest.mark.parametrize("readout", ["membership", "owen", "order"])
+def test_two_sided_gmask_scores_all_words_in_any_readout(
+    readout: str, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    explainer = explainer_of("gmask_two_sided", f"explainer.readout={readout}", "explainer.k=4")
+    assert not explainer.needs_gradients
+    encode = classifier.encoder("word")
+    masked = MaskedModel(classifier, encode(examples), explainer.removal, token_budget=512)
+    found = explainer(masked)
+    assert int(masked.gradients.sum()) == 0
+    for row, groups in enumerate(found.groups):
+        assert groups is not None
+        assert bool(found.scores[row, list(groups.candidates)].abs().sum() > 0)
+        alone = MaskedModel(
+            classifier, encode(examples[row : row + 1]), explainer.removal, token_budget=512
+        )
+        n = int(masked.batch.word_valid[row].sum())
+        torch.testing.assert_close(
+            explainer(alone).scores[0, :n], found.scores[row, :n], atol=1e-4, rtol=1e-4
+        )
+
+
+def test_the_two_sides_cost_two_tables(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """Beside the filter and the whole text: 2^k subsets alone, 2^k - 1 texts without a subset."""
+    for name, tables in (("gmask", 1), ("gmask_two_sided", 2)):
+        explainer = explainer_of(name, "explainer@explainer.word_filter=random", "explainer.k=3")
+        masked = MaskedModel(
+            classifier, classifier.encoder("word")(examples), explainer.removal, token_budget=512
+        )
+        explainer(masked)
+        longest = int(masked.batch.word_valid.sum(1).argmax())
+        asked = int(masked.evaluations[longest])
+        assert 8 * tables <= asked <= 8 * tables + 1
+
+
+def test_the_objective_of_both_sides_by_hand() -> None:
+    """-log p(group) + weight * p(text without it), expected over the groups' masks."""
+    explainer = explainer_of("gmask_two_sided", "explainer.removed_weight=2.0")
+    kept, removed = random_table(3, 1).float(), random_table(3, 2)[:1].float()
+
+    class Told:
+        candidates = torch.tensor([[0, 1, 2]])
+
+    Told.kept, Told.removed = kept, removed  # type: ignore[attr-defined]
+    loss = explainer.expected_loss(Told, None, [])
+    phi = torch.tensor([[[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]]])
+    psi = torch.tensor([[0.6, 0.4]])
+    expected = 0.0
+    for group, row in itertools.product(range(2), range(8)):
+        weight = float(psi[0, group])
+        for j in range(3):
+            p = float(phi[0, j, group])
+            weight *= p if row >> (2 - j) & 1 else 1 - p
+        expected += weight * float(kept[0, row] + 2.0 * removed[0, row])
+    assert float(loss(phi.log(), psi.log())) == pytest.approx(expected, rel=1e-5)
+
+
+def test_slopes_of_the_removed_side_are_how_p_changes_as_a_word_is_put_back(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    batch = classifier.encoder("word")(examples[:1])
+    masked = MaskedModel(classifier, batch, "zero", token_budget=512)
+    candidates = torch.tensor([[5, 1, 9]])
+    subsets = torch.tensor([[[True, False, False], [False, True, True]]])
+    p, slope = Asked(masked, candidates, "drop").removed_gradient(subsets, distinct=True)
+    step = 1e-2
+    for row, bits in enumerate(subsets[0]):
+        for slot, word in enumerate(candidates[0].tolist()):
+            sides = []
+            for change in (-step, step):
+                keep = batch.word_valid.float()[:, None].clone()
+                keep[0, 0, candidates[0][bits]] = 0.0
+                keep[0, 0, word] -= change  # a bit removes
+                sides.append(float((-masked.cross_entropy_gradient(keep)[0]).exp()))
+            expected = (sides[1] - sides[0]) / (2 * step)
+            assert float(slope[0, row, slot]) == pytest.approx(expected, abs=1e-3, rel=2e-2)
+    without = batch.word_valid[:, None].clone()
+    without[0, 0, 5] = False
+    torch.testing.assert_close(p[:, :1], (-masked.cross_entropy(without)).exp())
+
+
+@pytest.mark.parametrize("estimator", ["straight_through", "sampled"])
+def test_both_sides_can_be_sampled(
+    estimator: str, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    settings = ("explainer.k=3", "explainer.samples=5", "explainer.epochs=2")
+    explainer = explainer_of("gmask_two_sided", f"explainer.estimator={estimator}", *settings)
+    assert explainer.needs_gradients
+    encode = classifier.encoder("word")
+    masked = MaskedModel(classifier, encode(examples), explainer.removal, token_budget=512)
+    assert bool(explainer(masked).scores.isfinite().all())
+    assert int(masked.gradients.min()) > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("readout=best", "unknown readout"),
+        ("removed_weight=-1", "a weight is 0 or more"),
+        ("rest=above", "unknown rest"),
+    ],
+)
+def test_settings_that_cannot_be(setting: str, message: str) -> None:
+    from hydra.errors import InstantiationException
+
+    with pytest.raises((UserError, InstantiationException), match=message):
+        explainer_of("gmask_two_sided", f"explainer.{setting}")
