@@ -39,6 +39,9 @@ class PairExample:
     ``text1`` and ``text2`` are exactly what a model reads; ``spans1`` and ``spans2`` are the
     character spans of their words, so a word is always ``text[start:end]``.
 
+    ``alignments`` holds the known pairs (i, j) of words that mean the same, word i of side one and
+    word j of side two; ``None`` means unknown.
+
     ``evidence`` holds known deciding word groups (planted data only), each a set of joint word
     positions: words of side two are counted on from the last word of side one.
     """
@@ -51,6 +54,7 @@ class PairExample:
     label: int | None = None
     highlights: tuple[Highlight, ...] = ()
     evidence: tuple[frozenset[int], ...] = ()
+    alignments: frozenset[tuple[int, int]] | None = None
 
     @property
     def words1(self) -> tuple[str, ...]:

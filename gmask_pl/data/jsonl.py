@@ -35,20 +35,22 @@ def file_rows(path: Path, *, lenient: bool = False) -> Iterator[Row]:
     for number, line in read_jsonl(path):
         place = where(path, number)
         given = {"id": str(number), "label": None, **line} if lenient else line
-        for name in ("id", "text1", "text2", "label"):
-            if name not in given:
-                raise UserError(f"{place}: no {name!r} in {shown(line)}")
+        if "label" not in given:
+            raise UserError(f"{place}: no 'label' in {shown(line)}")
         yield Row(
             place=place,
-            id=_string(given, "id", place),
-            text1=_string(given, "text1", place),
-            text2=_string(given, "text2", place),
-            label=None if given["label"] is None else _string(given, "label", place),
+            id=text_of(given, "id", place),
+            text1=text_of(given, "text1", place),
+            text2=text_of(given, "text2", place),
+            label=None if given["label"] is None else text_of(given, "label", place),
             marks=_marks(given, place),
         )
 
 
-def _string(given: JSON, name: str, place: str) -> str:
+def text_of(given: JSON, name: str, place: str) -> str:
+    """The text under a name. Raises UserError where there is none."""
+    if name not in given:
+        raise UserError(f"{place}: no {name!r} in {shown(given)}")
     value = given[name]
     if name == "id" and type(value) is int:
         return str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from gmask_pl.data.cleaning import find_words, highlighted_words
@@ -21,7 +22,10 @@ Marks = tuple[Tokens, Tokens]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A pair as a file or the hub holds it; ``place`` is its file and line."""
+    """A pair as a file or the hub holds it; ``place`` is its file and line.
+
+    links: aligned positions of ``text.split()``, one of each side; None is unknown.
+    """
 
     place: str
     id: str
@@ -29,6 +33,7 @@ class Row:
     text2: str
     label: str | None
     marks: tuple[Marks, ...] = ()
+    links: tuple[tuple[int, int], ...] | None = None
 
 
 class Source(ABC):
@@ -119,6 +124,7 @@ def to_example(row: Row, labels: Sequence[str], *, clean: bool) -> PairExample:
         spans2=spans2,
         label=None if row.label is None else labels.index(row.label),
         highlights=tuple(_highlight(row, marks, clean=clean) for marks in row.marks),
+        alignments=None if row.links is None else _alignments(row, row.links, clean=clean),
     )
 
 
@@ -139,11 +145,29 @@ def placed(tokens: Iterable[int], text: str) -> Tokens:
 
 
 def _highlight(row: Row, marks: Marks, *, clean: bool) -> Highlight:
-    sides = []
-    for text, tokens in zip((row.text1, row.text2), marks, strict=True):
-        try:
-            words = None if tokens is None else highlighted_words(text, tokens, clean=clean)
-        except IndexError as error:
-            raise UserError(f"{row.place}: {error}: {shown(text)}") from error
-        sides.append(words)
-    return Highlight(*sides)
+    first, second = (
+        None if tokens is None else _words(row, text, tokens, clean=clean)
+        for text, tokens in zip((row.text1, row.text2), marks, strict=True)
+    )
+    return Highlight(first, second)
+
+
+def _alignments(
+    row: Row, links: Iterable[tuple[int, int]], *, clean: bool
+) -> frozenset[tuple[int, int]]:
+    """Links of tokens as links of words: every word of the one with every word of the other."""
+    return frozenset(
+        pair
+        for first, second in links
+        for pair in product(
+            _words(row, row.text1, [first], clean=clean),
+            _words(row, row.text2, [second], clean=clean),
+        )
+    )
+
+
+def _words(row: Row, text: str, tokens: Iterable[int], *, clean: bool) -> frozenset[int]:
+    try:
+        return highlighted_words(text, tokens, clean=clean)
+    except IndexError as error:
+        raise UserError(f"{row.place}: {error}: {shown(text)}") from error

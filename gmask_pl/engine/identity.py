@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -74,7 +75,8 @@ def pairs_fingerprint(pairs: Iterable[PairExample]) -> str:
             [None if words is None else sorted(words) for words in (h.words1, h.words2)]
             for h in e.highlights
         ]
-        known = [e.label, highlights, [sorted(group) for group in e.evidence]]
+        known: list[Any] = [e.label, highlights, [sorted(group) for group in e.evidence]]
+        known += [] if e.alignments is None else [sorted(e.alignments)]
         found.update(
             repr((e.id, e.text1, e.text2, e.spans1, e.spans2, known)).encode(
                 "utf-8", "surrogatepass"

@@ -14,6 +14,7 @@ from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
+from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore
@@ -91,13 +92,19 @@ class ScoreLoop(LightningModule):
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         number = self.batches[batch_idx]
-        found = {explanation.id: explanation.scores for explanation in self.explained(number)}
+        found = {explanation.id: explanation for explanation in self.explained(number)}
         scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
+        groups = torch.full_like(scores, -1, dtype=torch.int64)
         for row, name in enumerate(batch.ids):
-            scores[row, : len(found[name])] = torch.tensor(found[name], dtype=torch.float64)
+            own = found[name]
+            scores[row, : len(own.scores)] = torch.tensor(own.scores, dtype=torch.float64)
+            for group, words in enumerate(hard_groups(own.groups) if own.groups else ()):
+                groups[row, list(words)] = group
         rows: list[PairScore] = []
         for removal, metrics in self.metrics.items():
-            named = dict(metrics.items())  # type: ignore[operator]
+            named: dict[str, PairMetric] = dict(metrics.items())  # type: ignore[operator]
+            for metric in named.values():
+                metric.groups = groups if metric.reads_groups else None
             rows += self._score(batch, scores, removal, named)
         self.keep(number, rows)
 

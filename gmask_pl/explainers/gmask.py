@@ -129,9 +129,7 @@ class GMask(Explainer):
         shape = group_shape(candidates, masked.batch)
         generators = example_generators(self.seed, masked.batch.ids)
         asked = Asked(self.studied(masked, candidates), candidates, self.context)
-        loss = self.expected_loss(asked, shape, generators)
-        masks = GroupMask(shape, loss, generators, **self.objective)
-        phi, psi, _ = fit(masks, **self.stopping)
+        phi, psi = self.groups(asked, shape, generators)
         theta = self.theta(asked, phi, psi)
         return Attributions(
             merge_scores(theta, candidates, filtered, masked.batch.word_valid, self.rest),
@@ -140,6 +138,15 @@ class GMask(Explainer):
 
     def prepare(self, study: Study) -> JSON:
         return self.word_filter.prepare(study)
+
+    def groups(
+        self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """phi (B, k, t) and psi (B, t) of every pair."""
+        loss = self.expected_loss(asked, shape, generators)
+        masks = GroupMask(shape, loss, generators, **self.objective)
+        phi, psi, _ = fit(masks, **self.stopping)
+        return phi, psi
 
     def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
         """The model and the text over which the masks of the candidates are learnt."""
@@ -171,9 +178,9 @@ class GMask(Explainer):
         """The scores of the candidates (B, k), by ``readout``."""
         if self.readout == "membership":
             return (phi * psi[:, None]).sum(-1)
-        kept, removed = (-asked.kept.double()).exp(), asked.removed.double()
         if self.readout == "owen":
-            return owen_values((kept + removed.flip(1)) / 2, phi.argmax(-1))
+            return owen_values(asked.worth, phi.argmax(-1))
+        kept, removed = (-asked.kept.double()).exp(), asked.removed.double()
         return two_sided_order(kept, removed, asked.candidates >= 0)
 
 
@@ -200,6 +207,14 @@ class Asked:
     def removed(self) -> Tensor:
         """p(y | the text without a subset), (B, 2^k)."""
         return (-self.masked.cross_entropy(self._without(self.bits))).exp()
+
+    @cached_property
+    def worth(self) -> Tensor:
+        """What a subset is worth on both sides, (B, 2^k) float64.
+
+        The mean of p(y | the subset) and of p(y | the text without the other candidates).
+        """
+        return ((-self.kept.double()).exp() + self.removed.double().flip(1)) / 2
 
     def kept_gradient(self, bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
         """-log p(y | subsets) (B, S) of bits (B or 1, S, k), and its gradient in them (B, S, k)."""

@@ -38,7 +38,7 @@ class Shapley(Explainer):
         k: int,
         context: str,
         value: str,
-        rest: str = "below",
+        rest: str,
     ) -> None:
         super().__init__(removal=removal)
         if k < 2:

@@ -35,6 +35,10 @@ class PairMetric(Metric):
     is_differentiable: bool = False
     higher_is_better: bool = True
     meaning: str = ""
+    # Of a metric that reads groups: the group (B, W) int64 of every word of the batch, the most
+    # important group being 0, and -1 for a word of none. Set before the batch is evaluated.
+    reads_groups: bool = False
+    groups: Tensor | None = None
 
     rows: list[Tensor] | Tensor
 

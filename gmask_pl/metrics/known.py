@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from gmask_pl.metrics.base import whole_number
 from gmask_pl.types import JSON, Explanation, PairExample
 
@@ -20,6 +22,7 @@ class KnownWords(ABC):
     """
 
     meaning: str = ""
+    higher_is_better: bool = True
 
     def __init__(self, *, resamples: int, seed: int) -> None:
         owner = type(self).__name__
@@ -39,6 +42,13 @@ class KnownWords(ABC):
     @abstractmethod
     def compute(self, labels: Sequence[str]) -> JSON | None:
         """The result as JSON can hold it: value, low, high, n, ...; None to leave it out."""
+
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        """The number (...) that stands for the metric, of rows averaged over pairs (..., R)."""
+        if averages.shape[-1] != 1:
+            raise NotImplementedError("a metric with several numbers in a row defines summary")
+        return averages[..., 0]
 
     def update(self, explanation: Explanation, example: PairExample) -> None:
         """Take one pair, if anything is known of it."""

@@ -1,0 +1,80 @@
+"""Word groups that are not learnt: what GMASK's are compared with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from gmask_pl.explainers.gmask import Asked, GMask
+from gmask_pl.explainers.group_mask import GroupShape
+from gmask_pl.explainers.interaction import interaction_index
+
+
+class GivenGroups(GMask):
+    """GMASK with another way to cut the k words into t groups; the rest is as it is.
+
+    Every word belongs to one group, and psi is a group's share of what the groups do: the mean of
+    what each does alone and of what is lost without it, where that is positive.
+    """
+
+    @abstractmethod
+    def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
+        """The group of every candidate, (B, k) int64, from 0 to t - 1."""
+
+    def groups(
+        self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        group = self.cut(asked, shape, generators)
+        largest = shape.group_used.shape[1]
+        phi = torch.nn.functional.one_hot(group, largest).double() * shape.used[..., None]
+        k = group.shape[1]
+        places = 2.0 ** torch.arange(k - 1, -1, -1, dtype=torch.float64, device=group.device)
+        index = (phi * places[:, None]).sum(1).long()  # of every group as a subset, (B, t)
+        worth = (asked.worth.gather(1, index) - asked.worth[:, :1]).clamp_min(0)
+        worth = worth.masked_fill(~shape.group_used, 0)
+        total = worth.sum(1, keepdim=True)
+        equal = shape.group_used / shape.group_used.sum(1, keepdim=True)
+        return phi, torch.where(total > 0, worth / total.clamp_min(1e-12), equal)
+
+
+class RandomGroups(GivenGroups):
+    """The k words dealt out to t groups at random, as evenly as they go."""
+
+    def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
+        b, k = shape.side.shape
+        group = torch.zeros(b, k, dtype=torch.int64)
+        words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
+        for row, (n, t) in enumerate(zip(words, groups, strict=True)):
+            group[row, :n] = torch.randperm(n, generator=generators[row]) % t
+        return group.to(shape.side.device)
+
+
+class InteractionGroups(GivenGroups):
+    """Words that interact most stand together: average linkage, cut into t groups.
+
+    Two words are the closer the larger their Shapley interaction is in size, on the mean of both
+    tables: whether they do more together than apart, or each makes the other superfluous.
+    """
+
+    def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
+        strength = interaction_index(asked.worth).abs().cpu().numpy()
+        group = torch.zeros(shape.side.shape, dtype=torch.int64)
+        words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
+        for row, (n, t) in enumerate(zip(words, groups, strict=True)):
+            group[row, :n] = torch.from_numpy(clusters(strength[row, :n, :n], t))
+        return group.to(shape.side.device)
+
+
+def clusters(strength: np.ndarray, t: int) -> np.ndarray:
+    """The cluster (n,) of each of n things by their symmetric ``strength`` (n, n): at most t."""
+    if len(strength) < 2:
+        return np.zeros(len(strength), dtype=np.int64)
+    distance = strength.max() - strength
+    np.fill_diagonal(distance, 0.0)
+    tree = linkage(squareform(distance, checks=False), method="average")
+    return fcluster(tree, t, criterion="maxclust").astype(np.int64) - 1
