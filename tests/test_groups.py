@@ -108,15 +108,20 @@ def test_clusters_join_what_interacts() -> None:
     assert len({found[0], found[1], found[2]}) == 3
 
 
-def effect(p_without: dict[frozenset[int], float], groups: Groups | None, n: int) -> GroupEffect:
-    """The metric after one pair of n words whose answers are known; 0.9 for the whole pair."""
-    metric = GroupEffect(max_groups=3, max_words=5, **AGAIN)
+def effect(
+    answers: dict[frozenset[int], float], groups: Groups | None, n: int, side: str = "removed"
+) -> GroupEffect:
+    """The metric after one pair of n words whose answers are known; 0.9 for the whole pair.
+
+    answers: by the words that are removed, or kept.
+    """
+    metric = GroupEffect(side=side, max_groups=3, max_words=5, **AGAIN)
 
     def ask(keep: torch.Tensor) -> torch.Tensor:
         p = []
         for mask in keep[0].tolist():
-            gone = frozenset(w for w in range(n) if not mask[w])
-            p.append(0.9 if not gone else p_without[gone])
+            words = frozenset(w for w in range(n) if mask[w] == (side == "kept"))
+            p.append(0.9 if not words and side == "removed" else answers[words])
         found = torch.tensor([p], dtype=torch.float64)
         return torch.stack([found, 1 - found], -1)
 
@@ -144,6 +149,16 @@ def test_the_effect_of_groups_by_hand() -> None:
     assert found["n"] == 1
 
 
+def test_words_that_decide_together_do_more_together() -> None:
+    """p = 0.9 where words 0 and 3 are both kept, 0.1 else: removed 0.8 - 1.6, kept 0.8 - 0."""
+    both = frozenset({0, 3})
+    kept = {frozenset(): 0.1, frozenset({0}): 0.1, frozenset({3}): 0.1, both: 0.9}
+    removed = {frozenset({0}): 0.1, frozenset({3}): 0.1, both: 0.1}
+    groups = groups_of({0, 3})
+    assert effect(kept, groups, 4, "kept").compute()["value"] == pytest.approx(0.8)
+    assert effect(removed, groups, 4).compute()["value"] == pytest.approx(-0.8)
+
+
 def test_explanations_without_groups_have_no_effect() -> None:
     found = effect({}, None, 4).compute()
     assert found["value"] is None and found["n"] == 0
@@ -152,7 +167,7 @@ def test_explanations_without_groups_have_no_effect() -> None:
 
 
 def test_more_groups_than_expected_are_named() -> None:
-    metric = GroupEffect(max_groups=1, max_words=1, **AGAIN)
+    metric = GroupEffect(side="kept", max_groups=1, max_words=1, **AGAIN)
     order, n = torch.arange(3)[None], torch.tensor([3])
     metric.groups = torch.tensor([[0, 1, -1]])
     with pytest.raises(UserError, match="max_groups=2"):
@@ -163,6 +178,8 @@ def test_more_groups_than_expected_are_named() -> None:
     metric.groups = None
     with pytest.raises(ValueError, match="set groups"):
         metric.masks(order, n)
+    with pytest.raises(UserError, match="side is 'both'"):
+        GroupEffect(side="both", max_groups=1, max_words=1, **AGAIN)
 
 
 def test_the_share_of_groups_with_both_sides() -> None:

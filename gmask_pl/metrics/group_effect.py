@@ -12,15 +12,21 @@ from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.curves import predicted_probability
 from gmask_pl.types import UserError
 
+SIDES = ("removed", "kept")
+
 
 class GroupEffect(PairMetric):
-    """The effect of removing a group of words, less the sum of its words' single effects.
+    """The effect of a group of words, less the sum of its words' single effects.
 
-    The effect of a set of words is p(y|x) - p(y|x without them), y being the prediction on the
-    whole pair. Above 0, the words of a group stand in for one another or are redundant one by
-    one, and only the group shows that they matter; below 0, single effects count the same thing
-    several times; 0 is what words that have nothing to do with one another have. Groups of one
-    word take no part; neither do pairs without a group of several words, which ``n`` leaves out.
+    side: the effect of a set of words, y being the prediction on the whole pair, is
+    - ``removed``: what is missed without them, p(y|x) - p(y|x without them). Words that stand in
+      for one another matter together only: above 0. Each of words that decide together is missed
+      as much as all of them: below 0.
+    - ``kept``: what they do alone, p(y|them) - p(y|nothing). Words that decide together are above
+      0, words that stand in for one another below.
+
+    Words that have nothing to do with one another have 0. Groups of one word take no part;
+    neither do pairs without a group of several words, which ``n`` leaves out.
 
     A row: whether the pair counts, and over its groups the mean effect of a group, the mean sum
     of single effects, and both for the most important group that counts. max_groups, max_words:
@@ -28,28 +34,38 @@ class GroupEffect(PairMetric):
     """
 
     reads_groups = True
-    meaning = "effect of removing a group, less the sum of its words' single effects"
+    meaning = "effect of a group, less the sum of its words' single effects"
 
-    def __init__(self, *, max_groups: int, max_words: int, resamples: int, seed: int) -> None:
+    def __init__(
+        self, *, side: str, max_groups: int, max_words: int, resamples: int, seed: int
+    ) -> None:
+        if side not in SIDES:
+            raise UserError(f"GroupEffect.side is {side!r}: choose one of {', '.join(SIDES)}")
+        self.side = side
         self.max_groups = self.whole_number("max_groups", max_groups, least=1)
         self.max_words = self.whole_number("max_words", max_words, least=1)
-        super().__init__(n_masks=max_groups + max_words, width=5, resamples=resamples, seed=seed)
+        n_masks = max_groups + max_words + 1
+        super().__init__(n_masks=n_masks, width=5, resamples=resamples, seed=seed)
 
     def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
-        """The pair without each group, then without each grouped word; whole in spare places."""
+        """Of each group, of each grouped word, of no word: the pair without it, or it alone.
+
+        A spare place is the last of these again.
+        """
         groups = self._groups(order)
         words = self._words(groups)
-        width = order.shape[1]
-        position = torch.arange(width, device=order.device)
-        real = order.argsort(dim=1) < n_words[:, None]
+        position = torch.arange(order.shape[1], device=order.device)
         number = torch.arange(self.max_groups, device=order.device)
-        without_group = real[:, None] & (groups[:, None] != number[None, :, None])
-        without_word = real[:, None] & (words[..., None] != position)
-        return torch.cat([without_group, without_word], 1)
+        of_group = groups[:, None] == number[None, :, None]
+        of_word = words[..., None] == position
+        chosen = torch.cat([of_group, of_word, torch.zeros_like(of_word[:, :1])], 1)
+        real = order.argsort(dim=1) < n_words[:, None]
+        return (chosen if self.side == "kept" else ~chosen) & real[:, None]
 
     def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
-        sure = predicted_probability(whole.unsqueeze(1), whole)
-        effects = sure - predicted_probability(probabilities, whole)
+        answers = predicted_probability(probabilities, whole)
+        effects = answers[:, :-1] - answers[:, -1:]
+        effects = effects if self.side == "kept" else -effects
         groups, self.groups = self._groups(whole), None
         words = self._words(groups)
         together, alone = effects.split([self.max_groups, self.max_words], 1)
@@ -107,7 +123,7 @@ class GroupEffect(PairMetric):
         largest = int(self.groups.max()) + 1 if self.groups.numel() else 0
         if largest > self.max_groups:
             raise UserError(
-                f"a pair has {largest} groups: set metric.group_effect.max_groups={largest}"
+                f"a pair has {largest} groups: set GroupEffect.max_groups={largest} or more"
             )
         return self.groups
 
@@ -117,7 +133,7 @@ class GroupEffect(PairMetric):
         most = int(grouped.sum(1).max()) if len(groups) else 0
         if most > self.max_words:
             raise UserError(
-                f"a pair has {most} grouped words: set metric.group_effect.max_words={most}"
+                f"a pair has {most} grouped words: set GroupEffect.max_words={most} or more"
             )
         order = grouped.long().argsort(dim=1, descending=True, stable=True)[:, : self.max_words]
         words = torch.where(grouped.gather(1, order), order, -1)
