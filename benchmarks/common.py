@@ -24,7 +24,7 @@ from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
-from gmask_pl.types import PairBatch, PairExample
+from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -51,27 +51,36 @@ class Bench:
         found.prepare(self.study)
         return found
 
-    def bind(self, batch: PairBatch, removal: str) -> MaskedModel:
-        return MaskedModel(
-            self.classifier, batch, removal, token_budget=TokenBudget(self.cfg.token_budget)
-        )
+    def bind(
+        self, batch: PairBatch, removal: str, classifier: Classifier | None = None
+    ) -> MaskedModel:
+        budget = TokenBudget(self.cfg.token_budget)
+        return MaskedModel(classifier or self.classifier, batch, removal, token_budget=budget)
 
-    def explain(self, explainer: Explainer, batches: Sequence[PairBatch]) -> dict[str, float]:
-        """Means over the pairs of seconds, evaluations, and evaluations with gradients."""
+    def explain(
+        self,
+        explainer: Explainer,
+        batches: Sequence[PairBatch],
+        classifier: Classifier | None = None,
+    ) -> tuple[dict[str, float], list[Attributions]]:
+        """Means over the pairs of seconds, evaluations, and evaluations with gradients; and what
+        was found. classifier: another one than the benchmark's."""
         pairs = sum(map(len, batches))
         evaluations = gradients = 0
+        found = []
         start = time.perf_counter()
         for batch in batches:
-            masked = self.bind(batch, explainer.removal)
-            explainer(masked)
+            masked = self.bind(batch, explainer.removal, classifier)
+            found.append(explainer(masked))
             evaluations += int(masked.evaluations.sum())
             gradients += int(masked.gradients.sum())
         seconds = time.perf_counter() - start
-        return {
+        costs = {
             "seconds": seconds / pairs,
             "evaluations": evaluations / pairs,
             "gradients": gradients / pairs,
         }
+        return costs, found
 
 
 def prepared(overrides: Sequence[str], pairs: int) -> Bench:

@@ -52,7 +52,7 @@ def main() -> None:
     for what, pairs, times, k in tqdm(cells, desc="growth"):
         batches = bench.batches([said(e, times) for e in bench.examples[:pairs]])
         explainer = bench.explainer("gmask", k=k)
-        found = medians([bench.explain(explainer, batches) for _ in range(options.repeats)])
+        found = medians([bench.explain(explainer, batches)[0] for _ in range(options.repeats)])
         tokens = sum(int(batch.attention.sum()) for batch in batches) / pairs
         rows.append(
             {"grows": what, "pairs": pairs, "tokens_a_pair": tokens, "k": k}

@@ -58,7 +58,7 @@ def main() -> None:
             for example in bench.examples:
                 explain(example)
 
-        found = [bench.explain(ours[name], batches) for _ in range(options.repeats)]
+        found = [bench.explain(ours[name], batches)[0] for _ in range(options.repeats)]
         own = sorted(run["seconds"] for run in found)[len(found) // 2]
         other = seconds(one_by_one, options.repeats) / len(bench.examples)
         rows.append(
