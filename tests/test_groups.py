@@ -13,7 +13,10 @@ import torch
 from conftest import explainer_of, make_example
 
 from gmask_pl.data.mwa_mtref import MWAMTRef
-from gmask_pl.explainers.grouping import clusters
+from gmask_pl.explainers.coalition import all_coalitions
+from gmask_pl.explainers.gmask import Asked
+from gmask_pl.explainers.group_mask import GroupShape
+from gmask_pl.explainers.grouping import clusters, interaction_groups
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.alignment import AlignmentAgreement
 from gmask_pl.metrics.base import evaluate
@@ -106,6 +109,18 @@ def test_clusters_join_what_interacts() -> None:
     found = clusters(strength, 3)
     assert found[0] == found[3] and found[1] == found[4]
     assert len({found[0], found[1], found[2]}) == 3
+
+
+def test_words_that_need_or_replace_one_another_are_one_group() -> None:
+    """Words 0 and 3 decide together; either of 1 and 2 would do; word 4 does nothing."""
+    bits = all_coalitions(5)
+    p = 0.05 + 0.4 * (bits[:, 0] & bits[:, 3]) + 0.4 * (bits[:, 1] | bits[:, 2])
+    asked = Asked(None, torch.arange(5)[None], "drop")  # type: ignore[arg-type]
+    asked.kept, asked.removed = -p.log()[None], p[None].flip(1)  # type: ignore[misc]
+    shape = GroupShape(torch.tensor([[0, 0, 1, 1, 1]]), torch.tensor([3]))
+    found = interaction_groups(asked, shape)[0].tolist()
+    assert found[0] == found[3] and found[1] == found[2]
+    assert len({found[0], found[1], found[4]}) == 3
 
 
 def effect(
@@ -277,9 +292,6 @@ def test_bad_alignments_are_named(changes: dict[str, object], message: str, tmp_
 
 def test_groups_without_worth_weigh_alike() -> None:
     """A model that answers everything alike: no group does anything."""
-    from gmask_pl.explainers.gmask import Asked
-    from gmask_pl.explainers.group_mask import GroupShape
-
     explainer = explainer_of("random_groups", "explainer.k=2")
     shape = GroupShape(torch.tensor([[0, 1]]), torch.tensor([2]))
     asked = Asked(None, torch.tensor([[0, 1]]), "drop")  # type: ignore[arg-type]

@@ -29,9 +29,10 @@ from gmask_pl.explainers.occlusion import Occlusion
 from gmask_pl.explainers.sampling import random_subsets
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import PairExample, UserError
+from gmask_pl.types import ModelInput, PairExample, UserError
 
 LIME = {"removal": "pad", "samples": 5000, "kernel_width": 25.0, "alpha": 1.0, "seed": 0}
+LEAVE_OUT: dict[str, Any] = {"context": "keep", "rounds": 1, "per_round": 1}
 SHAP = {"removal": "pad", "samples": 2048, "value": "probability", "seed": 0}
 
 
@@ -280,13 +281,64 @@ def test_what_too_few_coalitions_leave_open_is_shared_equally() -> None:
 def test_occlusion_is_captums_feature_ablation(
     removal: str, responsive: PairClassifier, examples: list[PairExample]
 ) -> None:
-    found = Occlusion(removal=removal)(bound(responsive, examples, removal)).scores
+    explainer = Occlusion(removal=removal, **LEAVE_OUT)
+    found = explainer(bound(responsive, examples, removal)).scores
     for row, example in enumerate(examples):
         masked = bound(responsive, [example], removal)
         n = masked.batch.word_valid.shape[1]
         ablation = FeatureAblation(lambda z, m=masked: torch.tensor(probability(m, z.numpy())))
         expected = ablation.attribute(torch.ones(1, n))[0]
         torch.testing.assert_close(found[row, :n], expected.float(), atol=2e-6, rtol=0)
+
+
+def test_one_word_alone_and_both_sides_by_hand(
+    responsive: PairClassifier, examples: list[PairExample]
+) -> None:
+    masked = bound(responsive, examples)
+    valid = masked.batch.word_valid
+    scores = {
+        context: Occlusion(removal="pad", **LEAVE_OUT | {"context": context})(masked).scores
+        for context in ("keep", "drop", "both")
+    }
+    torch.testing.assert_close(scores["both"], (scores["keep"] + scores["drop"]) / 2)
+    nothing = torch.zeros_like(valid)[:, None]
+    for word in range(valid.shape[1]):
+        only = nothing.clone()
+        only[..., word] = True
+        p, p0 = (-masked.cross_entropy(only)).exp(), (-masked.cross_entropy(nothing)).exp()
+        expected = (p - p0)[:, 0].masked_fill(~valid[:, word], 0.0)
+        torch.testing.assert_close(scores["drop"][:, word], expected, atol=1e-6, rtol=0)
+
+
+class Either(Both):
+    """Sure of class 1 where it sees ``dog`` or ``cat``, else of class 0."""
+
+    def __call__(self, inputs: ModelInput) -> torch.Tensor:
+        seen = [
+            ((inputs.token_ids == self.words.index(word)) & inputs.attention).any(1)
+            for word in ("dog", "cat")
+        ]
+        either = (seen[0] | seen[1]).float() * 6 - 3
+        return torch.stack([-either, either], 1)
+
+
+def test_a_second_round_finds_the_word_that_another_stood_in_for() -> None:
+    """Sure of class 1 where it sees word 2 or word 7: neither is missed, until one is gone."""
+    model = Either()
+    masked = MaskedModel(model, model.batch(), "pad", token_budget=4096)
+    once, twice = (
+        Occlusion(removal="pad", **LEAVE_OUT | {"rounds": rounds, "per_round": 1})(masked).scores[0]
+        for rounds in (1, 4)
+    )
+    assert float(once.abs().max()) == pytest.approx(0)
+    # Words 0 and 1 go first, being the earliest of equals, then word 2; then word 7 is missed.
+    assert int(twice.argmax()) == 7 and float(twice[7]) > 0.5
+
+
+@pytest.mark.parametrize("changes", [{"context": "none"}, {"rounds": 0}, {"per_round": 0}])
+def test_occlusion_settings_that_cannot_be(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="|".join(changes)):
+        Occlusion(removal="pad", **LEAVE_OUT | changes)
 
 
 # All three
@@ -318,7 +370,7 @@ def test_costs_are_as_documented(responsive: PairClassifier, examples: list[Pair
     def distinct(rows: torch.Tensor) -> int:
         return len(torch.unique(rows, dim=0))
 
-    assert spent(Occlusion(removal="pad")) == sizes
+    assert spent(Occlusion(removal="pad", **LEAVE_OUT)) == sizes
     draws = zip(sizes, example_generators(0, ids), strict=True)
     expected = [distinct(perturbations(n, 300, generator)) for n, generator in draws]
     assert spent(Lime(**LIME | {"samples": 300})) == expected

@@ -61,7 +61,9 @@ class GMask(Explainer):
       of the mean of what a subset does alone and what is lost without it;
     - ``order``: by the order of the k words that suffices most and is missed most at every length,
       see `two_sided_order`. It does not depend on the groups.
-    The last two ask for both tables. rest: where the other words stand, see `merge_scores`.
+    The last two ask for both tables.
+
+    rest: where the other words stand, see `merge_scores`.
     """
 
     def __init__(

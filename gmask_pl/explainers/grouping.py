@@ -55,19 +55,28 @@ class RandomGroups(GivenGroups):
 
 
 class InteractionGroups(GivenGroups):
-    """Words that interact most stand together: average linkage, cut into t groups.
-
-    Two words are the closer the larger their Shapley interaction is in size, on the mean of both
-    tables: whether they do more together than apart, or each makes the other superfluous.
-    """
+    """Words that interact most stand together, see `interaction_groups`."""
 
     def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
-        strength = interaction_index(asked.worth).abs().cpu().numpy()
-        group = torch.zeros(shape.side.shape, dtype=torch.int64)
-        words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
-        for row, (n, t) in enumerate(zip(words, groups, strict=True)):
-            group[row, :n] = torch.from_numpy(clusters(strength[row, :n, :n], t))
-        return group.to(shape.side.device)
+        return interaction_groups(asked, shape)
+
+
+def interaction_groups(asked: Asked, shape: GroupShape) -> Tensor:
+    """Groups (B, k) int64 of the candidates by what they do in pairs; 0 for an unused slot.
+
+    Two words are the closer the more they do together where only candidates are kept, and the
+    more each makes the other superfluous in the whole text: the positive part of the Shapley
+    interaction in the one table and the negative part in the other. Average linkage, cut into at
+    most t groups.
+    """
+    together = interaction_index((-asked.kept.double()).exp()).clamp_min(0)
+    superfluous = -interaction_index(asked.removed.double().flip(1)).clamp_max(0)
+    strength = (together + superfluous).cpu().numpy()
+    group = torch.zeros(shape.side.shape, dtype=torch.int64)
+    words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
+    for row, (n, t) in enumerate(zip(words, groups, strict=True)):
+        group[row, :n] = torch.from_numpy(clusters(strength[row, :n, :n], t))
+    return group.to(shape.side.device)
 
 
 def clusters(strength: np.ndarray, t: int) -> np.ndarray:

@@ -1,29 +1,72 @@
-"""Occlusion: leave one word out (Zeiler and Fergus, 2014; Li et al., 2016)."""
+"""Occlusion: one word at a time (Zeiler and Fergus, 2014; Li et al., 2016)."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.coalition import BOTH, CONTEXTS, DROP, KEEP
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions
+from gmask_pl.types import Attributions, UserError
 
 
 class Occlusion(Explainer):
-    """A word's score is p(y|x) - p(y|x without it), y being the prediction on the whole pair x.
+    """What a single word does to p(y|.), y being the prediction on the whole pair x.
 
-    Cost of a pair of n words: n evaluations and one for the prediction; no gradients.
+    context: ``keep`` leaves the word out, p(y|x) - p(y|x without it); ``drop`` keeps it alone,
+    p(y|it) - p(y|nothing); ``both`` is the mean of the two, which are also the first and the last
+    terms of Shapley values.
+
+    rounds: a word that another one can stand in for is not missed. After each round but the last,
+    the ``per_round`` best words are taken out for good, and the others are left out of (kept
+    beside) what remains (what is out) anew; a word's score is that of the round that took it out.
+
+    Cost of a pair of n words: n evaluations a context and round, one for the prediction and one
+    for nothing where it is asked about; no gradients.
     """
 
     needs_gradients = False
 
+    def __init__(self, *, removal: str, context: str, rounds: int, per_round: int) -> None:
+        super().__init__(removal=removal)
+        if context not in (*CONTEXTS, BOTH):
+            choices = ", ".join((*CONTEXTS, BOTH))
+            raise UserError(f"unknown context {context!r}: choose one of {choices}")
+        if rounds < 1 or per_round < 1:
+            raise UserError(f"rounds={rounds}, per_round={per_round}: both must be 1 or more")
+        self.contexts = CONTEXTS if context == BOTH else (context,)
+        self.rounds, self.per_round = rounds, per_round
+
     def __call__(self, masked: MaskedModel) -> Attributions:
+        left = masked.batch.word_valid.clone()
+        scores = torch.zeros(left.shape, device=left.device)
+        for step in range(self.rounds):
+            effects = [self._effects(masked, left, context) for context in self.contexts]
+            found = torch.stack(effects).mean(0)
+            scores = torch.where(left, found, scores)
+            if step < self.rounds - 1:
+                best = found.masked_fill(~left, -torch.inf).argsort(
+                    dim=1, descending=True, stable=True
+                )
+                left = left.scatter(1, best[:, : self.per_round], False)
+        return Attributions(scores, (None,) * len(left))
+
+    def _effects(self, masked: MaskedModel, left: Tensor, context: str) -> Tensor:
+        """The effect of every word that is left, (B, W); 0 elsewhere."""
         valid = masked.batch.word_valid
-        b, width = valid.shape
-        words = torch.arange(width, device=valid.device)
-        # Padding repeats the pair's first question, so that it costs nothing.
-        left_out = torch.where(valid, words, valid.long().argmax(1, keepdim=True))
-        keep = words != left_out[..., None]
-        whole = masked.probabilities.gather(1, masked.prediction[:, None])
-        without = (-masked.cross_entropy(keep)).exp()
-        return Attributions((whole - without).masked_fill(~valid, 0.0), (None,) * b)
+        words = torch.arange(valid.shape[1], device=valid.device)
+        # What is no word of the pair repeats the pair's first question, so it costs nothing.
+        word = torch.where(left, words, left.long().argmax(1, keepdim=True))
+        is_word = words == word[..., None]
+        base = {KEEP: left, DROP: valid & ~left}[context][:, None]
+        asked = base & ~is_word if context == KEEP else base | is_word
+        # The whole pair has been asked about.
+        if context == KEEP and bool((left == valid).all()):
+            p = (-masked.cross_entropy(asked)).exp()
+            before = masked.probabilities.gather(1, masked.prediction[:, None])
+        else:
+            p = (-masked.cross_entropy(torch.cat([asked, base], 1))).exp()
+            p, before = p[:, :-1], p[:, -1:]
+        gain = before - p if context == KEEP else p - before
+        return gain.masked_fill(~left, 0.0)
