@@ -171,6 +171,17 @@ def test_what_is_no_archive_is_named(output: Path, tmp_path: Path) -> None:
         collected(output, "table2", ASKED, f"archive={folder}")
 
 
+def test_a_part_that_is_not_the_usual_one_goes_by_its_name(output: Path) -> None:
+    for name in ("occlusion", "keep_one_in"):  # of one class, with other settings
+        fake_run(output, "gmask", f"explainer@explainer.word_filter={name}", aopc=BASE)
+    odd = ("explainer@explainer.word_filter=occlusion", "explainer.word_filter.per_round=9")
+    fake_run(output, "gmask", *odd, aopc=BASE)
+    rows = cells(collected(output, "table2", "explainer=gmask"), "table2.csv")
+    assert {"GMASK", "GMASK (word_filter=occlusion)", "GMASK (word_filter=keep_one_in)"} < set(rows)
+    (left,) = (name for name in rows if "per_round=9" in name)
+    assert "Occlusion" in left
+
+
 def test_a_table_of_what_runs_there_are(output: Path) -> None:
     files = collected(output, "table2", ASKED)
     rows = cells(files, "table2.csv")
@@ -410,7 +421,13 @@ def test_collectors_fit_their_yaml_and_choices_exist(name: str) -> None:
         cfg = compose("explain", [f"experiment={name}"], return_hydra_config=True)
     settings: Any = OmegaConf.to_container(cfg.collect, resolve=True, throw_on_missing=True)
     get_class(settings.pop("_target_"))(**settings)
-    for group, choices in cfg.hydra.sweeper.params.items():
-        if group != "seed":
-            for choice in str(choices).split(","):
-                assert (CONF / group / f"{choice}.yaml").is_file(), f"{group}={choice}"
+    params = {key: str(choices).split(",") for key, choices in cfg.hydra.sweeper.params.items()}
+    for key, choices in params.items():
+        group = CONF / key.split("@")[0]
+        for choice in choices:
+            if group.is_dir():
+                assert (group / f"{choice}.yaml").is_file(), f"{key}={choice}"
+            else:  # a setting, which must be there
+                first = [f"{part}={params[part][0]}" for part in ("explainer",) if part in params]
+                with initialize_config_dir(str(CONF), version_base="1.3"):
+                    compose("explain", [*first, f"{key}={choice}"])

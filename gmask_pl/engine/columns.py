@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
@@ -123,8 +124,8 @@ def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
     variants: dict[str, dict[tuple[int, ...], Run]] = {}
     usual = usual_settings(explainer, runs[0].model)
     for run in sorted(runs, key=lambda run: run.made):
-        settings = flat(run.explainer_settings)
-        changed = {k: v for k, v in settings.items() if usual is not None and usual.get(k) != v}
+        settings = named_parts(flat(run.explainer_settings), usual, run.model)
+        changed = {k: v for k, v in settings.items() if usual.get(k) != v}
         shown = ", ".join(f"{key}={value}" for key, value in sorted(changed.items()))
         variants.setdefault(shown, {})[run.seeds] = run
     return [
@@ -144,6 +145,23 @@ def usual_settings(explainer: str, model: str) -> dict[str, Any]:
             "hold both; put them back, or move these runs out of outputs"
         ) from error
     return flat(OmegaConf.to_container(cfg.explainer, resolve=True))
+
+
+def named_parts(settings: dict[str, Any], usual: dict[str, Any], model: str) -> dict[str, Any]:
+    """Flat settings in which a part such as ``word_filter``, where it is not the usual one, is
+    the name of its YAML, if it is as one of them says."""
+    found = dict(settings)
+    parts = {key.removesuffix("._target_") for key in settings if key.endswith("._target_")}
+    for part in sorted(parts, key=len):
+        own = {key: found[key] for key in found if key.startswith(f"{part}.")}
+        if all(usual.get(key) == value for key, value in own.items()):
+            continue
+        nested = {key.removeprefix(f"{part}."): value for key, value in own.items()}
+        for name in GlobalHydra.instance().config_loader().get_group_options("explainer"):
+            if usual_settings(name, model) == nested:
+                found = {key: found[key] for key in found if key not in own} | {part: name}
+                break
+    return found
 
 
 def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
