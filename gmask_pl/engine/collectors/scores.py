@@ -218,9 +218,10 @@ class ScoreTable(Collector):
                 seeds = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
                 accuracy = run.metrics["model"]["accuracy"]
                 right = "" if accuracy is None else f", model right on {accuracy:.1%}"
+                how = "" if column.removal is None else f", words removed by {column.removal}"
                 lines.append(
-                    f"{one.where}: {column.pairs} {run.config.split} pairs, {seeds} seeds, words "
-                    f"removed by {column.removal}, weights {run.weights[:8]}{right}."
+                    f"{one.where}: {column.pairs} {run.config.split} pairs, {seeds} seeds{how}, "
+                    f"weights {run.weights[:8]}{right}."
                 )
             lines += [f"{one.where}: {note}." for note in column.notes]
         if any(WEAK in self._marks(one) for one in scored):
