@@ -68,7 +68,7 @@ def deciding_settings(cfg: DictConfig) -> JSON:
     return settings
 
 
-def digest(settings: Any) -> str:
+def digest(settings: JSON) -> str:
     """Eight hexadecimal digits of settings, whatever the order of their keys."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import INDIFFERENT, digest
+from gmask_pl.config import INDIFFERENT
 from gmask_pl.engine.runs import ELSEWHERE, Costs, Run, Scores, find_runs, literal
 from gmask_pl.store import write_parquet
 from gmask_pl.types import JSON, UserError
@@ -92,7 +92,9 @@ def archived_runs(folder: Path | None) -> list[Run]:
     if folder is None:
         return []
     if not folder.is_dir():
-        raise UserError(f"archive={folder}: no such folder; `python -m {__spec__.name}` makes one")
+        raise UserError(
+            f"archive={folder}: no such folder; `python -m gmask_pl.engine.archive` makes one"
+        )
     return [run for file in sorted(folder.glob("*.parquet")) for run in read_archive(file)]
 
 
@@ -110,8 +112,8 @@ def read_archive(file: Path) -> list[Run]:
 
 def run_name(run: Run) -> str:
     """What two runs share that are the same run again: explainer, settings, weights, pairs."""
-    settings = _settings(run)
-    return digest([run.explainer, settings, run.weights, sorted(run.costs)])
+    same = [run.explainer, _settings(run), run.weights, sorted(run.costs)]
+    return json.dumps(same, sort_keys=True)
 
 
 def _settings(run: Run) -> JSON:
