@@ -21,6 +21,7 @@ from transformers import (
 
 from gmask_pl.models.base import PairClassifier, output_columns
 from gmask_pl.models.encoding import check_unit
+from gmask_pl.models.first_token import first_token_only, is_watched, last_layer
 from gmask_pl.models.subwords import SubwordEncoder
 from gmask_pl.types import (
     ModelInput,
@@ -104,7 +105,11 @@ class BertPairClassifier(PairClassifier):
                 " has no gradient with it: choose removal=zero or mask, or an explainer that needs "
                 "no gradients"
             )
-        return self._logits(inputs)
+        layer = None if self.training else last_layer(self.network)
+        if layer is None or is_watched(layer) or not self._reads_first_token:
+            return self._logits(inputs)
+        with first_token_only(layer):
+            return self._logits(inputs)
 
     def _logits(self, inputs: ModelInput) -> Tensor:
         logits: Tensor = self.network(**self._reading(inputs)).logits
@@ -157,6 +162,21 @@ class BertPairClassifier(PairClassifier):
             trial.positions[:, left],
         )
         return self._answers_alike(trial, shorter)
+
+    @cached_property
+    def _reads_first_token(self) -> bool:
+        """Whether the first token is all that the head reads of the last layer; found by trying."""
+        layer, trial = last_layer(self.network), self._trial()
+        if layer is None:
+            return False
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            expected = self._logits(trial)
+            try:
+                with first_token_only(layer):
+                    found = self._logits(trial)
+            except (RuntimeError, IndexError):  # a head that reads other tokens too
+                return False
+        return torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
     @cached_property
     def softens_attention(self) -> bool:
