@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gmask_pl.answers import BatchAnswers
 from gmask_pl.packing import TokenBudget, distinct_masks, keep_tokens, leftmost
 from gmask_pl.types import Classifier, ModelInput, PairBatch, ReadsAttention, UserError
 
@@ -70,8 +71,9 @@ class MaskedModel:
 
     ``token_budget`` bounds the tokens of one forward pass (and a quarter of it those of a
     forward and backward pass); models that share one share what was learnt of the memory.
-    ``evaluations`` and ``gradients`` (B,) count the masked inputs that the model answered, and
-    those that were differentiated too.
+    ``answers``: what earlier runs were told, and where this one leaves what it is told.
+    ``evaluations`` and ``gradients`` (B,) count the masked inputs that the model was asked about,
+    known answers among them, and those that were differentiated too.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class MaskedModel:
         removal: str,
         *,
         token_budget: TokenBudget | int,
+        answers: BatchAnswers | None = None,
     ) -> None:
         self.classifier = classifier
         self.batch = batch
         self.removal = removal_named(removal)
         self.budget = TokenBudget(token_budget) if isinstance(token_budget, int) else token_budget
+        self.answers = answers
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
         whole = self.logits(batch.word_valid[:, None])[:, 0]
@@ -96,7 +100,7 @@ class MaskedModel:
         """The same model, prediction and counters over a rewritten form of the same pairs."""
         other = object.__new__(MaskedModel)
         other.__dict__.update(self.__dict__)
-        other.batch = batch
+        other.batch, other.answers = batch, None  # its masks are of other texts
         return other
 
     def logits(self, keep: Tensor) -> Tensor:
@@ -104,6 +108,14 @@ class MaskedModel:
         b, s, _ = keep.shape
         rows, masks, inverse = distinct_masks(keep & self.batch.word_valid[:, None])
         self.evaluations += torch.bincount(rows, minlength=b).cpu()
+        if self.answers is None:
+            found = self._ask(rows, masks)
+        else:
+            found = self.answers.complete(rows, masks, self._ask)
+        return found[inverse].view(b, s, -1)
+
+    def _ask(self, rows: Tensor, masks: Tensor) -> Tensor:
+        """Logits (N, C) of the pairs ``rows`` (N,) under the masks (N, W) bool."""
         token_keep = keep_tokens(
             self.batch.word_of_token[rows], self.batch.attention[rows], masks
         ).bool()
@@ -118,8 +130,7 @@ class MaskedModel:
 
         with torch.inference_mode():
             self.budget.run(lengths, step)
-        asked = torch.argsort(torch.cat(order))
-        return torch.cat(answers)[asked][inverse].view(b, s, -1)
+        return torch.cat(answers)[torch.argsort(torch.cat(order))]
 
     def cross_entropy(self, keep: Tensor) -> Tensor:
         """-log p(prediction | kept words), (B, S), for keep-masks (B, S, W) bool."""

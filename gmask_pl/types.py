@@ -223,7 +223,8 @@ class Explanation:
 
     ``scores`` follow the joint word order: side one, then side two. ``evaluations`` counts
     masked inputs the model answered (each distinct mask once), ``gradients`` how many of them
-    were also differentiated; ``seconds`` is the pair's share of its batch's wall-clock time.
+    were also differentiated; ``seconds`` is the pair's share of its batch's wall-clock time, nan
+    where answers that another run was given took part.
     ``truncated``: the model could not read the whole pair; None where that is not known.
     """
 

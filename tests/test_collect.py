@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import shutil
 import sys
@@ -42,6 +43,7 @@ def fake_run(
     aopc: Sequence[float],
     weights: str = "0123456789abcdef",
     meaningful: bool = True,
+    seconds: float = 0.5,
 ) -> Path:
     """A finished run of ``explainer`` whose pairs have these AOPC."""
     ids = IDS[: len(aopc)]
@@ -66,7 +68,7 @@ def fake_run(
             groups=groups if explainer == "gmask" else None,
             evaluations=100,
             gradients=0,
-            seconds=0.5,
+            seconds=seconds,
         )
         for id in ids
     ]
@@ -275,6 +277,15 @@ def test_seconds_and_evaluations(output: Path) -> None:
     files = collected(output, "table7", ASKED)
     assert float(cells(files, "table7.csv")["IMASK"]["value"]) == 0.5
     assert float(cells(files, "table7_evaluations.csv")["IMASK"]["value"]) == 100
+
+
+def test_seconds_with_known_answers_are_not_shown(output: Path) -> None:
+    fake_run(output, "gmask_released", aopc=BASE, seconds=math.nan)
+    files = collected(output, "table7", ASKED)
+    found = cells(files, "table7.csv")["gmask_released"]
+    assert not found["value"]
+    assert "answers came from other runs" in found["reason"]
+    assert float(cells(files, "table7_evaluations.csv")["gmask_released"]["value"]) == 100
 
 
 @pytest.mark.slow

@@ -142,13 +142,12 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
 ) -> None:
     assert first.returncode == 0
     settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
-    settings += ("limit=60", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
+    settings += ("limit=40", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
     killed_when(folder, "cut", "explained-*.parquet", 3, *SMALL, *settings, "output=cut")
-    killed_when(folder, "cut", "explained-*.parquet", 12, *SMALL, *settings, "output=cut")
     killed_when(folder, "cut", "scored-*.parquet", 4, *SMALL, *settings, "output=cut")
     last = run("explain.py", folder, *SMALL, *settings, "output=cut")
     assert last.returncode == 0, last.stderr[-2000:]
-    assert "of 30 batches were scored before" in last.stdout
+    assert "of 20 batches were scored before" in last.stdout
     assert "explained before" not in last.stdout
     whole = run("explain.py", folder, *SMALL, *settings, "output=whole")
     assert whole.returncode == 0, whole.stderr[-2000:]
@@ -164,8 +163,6 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
         del found["cost"]["seconds_per_pair"]
     assert results[0] == results[1]
     assert not list(one.glob("unfinished-*"))
-    again = run("explain.py", folder, *SMALL, *settings, "output=cut")
-    assert "these results were there already" in again.stdout
 
 
 def test_other_metrics_score_the_same_explanations(

@@ -64,7 +64,7 @@ def test_answers_differ_by_rounding(masked: MaskedModel) -> None:
         half = masked.logits(keep).softmax(-1)
     assert half.dtype == torch.float32
     difference = (half - masked.logits(keep).softmax(-1)).abs().max()
-    assert 0 < difference < 0.05
+    assert 0 < difference < 0.1  # logits of about 10 have 8 bits
 
 
 def test_lime_ranks_alike_but_for_its_own_noise(masked: MaskedModel) -> None:

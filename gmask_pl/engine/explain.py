@@ -146,6 +146,7 @@ def explain_batches(
         data.chosen,
         progress.explained,
         token_budget=TokenBudget(cfg.token_budget),
+        answers=cfg.answers,
     )
     trainer.predict(loop, data, return_predictions=False)
     finished(trainer, progress, EXPLAINED, data)
@@ -171,6 +172,7 @@ def score_batches(
         lambda number: read_explanations(explained[number]),
         progress.scored,
         token_budget=TokenBudget(cfg.token_budget),
+        answers=cfg.answers,
     )
     trainer.predict(loop, data, return_predictions=False)
     finished(trainer, progress, SCORED, data)

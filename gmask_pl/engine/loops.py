@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from gmask_pl.answers import BatchAnswers
 from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
@@ -22,11 +27,53 @@ from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore
 EVALUATIONS = "evaluations"
 
 
-class ExplainLoop(LightningModule):
-    """Explains every batch and hands its explanations to ``keep``, with the batch's number.
+class AskingLoop(LightningModule):
+    """A loop that asks a classifier about masked pairs.
 
-    batches: the numbers of the batches that the loader will give, in their order.
+    batches: the numbers of the batches that the loader will give, in their order. answers: a
+    folder where answers are kept for other runs, and found; None: nowhere.
     """
+
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        batches: Sequence[int],
+        *,
+        token_budget: TokenBudget | int,
+        answers: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        # There may be fewer batches than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.classifier, self.batches = classifier, batches
+        self.token_budget, self.answers = token_budget, answers
+
+    @contextmanager
+    def asked(self, batch: PairBatch, removal: str) -> Iterator[MaskedModel]:
+        """The masked model of a batch; its new answers are kept in the end."""
+        kept = None
+        if self.answers is not None:
+            kept = BatchAnswers(self.answers, self.keys(batch, removal))
+        yield MaskedModel(
+            self.classifier, batch, removal, token_budget=self.token_budget, answers=kept
+        )
+        if kept is not None:
+            kept.keep()
+
+    def keys(self, batch: PairBatch, removal: str) -> list[str]:
+        """A name for everything that the answers about each pair depend on."""
+        outputs = getattr(self.classifier, "columns", None)
+        settings = (self.fingerprint, str(outputs), removal, str(self.trainer.precision))
+        return pair_keys(batch, *settings)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The model's, computed once it is asked for."""
+        return weights_fingerprint(self.classifier)
+
+
+class ExplainLoop(AskingLoop):
+    """Explains every batch and hands its explanations to ``keep``, with the batch's number."""
 
     def __init__(
         self,
@@ -34,24 +81,19 @@ class ExplainLoop(LightningModule):
         explainer: Explainer,
         batches: Sequence[int],
         keep: Callable[[int, list[Explanation]], None],
-        *,
-        token_budget: TokenBudget | int,
+        **asking: Any,
     ) -> None:
-        super().__init__()
-        # There may be fewer batches than processes.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.classifier, self.explainer = classifier, explainer
-        self.batches, self.keep = batches, keep
-        self.token_budget = token_budget
+        super().__init__(classifier, batches, **asking)
+        self.explainer, self.keep = explainer, keep
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         start = time.perf_counter()
-        masked = MaskedModel(
-            self.classifier, batch, self.explainer.removal, token_budget=self.token_budget
-        )
-        attributions = self.explainer(masked)
-        scores = attributions.scores.double().cpu()
-        seconds = (time.perf_counter() - start) / len(batch)
+        with self.asked(batch, self.explainer.removal) as masked:
+            attributions = self.explainer(masked)
+            scores = attributions.scores.double().cpu()
+            seconds = (time.perf_counter() - start) / len(batch)
+        if masked.answers is not None and masked.answers.reused:
+            seconds = math.nan  # what an explanation takes cannot be seen from this one
         found = [
             _explanation(batch, masked, attributions, scores, row, seconds)
             for row in range(len(batch))
@@ -59,12 +101,11 @@ class ExplainLoop(LightningModule):
         self.keep(self.batches[batch_idx], found)
 
 
-class ScoreLoop(LightningModule):
+class ScoreLoop(AskingLoop):
     """Asks the model about the masks of all metrics, for explanations found before.
 
-    batches: the numbers of the batches that the loader will give, in their order. explained:
-    the explanations of a batch; keep: takes the numbers that the metrics have of its pairs.
-    metrics: by the removal that they are asked under, then by name.
+    explained: the explanations of a batch; keep: takes the numbers that the metrics have of its
+    pairs. metrics: by the removal that they are asked under, then by name.
 
     Beside those of the metrics, a row named ``EVALUATIONS`` holds how many masked inputs of the
     pair the model answered, which metrics of one removal share.
@@ -77,18 +118,13 @@ class ScoreLoop(LightningModule):
         batches: Sequence[int],
         explained: Callable[[int], Iterable[Explanation]],
         keep: Callable[[int, list[PairScore]], None],
-        *,
-        token_budget: TokenBudget | int,
+        **asking: Any,
     ) -> None:
-        super().__init__()
-        # There may be fewer batches than processes.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.classifier = classifier
+        super().__init__(classifier, batches, **asking)
         self.metrics = torch.nn.ModuleDict(
             {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}
         )
-        self.batches, self.explained, self.keep = batches, explained, keep
-        self.token_budget = token_budget
+        self.explained, self.keep = explained, keep
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         number = self.batches[batch_idx]
@@ -111,16 +147,15 @@ class ScoreLoop(LightningModule):
     def _score(
         self, batch: PairBatch, scores: Tensor, removal: str, metrics: dict[str, PairMetric]
     ) -> list[PairScore]:
-        masked = MaskedModel(self.classifier, batch, removal, token_budget=self.token_budget)
-
-        def ask(keep: Tensor) -> Tensor:
-            return masked.logits(keep).softmax(-1)
-
-        def keys() -> list[str]:
-            precision = str(self.trainer.precision)
-            return pair_keys(batch, self.fingerprint, removal, precision)
-
-        evaluate(metrics, ask, scores, batch.word_valid, masked.probabilities, keys)
+        with self.asked(batch, removal) as masked:
+            evaluate(
+                metrics,
+                lambda keep: masked.logits(keep).softmax(-1),
+                scores,
+                batch.word_valid,
+                masked.probabilities,
+                lambda: self.keys(batch, removal),
+            )
         named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
         for name, metric in metrics.items():
             named[name] = metric.latest_rows().tolist()
@@ -130,11 +165,6 @@ class ScoreLoop(LightningModule):
             for name, rows in named.items()
             for id, row in zip(batch.ids, rows, strict=True)
         ]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The model's, computed for the metrics that ask for it."""
-        return weights_fingerprint(self.classifier)
 
 
 def _explanation(

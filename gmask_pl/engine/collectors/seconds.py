@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -118,6 +120,8 @@ class SecondsTable(Collector):
     def number(self, entry: Entry, reading: int, printed: float | None) -> Cell:
         """The mean over pairs of the mean over seeds."""
         runs = [[run.costs[id][reading] for id in sorted(run.costs)] for run in entry.runs]
+        if any(map(math.isnan, chain.from_iterable(runs))):
+            return Cell(paper=printed, reason="not measured: answers came from other runs")
         rows = torch.tensor(runs, dtype=torch.float64).mean(0)[:, None]
         found = estimate(
             rows, lambda mean: mean, resamples=self.resamples, seed=self.seed

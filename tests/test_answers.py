@@ -1,0 +1,162 @@
+"""Answers that one run was given serve another, and change nothing but what is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import explainer_of
+from pytorch_lightning import Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gmask_pl.answers import BatchAnswers
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.explainers.gmask_released import cut
+from gmask_pl.masking import MaskedModel
+from gmask_pl.metrics.aopc import AOPC
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import Explanation, PairExample, PairScore, UserError
+
+Ask = Callable[[Tensor, Tensor], Tensor]
+
+
+class Counting:
+    """Answers a mask by its number of words and its pair, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, rows: Tensor, masks: Tensor) -> Tensor:
+        self.asked += len(rows)
+        weights = 0.5 ** torch.arange(masks.shape[1])
+        return torch.stack([rows.float(), (masks * weights).sum(1)], 1)
+
+
+def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
+    masks = torch.rand(40, 11, generator=torch.Generator().manual_seed(0)) > 0.5
+    rows = torch.arange(40) % 2
+    expected = Counting()(rows, masks)
+    first, second, ask = BatchAnswers(tmp_path, "ab"), BatchAnswers(tmp_path, "ab"), Counting()
+    torch.testing.assert_close(first.complete(rows[:30], masks[:30], ask), expected[:30])
+    torch.testing.assert_close(first.complete(rows, masks, ask), expected)
+    distinct = len(torch.unique(torch.cat([rows[:, None], masks], 1), dim=0))
+    assert ask.asked == distinct == 40
+    assert first.reused == 0
+    torch.testing.assert_close(second.complete(rows, masks, ask), expected)
+    assert (ask.asked, second.reused) == (80, 0)  # nothing was kept yet
+    first.keep()
+    third = BatchAnswers(tmp_path, "ab")
+    torch.testing.assert_close(third.complete(rows, masks, ask), expected)
+    assert (ask.asked, third.reused) == (80, 40)
+
+
+def test_a_mask_is_known_in_batches_of_any_width_and_place(tmp_path: Path) -> None:
+    masks = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1]], dtype=torch.bool)
+    ask = Counting()
+    first = BatchAnswers(tmp_path, ["pair"])
+    answers = first.complete(torch.zeros(3, dtype=torch.int64), masks, ask)
+    first.keep()
+    wide = torch.zeros(3, 40, dtype=torch.bool)
+    wide[:, :3] = masks
+    second = BatchAnswers(tmp_path, ["other", "pair"])
+    found = second.complete(torch.ones(3, dtype=torch.int64), wide, ask)
+    torch.testing.assert_close(found, answers)
+    assert ask.asked == 3
+    second.complete(torch.zeros(3, dtype=torch.int64), wide, ask)
+    assert ask.asked == 6
+
+
+def test_runs_add_to_one_another(tmp_path: Path) -> None:
+    masks, rows = torch.eye(4, dtype=torch.bool), torch.zeros(2, dtype=torch.int64)
+    one, other = BatchAnswers(tmp_path, ["pair"]), BatchAnswers(tmp_path, ["pair"])
+    one.complete(rows, masks[:2], Counting())
+    other.complete(rows, masks[2:], Counting())
+    one.keep()
+    other.keep()
+    last = BatchAnswers(tmp_path, ["pair"])
+    last.complete(torch.zeros(4, dtype=torch.int64), masks, Counting())
+    assert last.reused == 4
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".safetensors"]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    one = BatchAnswers(tmp_path, ["pair"])
+    one.complete(torch.zeros(1, dtype=torch.int64), torch.ones(1, 3).bool(), Counting())
+    one.keep()
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(UserError, match=r"pair\.safetensors: .* delete the file"):
+        BatchAnswers(tmp_path, ["pair"])
+
+
+def test_another_text_is_asked_anew(
+    tmp_path: Path, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    batch = classifier.encoder("word")(examples)
+    answers = BatchAnswers(tmp_path, batch.ids)
+    masked = MaskedModel(classifier, batch, "pad", token_budget=4096, answers=answers)
+    shorter = masked.rebind(cut(batch, torch.tensor([[0, 1], [0, 1], [0, 1]])))
+    whole = shorter.logits(shorter.batch.word_valid[:, None])
+    assert not torch.allclose(whole.softmax(-1)[:, 0], masked.probabilities)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lime", "gmask_two_sided", "oracle"])
+def test_a_run_with_known_answers_is_the_same_but_for_its_seconds(
+    tmp_path: Path, responsive: PairClassifier, examples: list[PairExample], name: str
+) -> None:
+    """Through both loops: explained, and scored under a removal of the same and of another name."""
+    batch = responsive.encoder("word")(examples)
+    small = {
+        "lime": ("explainer.samples=30",),
+        "gmask_two_sided": ("explainer.k=3", "explainer.word_filter.samples=30"),
+        "oracle": ("explainer.beam=2",),
+    }
+    explainer = explainer_of(name, "explainer.removal=pad", *small[name])
+    forward, rows_read = responsive.forward, []
+
+    def counted(inputs: object) -> Tensor:
+        answers: Tensor = forward(inputs)
+        rows_read.append(len(answers))
+        return answers
+
+    responsive.forward = counted
+
+    def run(removal: str, answers: Path | None) -> tuple[list[Explanation], list[PairScore], int]:
+        rows_read.clear()
+        found: dict[int, list[Explanation]] = {}
+        rows: dict[int, list[PairScore]] = {}
+        asking = {"token_budget": 4096, "answers": answers}
+        asked = {removal: {"aopc": AOPC(max_removed=5, resamples=10, seed=0)}}
+        for loop in (
+            ExplainLoop(responsive, explainer, [0], found.__setitem__, **asking),
+            ScoreLoop(responsive, asked, [0], found.__getitem__, rows.__setitem__, **asking),
+        ):
+            trainer = Trainer(
+                logger=False,
+                accelerator="cpu",
+                inference_mode=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+            )
+            trainer.predict(loop, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]
+        return found[0], rows[0], sum(rows_read)
+
+    plain, numbers, often = run("pad", None)
+    first, same, once = run("pad", tmp_path)
+    again, known, never = run("pad", tmp_path)
+    assert often > once > never == 0
+    assert all(math.isfinite(e.seconds) for e in (*plain, *first))
+    assert all(math.isnan(e.seconds) for e in again)
+    for found in (first, again):  # alike but for rounding: other batches were asked
+        for one, other in zip(plain, found, strict=True):
+            assert one.scores == pytest.approx(other.scores, abs=1e-4)
+            assert (one.id, one.prediction) == (other.id, other.prediction)
+            assert (one.evaluations, one.gradients) == (other.evaluations, other.gradients)
+    for one, *others in zip(numbers, same, known, strict=True):
+        assert all(one.row == pytest.approx(other.row, abs=1e-5) for other in others)
+    assert run("mask", tmp_path)[2] > 0
