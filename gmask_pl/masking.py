@@ -119,7 +119,7 @@ class MaskedModel:
         token_keep = keep_tokens(
             self.batch.word_of_token[rows], self.batch.attention[rows], masks
         ).bool()
-        lengths = (token_keep if self._leaves_out else self.batch.attention[rows]).sum(1)
+        lengths = self._computed(rows, token_keep).sum(1)
         order: list[Tensor] = []
         answers: list[Tensor] = []
 
@@ -261,10 +261,16 @@ class MaskedModel:
         """Whether removed tokens take no part in the computation at all."""
         return self.removal.closes_up or (self.removal.hides and self.classifier.skips_hidden)
 
+    @property
+    def _counts_alike(self) -> bool:
+        """Whether one removed token of a side stands for all of them."""
+        return not self.removal.hides and getattr(self.classifier, "counts_alike", False)
+
     def _hard_input(self, rows: Tensor, token_keep: Tensor) -> ModelInput:
         """The input for boolean token masks (N, L), trimmed to its longest row."""
         batch, removal = self.batch, self.removal
-        order, attention = leftmost(token_keep if self._leaves_out else batch.attention[rows])
+        computed = self._computed(rows, token_keep)
+        order, attention = leftmost(computed)
         ids = batch.token_ids[rows].gather(1, order)
         segment = batch.segment[rows].gather(1, order)
         positions = order
@@ -279,7 +285,31 @@ class MaskedModel:
                 ids = torch.where(kept, ids, self.classifier.mask_token_id)
             else:
                 gate = kept.float()
+            if self._counts_alike:
+                attention = self._counts(rows, token_keep).gather(1, order) * attention
         return ModelInput(ids, attention, segment, positions, gate)
+
+    def _computed(self, rows: Tensor, token_keep: Tensor) -> Tensor:
+        """Which tokens (N, L) bool take part in the computation."""
+        if self._leaves_out:
+            return token_keep
+        if self._counts_alike:
+            return self._counts(rows, token_keep) > 0
+        return self.batch.attention[rows]
+
+    def _counts(self, rows: Tensor, token_keep: Tensor) -> Tensor:
+        """How many tokens each token stands for, (N, L) float.
+
+        A kept one for itself, the first removed one of a side for all removed ones of that side,
+        and the others for none.
+        """
+        counts = token_keep.float()
+        removed = self.batch.attention[rows] & ~token_keep
+        for side in (0, 1):
+            alike = removed & (self.batch.segment[rows] == side)
+            first = alike & (alike.cumsum(1) == 1)
+            counts = counts + first * alike.sum(1, keepdim=True)
+        return counts
 
     def _soft_input(self, rows: Tensor, mask: Tensor, attention: Tensor) -> ModelInput:
         """The differentiable input for word masks (N, W) in [0, 1] over tokens (N, L) bool."""

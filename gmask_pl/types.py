@@ -131,8 +131,9 @@ class PairBatch:
 class ModelInput:
     """What a classifier reads: N rows of tokens, possibly masked.
 
-    token_ids, segment, positions: (N, L) int64. ``attention`` (N, L) is bool, or float in
-    [0, 1] as a differentiable multiplier of the attention paid to a token. ``gate`` (N, L)
+    token_ids, segment, positions: (N, L) int64. ``attention`` (N, L) is bool, or float as a
+    differentiable multiplier of the attention paid to a token, in [0, 1] but for models that count
+    alike tokens (see Classifier). ``gate`` (N, L)
     float in [0, 1], where given, is the weight of a token's own word embedding (Eq. 1); what
     is left of the weight goes to the embedding of ``substitute``, or to zero when that is None.
     """
@@ -159,6 +160,9 @@ class Classifier(Protocol):
 
     skips_hidden: whether a token that nothing attends to may as well be left out, the others
     keeping their ``positions``. It may not where a model counts distances by itself.
+
+    A model without word order may have a fourth, ``counts_alike = True``: a token whose
+    ``attention`` is a whole number stands for as many equal tokens of its side.
     """
 
     pad_token_id: int

@@ -137,6 +137,7 @@ def metrics(removal: str) -> Metrics:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         chosen = f"metric=[{','.join(METRICS)}]"
         searched = ("metric.naopc.cache=null", "metric.naopc.beam=1", "metric.naopc.exact_words=3")
+        searched += ("metric.naopc.max_removed=3",)
         return configured_metrics(
             compose("explain", [chosen, f"metric.removal={removal}", *searched])
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import untrained
 
 from gmask_pl.masking import REMOVALS, MaskedModel, removal_named
 from gmask_pl.models.base import PairClassifier
@@ -67,6 +68,52 @@ def test_dropping_hidden_tokens_equals_hiding_them(
         expected = classifier(inputs)[0]
         found = masked.logits(keep[:, None])[row, 0]
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("removal", ["zero", "mask"])
+def test_a_removed_word_stays_in_its_place_as_nothing_or_as_the_mask(
+    responsive: PairClassifier, examples: list[PairExample], removal: str
+) -> None:
+    """Against whole rows, pair by pair, with every token read as if gradients were asked for."""
+    masked = bound(responsive, examples, removal)
+    batch, keep = masked.batch, random_masks(masked.batch, 5)
+    found = masked.logits(keep)
+    for row in range(len(batch)):
+        n, one = int(batch.attention[row].sum()), slice(row, row + 1)
+        words = batch.word_of_token[row, :n].tolist()
+        for mask in range(5):
+            kept = torch.tensor([[word < 0 or bool(keep[row, mask, word]) for word in words]])
+            ids = batch.token_ids[one, :n]
+            gate = kept.float().requires_grad_() if removal == "zero" else None
+            inputs = ModelInput(
+                ids if removal == "zero" else ids.where(kept, responsive.mask_token_id),
+                torch.ones_like(kept).float().requires_grad_(),
+                batch.segment[one, :n],
+                torch.arange(n)[None],
+                gate,
+            )
+            expected = responsive(inputs)[0].detach()
+            torch.testing.assert_close(found[row, mask], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_removed_words_of_a_model_without_order_are_one_token_a_side(
+    examples: list[PairExample],
+) -> None:
+    model = untrained("dattn")
+    lengths: list[int] = []
+    forward = model.forward
+
+    def counted(inputs: ModelInput) -> torch.Tensor:
+        lengths.append(inputs.token_ids.shape[1])
+        return forward(inputs)
+
+    model.forward = counted  # type: ignore[method-assign]
+    masked = bound(model, examples, "zero")
+    keep = torch.zeros(3, 1, masked.batch.word_valid.shape[1], dtype=torch.bool)
+    keep[:, :, :2] = True
+    lengths.clear()
+    masked.logits(keep)
+    assert max(lengths) <= 2 + 2
 
 
 def test_deleting_a_word_reads_the_text_without_it(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
@@ -158,3 +158,8 @@ def output_columns(
     if len(names) != len(stored):
         raise UserError(f"label_order has {len(names)} names, the model has {len(stored)} outputs")
     return [names.index(label) for label in labels]
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether anything hooks into a part of a network, and so wants to see every token in it."""
+    return any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())

@@ -19,9 +19,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from gmask_pl.models.base import PairClassifier, output_columns
+from gmask_pl.models.base import PairClassifier, is_watched, output_columns
 from gmask_pl.models.encoding import check_unit
-from gmask_pl.models.first_token import first_token_only, is_watched, last_layer
+from gmask_pl.models.first_token import first_token_only, last_layer
 from gmask_pl.models.subwords import SubwordEncoder
 from gmask_pl.types import (
     ModelInput,
@@ -106,7 +106,7 @@ class BertPairClassifier(PairClassifier):
                 "no gradients"
             )
         layer = None if self.training else last_layer(self.network)
-        if layer is None or is_watched(layer) or not self._reads_first_token:
+        if layer is None or is_watched(self.network) or not self._reads_first_token:
             return self._logits(inputs)
         with first_token_only(layer):
             return self._logits(inputs)

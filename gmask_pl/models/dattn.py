@@ -11,8 +11,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from gmask_pl.models.base import PairClassifier, output_columns
+from gmask_pl.models.base import PairClassifier, is_watched, output_columns
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate
 from gmask_pl.models.vectors import read_vectors
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
@@ -47,6 +48,7 @@ class DecomposableAttention(PairClassifier):
     pad_token_id = 0
     mask_token_id = 1
     skips_hidden = True
+    counts_alike = True
 
     def __init__(
         self,
@@ -126,11 +128,16 @@ class DecomposableAttention(PairClassifier):
         return WordEncoder(self.vocabulary)
 
     def forward(self, inputs: ModelInput) -> Tensor:
-        projected = self._projected(inputs)
-        seen = inputs.attention.to(projected.dtype)
-        aligned = self._align(projected, seen, inputs.segment)
-        compared = self.compare(torch.cat([projected, aligned], -1)) * seen[..., None]
-        side_two = inputs.segment[..., None].to(projected.dtype)
+        if self.training or _is_soft(inputs) or is_watched(self):
+            projected = self._projected(inputs)
+            seen = inputs.attention.to(projected.dtype)
+            aligned = self._align(projected, seen, inputs.segment)
+            compared = self.compare(torch.cat([projected, aligned], -1))
+        else:
+            compared = self._compared(inputs)
+            seen = inputs.attention.to(compared.dtype)
+        compared = compared * seen[..., None]
+        side_two = inputs.segment[..., None].to(compared.dtype)
         sums = [(compared * (1 - side_two)).sum(1), (compared * side_two).sum(1)]
         logits: Tensor = self.classify(self.aggregate(torch.cat(sums, -1)))
         return logits
@@ -144,10 +151,36 @@ class DecomposableAttention(PairClassifier):
             raise UserError(f"layer={layer}: decomposable attention has one layer, 0 or -1")
         projected = self._projected(inputs)
         seen = inputs.attention.to(projected.dtype)
-        weights, total = self._weights(projected, seen, inputs.segment)
+        weights, total = self._weights(self.attend(projected), seen, inputs.segment)
         across = inputs.segment[:, :, None] != inputs.segment[:, None, :]
         payers = (across * seen[:, :, None]).sum(1)
         return (weights / total * seen[:, :, None]).sum(1) / payers.clamp_min(1)
+
+    def _compared(self, inputs: ModelInput) -> Tensor:
+        """What the comparison network says of every word, (N, L, D), in evaluation.
+
+        Masked copies of a pair share their words, and until the second layer of the comparison
+        nothing but the attention weights depends on more than one word: its first layer is linear
+        in a word and in what the word attends to. So all this is computed once for each distinct
+        word of the input; the word -1 is the zero vector.
+        """
+        ids = inputs.token_ids
+        if inputs.gate is not None:
+            ids = torch.where(inputs.gate > 0, ids, -1)
+        words, place = torch.unique(ids, return_inverse=True)
+        vectors = self.embedding(words.clamp_min(0)) * (words >= 0)[:, None]
+        projected = self.project(vectors)
+        features = self.attend(projected)
+        _, first, *further = self.compare
+        assert isinstance(first, nn.Linear)
+        own, other = first.weight.split(projected.shape[1], 1)
+        seen = inputs.attention.to(features.dtype)
+        weights, total = self._weights(features[place], seen, inputs.segment)
+        attended = weights @ linear(projected, other)[place]
+        hidden = linear(projected, own, first.bias)[place] + attended / total
+        for layer in further:
+            hidden = layer(hidden)
+        return hidden
 
     def _projected(self, inputs: ModelInput) -> Tensor:
         """The projected embeddings of the words, (N, L, D)."""
@@ -162,15 +195,14 @@ class DecomposableAttention(PairClassifier):
 
     def _align(self, projected: Tensor, seen: Tensor, segment: Tensor) -> Tensor:
         """The other side's words as each word attends to them, (N, L, D); zero if it has none."""
-        weights, total = self._weights(projected, seen, segment)
+        weights, total = self._weights(self.attend(projected), seen, segment)
         return (weights @ projected) / total
 
-    def _weights(self, projected: Tensor, seen: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, features: Tensor, seen: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:
         """The attention of each word (N, L, L) to the other side's, over its total (N, L, 1).
 
         A softmax with the multipliers ``seen`` (N, L): exact and differentiable at 0 too.
         """
-        features = self.attend(projected)
         scores = features @ features.transpose(1, 2)
         across = (segment[:, :, None] != segment[:, None, :]) * seen[:, None, :]
         peak = scores.masked_fill(across <= 0, -torch.inf).amax(2, keepdim=True).detach()
@@ -179,6 +211,14 @@ class DecomposableAttention(PairClassifier):
         weights = (scores - peak).clamp(max=30.0).exp() * across
         total = weights.sum(2, keepdim=True)
         return weights, total.masked_fill(total == 0, 1.0)
+
+
+def _is_soft(inputs: ModelInput) -> bool:
+    """Whether words are there in part, or a gradient with respect to their being there is asked."""
+    gate = inputs.gate
+    if inputs.attention.requires_grad or inputs.substitute is not None:
+        return True
+    return gate is not None and (gate.requires_grad or not bool(((gate == 0) | (gate == 1)).all()))
 
 
 class WordEncoder:

@@ -29,11 +29,6 @@ def last_layer(network: nn.Module) -> nn.Module | None:
     return layers[-1] if names.issuperset(PARTS) else None
 
 
-def is_watched(layer: nn.Module) -> bool:
-    """Whether anything hooks into the layer, and so may want to see every token."""
-    return any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())
-
-
 @contextmanager
 def first_token_only(layer: nn.Module) -> Iterator[None]:
     """Within it, ``layer`` maps hidden states (N, L, D) to those of the first token, (N, 1, D).
