@@ -3,8 +3,9 @@
     python -m benchmarks.utilisation --pairs 8 model=bert dataset=esnli dataset.path=... weights=...
 
 The floor of a table is counted: 2 x parameters x tokens for the linear layers of the encoder and
-4 x hidden size x layers x (tokens of the input) for each of its tokens in attention. It is set
-against the time a table takes, and against a large matrix product in the same precision on the
+4 x hidden size x layers x (tokens of the input) for each of its tokens in attention; of the last
+layer only what the head needs, keys and values of every token and the rest of the first one. It is
+set against the time a table takes, and against a large matrix product in the same precision on the
 same device. Overrides are those of explain.py, for a transformer. Figures are medians of the
 repeats; they also go to <output>/benchmarks/utilisation.json.
 """
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from benchmarks.common import Bench, prepared, report, seconds
 from gmask_pl.explainers.coalition import choose_candidates, value_table
 from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.first_token import last_layer
 from gmask_pl.types import ModelInput, UserError
 
 
@@ -72,14 +74,14 @@ class Counted:
 
     def __init__(self, classifier: BertPairClassifier) -> None:
         network = classifier.network
-        encoder = [
-            weight
-            for name, module in network.named_modules()
-            if isinstance(module, nn.Linear) and ".layer" in name
-            for weight in (module.weight,)
-        ]
-        self.parameters = sum(weight.numel() for weight in encoder)
-        self.width = network.config.hidden_size * network.config.num_hidden_layers
+        layers, width = network.config.num_hidden_layers, network.config.hidden_size
+        last = last_layer(network) if classifier.reads_first_token else None
+        self.parameters = linear_weights(network, ".layer")
+        self.first_only, self.last_width = 0, 0
+        if last is not None:
+            self.first_only = linear_weights(last) - linear_weights(last, "key", "value")
+            layers, self.last_width = layers - 1, width
+        self.width = width * layers
         self.tokens = self.padded = 0
         self.operations = 0.0
         self.handle = classifier.register_forward_pre_hook(self.count)
@@ -88,11 +90,21 @@ class Counted:
         lengths = arguments[0].attention.bool().sum(1).double()
         self.tokens += int(lengths.sum())
         self.padded += arguments[0].attention.numel()
-        attention = 4 * self.width * (lengths**2).sum()
-        self.operations += float(2 * self.parameters * lengths.sum() + attention)
+        attention = 4 * (self.width * (lengths**2).sum() + self.last_width * lengths.sum())
+        everywhere = (self.parameters - self.first_only) * lengths.sum()
+        self.operations += float(2 * (everywhere + self.first_only * len(lengths)) + attention)
 
     def remove(self) -> None:
         self.handle.remove()
+
+
+def linear_weights(network: nn.Module, *parts: str) -> int:
+    """How many weights the linear layers have whose names hold one of the parts; none: all."""
+    return sum(
+        module.weight.numel()
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and (not parts or any(part in name for part in parts))
+    )
 
 
 def matrix_throughput(rows: int, repeats: int) -> float:

@@ -106,7 +106,7 @@ class BertPairClassifier(PairClassifier):
                 "no gradients"
             )
         layer = None if self.training else last_layer(self.network)
-        if layer is None or is_watched(self.network) or not self._reads_first_token:
+        if layer is None or is_watched(self.network) or not self.reads_first_token:
             return self._logits(inputs)
         with first_token_only(layer):
             return self._logits(inputs)
@@ -164,7 +164,7 @@ class BertPairClassifier(PairClassifier):
         return self._answers_alike(trial, shorter)
 
     @cached_property
-    def _reads_first_token(self) -> bool:
+    def reads_first_token(self) -> bool:
         """Whether the first token is all that the head reads of the last layer; found by trying."""
         layer, trial = last_layer(self.network), self._trial()
         if layer is None:
