@@ -14,7 +14,7 @@ from conftest import explainer_of, make_example
 
 from gmask_pl.data.mwa_mtref import MWAMTRef
 from gmask_pl.explainers.coalition import all_coalitions
-from gmask_pl.explainers.gmask import Asked
+from gmask_pl.explainers.gmask import Asked, worth_shares
 from gmask_pl.explainers.group_mask import GroupShape
 from gmask_pl.explainers.grouping import clusters, interaction_groups
 from gmask_pl.masking import MaskedModel
@@ -298,3 +298,27 @@ def test_groups_without_worth_weigh_alike() -> None:
     asked.kept, asked.removed = torch.full((1, 4), math.log(2)), torch.full((1, 4), 0.5)  # type: ignore[misc]
     _, psi = explainer.groups(asked, shape, [torch.Generator().manual_seed(0)])
     assert psi.tolist() == [[0.5, 0.5]]
+
+
+def test_the_shares_of_groups_by_hand() -> None:
+    """Words 0 and 2 decide together; word 1 leaves the answer as it is, and word 3 harms it.
+
+    The model holds to its answer at 0.4 without any word, so no group has that on its account.
+    """
+    bits = all_coalitions(4)
+    alone = 0.4 + 0.3 * (bits[:, 0] & bits[:, 2]) - 0.1 * bits[:, 3]
+    removed = 0.8 - 0.5 * (bits[:, 0] | bits[:, 2]) + 0.1 * bits[:, 3]
+    asked = Asked(None, torch.arange(4)[None], "drop")  # type: ignore[arg-type]
+    asked.kept, asked.removed = -alone.log()[None], removed[None]  # type: ignore[misc]
+    shape = GroupShape(torch.tensor([[0, 0, 1, 1]]), torch.tensor([4]))
+
+    def shares(*groups: int) -> list[float]:
+        phi = torch.nn.functional.one_hot(torch.tensor([groups]), 4).float()
+        return worth_shares(asked, phi, shape)[0].tolist()
+
+    assert shares(0, 1, 0, 2) == pytest.approx([1, 0, 0, 0])
+    # Apart: alone neither does anything, and without either the answer is lost.
+    assert shares(0, 1, 2, 3) == pytest.approx([0.5, 0, 0.5, 0])
+    # With the harmful word 0.2 + 0.4 of 0.3 + 0.5 are left.
+    assert shares(0, 1, 0, 0) == pytest.approx([1, 0, 0, 0])
+    assert shares(0, 0, 1, 1) == pytest.approx([0.5 / 0.8, 0.3 / 0.8, 0, 0])

@@ -61,7 +61,9 @@ class GMask(Explainer):
       of the mean of what a subset does alone and what is lost without it;
     - ``order``: by the order of the k words that suffices most and is missed most at every length,
       see `two_sided_order`. It does not depend on the groups.
-    The last two ask for both tables.
+    The last two ask for both tables, and read from them what a group is worth as well, see
+    `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
+    holds to its prediction without any words, that may be a group of no interest.
 
     rest: where the other words stand, see `merge_scores`.
     """
@@ -133,6 +135,8 @@ class GMask(Explainer):
         asked = Asked(self.studied(masked, candidates), candidates, self.context)
         phi, psi = self.groups(asked, shape, generators)
         theta = self.theta(asked, phi, psi)
+        if self.readout != "membership":
+            psi = worth_shares(asked, phi, shape)
         return Attributions(
             merge_scores(theta, candidates, filtered, masked.batch.word_valid, self.rest),
             read_groups(candidates, phi, psi, shape),
@@ -239,6 +243,26 @@ class Asked:
     def _of_candidates(self, gradient: Tensor) -> Tensor:
         columns = self.candidates.clamp_min(0)[:, None].expand(-1, gradient.shape[1], -1)
         return gradient.gather(2, columns)
+
+
+def worth_shares(asked: Asked, phi: Tensor, shape: GroupShape) -> Tensor:
+    """Each group's share of what the groups do, (B, t), a word being in the group it is most in.
+
+    A group does what its words bring where there are none, and what is lost when they go from the
+    whole text, where the sum is positive. Groups that are all of no effect have equal shares.
+    """
+    words = phi.argmax(-1)
+    k, t = words.shape[1], phi.shape[2]
+    member = torch.nn.functional.one_hot(words, t) * shape.used[..., None]
+    places = 2 ** torch.arange(k - 1, -1, -1, device=words.device)
+    index = (member * places[:, None]).sum(1)  # of every group as a subset, (B, t)
+    alone, without = (-asked.kept.double()).exp(), asked.removed.double()
+    gained = alone.gather(1, index) - alone[:, :1]
+    lost = without[:, :1] - without.gather(1, index)
+    worth = (gained + lost).clamp_min(0).masked_fill(~shape.group_used, 0)
+    total = worth.sum(1, keepdim=True)
+    equal = shape.group_used / shape.group_used.sum(1, keepdim=True)
+    return torch.where(total > 0, worth / total.clamp_min(1e-12), equal)
 
 
 def group_shape(candidates: Tensor, batch: PairBatch) -> GroupShape:

@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from gmask_pl.explainers.gmask import Asked, GMask
+from gmask_pl.explainers.gmask import Asked, GMask, worth_shares
 from gmask_pl.explainers.group_mask import GroupShape
 from gmask_pl.explainers.interaction import interaction_index
 
@@ -18,8 +18,8 @@ from gmask_pl.explainers.interaction import interaction_index
 class GivenGroups(GMask):
     """GMASK with another way to cut the k words into t groups; the rest is as it is.
 
-    Every word belongs to one group, and psi is a group's share of what the groups do: the mean of
-    what each does alone and of what is lost without it, where that is positive.
+    Every word belongs to one group, and psi is a group's share of what the groups do, see
+    `worth_shares`.
     """
 
     @abstractmethod
@@ -32,14 +32,7 @@ class GivenGroups(GMask):
         group = self.cut(asked, shape, generators)
         largest = shape.group_used.shape[1]
         phi = torch.nn.functional.one_hot(group, largest).double() * shape.used[..., None]
-        k = group.shape[1]
-        places = 2.0 ** torch.arange(k - 1, -1, -1, dtype=torch.float64, device=group.device)
-        index = (phi * places[:, None]).sum(1).long()  # of every group as a subset, (B, t)
-        worth = (asked.worth.gather(1, index) - asked.worth[:, :1]).clamp_min(0)
-        worth = worth.masked_fill(~shape.group_used, 0)
-        total = worth.sum(1, keepdim=True)
-        equal = shape.group_used / shape.group_used.sum(1, keepdim=True)
-        return phi, torch.where(total > 0, worth / total.clamp_min(1e-12), equal)
+        return phi, worth_shares(asked, phi, shape)
 
 
 class RandomGroups(GivenGroups):
