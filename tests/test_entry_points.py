@@ -38,12 +38,12 @@ def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first(folder: Path) -> subprocess.CompletedProcess[str]:
     """An explanation without weights: it trains first."""
     return run("explain.py", folder, *SMALL, "limit=5", "explainer.k=4", "logger=[csv,wandb]")

@@ -160,6 +160,13 @@ def output_columns(
     return [names.index(label) for label in labels]
 
 
-def is_watched(layer: nn.Module) -> bool:
-    """Whether anything hooks into a part of a network, and so wants to see every token in it."""
-    return any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())
+def is_watched(network: nn.Module) -> bool:
+    """Whether a hook on a part of a network may want to see every token in it.
+
+    Not those that transformers leaves behind, which record what a caller has asked to see.
+    """
+    return any(
+        not str(getattr(hook, "__module__", "")).startswith("transformers.")
+        for part in network.modules()
+        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    )
