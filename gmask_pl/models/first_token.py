@@ -1,7 +1,8 @@
 """The last encoder layer for the first token alone: all that a classification head reads of it.
 
 Its query, output and feed-forward projections are 10 of the 12 d x d products of a layer, and only
-keys and values need every token: a sixth less work in a network of 6 layers, for BERT's a twelfth.
+keys and values need every token. That saves 10/72 of the products in a network of 6 layers, and
+10/144 in one of 12.
 """
 
 from __future__ import annotations
