@@ -25,7 +25,7 @@ JSON = dict[str, Any]
 # Where results go and how they are shown, not what they are.
 INDIFFERENT = frozenset(
     ("hydra", "output", "log_dir", "run_name", "explainers_dir")
-    + ("logger", "workers", "report", "reuse", "collect", "archive", "answers")
+    + ("logger", "workers", "report", "reuse", "collect", "archive", "answers", "max_failed")
 )
 # Of the trainer: how many processes share the work, which explanations do not depend on.
 PLACEMENT = ("devices", "num_nodes", "strategy")

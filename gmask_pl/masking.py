@@ -24,8 +24,15 @@ import torch
 from torch import Tensor
 
 from gmask_pl.answers import BatchAnswers
-from gmask_pl.packing import TokenBudget, distinct_masks, keep_tokens, leftmost
-from gmask_pl.types import Classifier, ModelInput, PairBatch, ReadsAttention, UserError
+from gmask_pl.packing import TokenBudget, TooLong, distinct_masks, keep_tokens, leftmost
+from gmask_pl.types import (
+    Classifier,
+    ModelInput,
+    PairBatch,
+    PairsFailed,
+    ReadsAttention,
+    UserError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,16 @@ REMOVALS = {
 # Entered around a forward pass whose input rows (N,) are copy c of example b: b * copies + c.
 Around = Callable[[Tensor], AbstractContextManager[None]]
 
+NOT_FINITE = "the model's answer is not a finite number"
+
 _BACKWARD = 4  # how many times the memory of a forward pass a backward pass needs with it
+
+
+def refuse(rows: Tensor, finite: Tensor) -> None:
+    """Raises PairsFailed for the pairs ``rows`` (N,) some answer about which is not finite (N,)."""
+    if not bool(finite.all()):
+        failed = rows.to(finite.device)[~finite].unique().tolist()
+        raise PairsFailed(dict.fromkeys(failed, NOT_FINITE))
 
 
 def removal_named(name: str) -> Removal:
@@ -74,6 +90,9 @@ class MaskedModel:
     ``answers``: what earlier runs were told, and where this one leaves what it is told.
     ``evaluations`` and ``gradients`` (B,) count the masked inputs that the model was asked about,
     known answers among them, and those that were differentiated too.
+
+    Whatever asks the model raises PairsFailed for the pairs about which it does not answer by a
+    finite number, and for those of which a single masked input does not fit the memory.
     """
 
     def __init__(
@@ -129,8 +148,19 @@ class MaskedModel:
             order.append(chunk)
 
         with torch.inference_mode():
-            self.budget.run(lengths, step)
-        return torch.cat(answers)[torch.argsort(torch.cat(order))]
+            self._run(rows, lengths, step)
+        found = torch.cat(answers)[torch.argsort(torch.cat(order))]
+        refuse(rows, found.isfinite().all(1))
+        return found
+
+    def _run(
+        self, rows: Tensor, lengths: Tensor, step: Callable[[Tensor], None], *, share: int = 1
+    ) -> None:
+        """`TokenBudget.run` for inputs of the pairs ``rows`` (N,)."""
+        try:
+            self.budget.run(lengths, step, share=share)
+        except TooLong as error:
+            raise PairsFailed({int(rows[error.row]): error.reason}) from error
 
     def cross_entropy(self, keep: Tensor) -> Tensor:
         """-log p(prediction | kept words), (B, S), for keep-masks (B, S, W) bool."""
@@ -175,7 +205,8 @@ class MaskedModel:
                 (grad,) = torch.autograd.grad(nll.sum(), mask)
             loss[chunk], gradient[chunk] = nll.detach(), grad
 
-        self.budget.run(attention.sum(1), step, share=_BACKWARD)
+        self._run(rows, attention.sum(1), step, share=_BACKWARD)
+        refuse(rows, loss.isfinite() & gradient.isfinite().all(1))
         asked = torch.bincount(rows, minlength=b).cpu()
         self.evaluations += asked
         self.gradients += asked
@@ -206,8 +237,9 @@ class MaskedModel:
             received[rows] = received[rows].scatter_add(1, owners, paid)
 
         with torch.inference_mode():
-            self.budget.run(batch.attention.sum(1), step)
+            self._run(torch.arange(b), batch.attention.sum(1), step)
         self.evaluations += 1
+        refuse(torch.arange(b), received.isfinite().all(1))
         return received[:, :width] * batch.word_valid
 
     def watch(self, around: Around) -> None:
@@ -221,7 +253,7 @@ class MaskedModel:
                 self.classifier(self._whole_input(rows))
 
         with torch.no_grad():
-            self.budget.run(self.batch.attention.sum(1), step)
+            self._run(torch.arange(len(self.batch)), self.batch.attention.sum(1), step)
         self.evaluations += 1
 
     def cross_entropy_within(
@@ -246,7 +278,9 @@ class MaskedModel:
             gradient.add_(grad)
 
         lengths = self.batch.attention.sum(1).repeat_interleave(copies)
-        self.budget.run(lengths, step, share=_BACKWARD)
+        pairs = torch.arange(len(self.batch)).repeat_interleave(copies)
+        self._run(pairs, lengths, step, share=_BACKWARD)
+        refuse(pairs, loss.isfinite())
         self.evaluations += copies
         self.gradients += copies
         return loss.view(-1, copies), gradient

@@ -49,6 +49,14 @@ def distinct_masks(keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rows[first], flat[first], inverse
 
 
+class TooLong(Exception):
+    """A single row for which memory does not suffice: its index, and why."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(reason)
+        self.row, self.reason = row, reason
+
+
 class TokenBudget:
     """How many padded tokens a forward pass may have; halved for good when memory runs out.
 
@@ -64,11 +72,12 @@ class TokenBudget:
     def run(self, lengths: Tensor, step: Callable[[Tensor], None], *, share: int = 1) -> None:
         """Calls ``step`` with index sets of rows of similar length, within budget / share.
 
-        A step that runs out of memory is tried again in halves. Raises UserError where a single
-        row does not fit.
+        A step that runs out of memory is tried again in halves. Raises TooLong where a single
+        row does not fit, which other rows then do not suffer from.
         """
         if self.tokens is None:
             self.tokens = START[lengths.device.type]
+        before = self.tokens
         left = list(chunks(lengths, max(1, self.tokens // share)))
         while left:
             chunk = left.pop(0)
@@ -78,9 +87,11 @@ class TokenBudget:
                 if not _out_of_memory(error):
                     raise
                 if len(chunk) == 1:
-                    raise UserError(
+                    self.tokens = before
+                    raise TooLong(
+                        int(chunk),
                         f"memory ran out over one input of {int(lengths[chunk])} tokens: use a "
-                        "machine with more, or a shorter model.net.max_length"
+                        "machine with more, or a shorter model.net.max_length",
                     ) from error
                 self.tokens = max(1, self.tokens // 2)
                 rows = torch.cat([chunk, *left])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
 
 ROWS_PER_GROUP = 512
-LABELS_KEY = b"labels"
+LABELS_KEY, _FAILED = b"labels", b"failed"
 
 _STRINGS = pa.list_(pa.string())
 _NUMBERS = pa.list_(pa.float64())
@@ -57,24 +57,41 @@ PAIR_SCORES = pa.schema(
 
 
 def write_explanations(
-    path: Path | str, explanations: Iterable[Explanation], labels: Sequence[str]
+    path: Path | str,
+    explanations: Iterable[Explanation],
+    labels: Sequence[str],
+    failed: Mapping[str, str] | None = None,
 ) -> int:
     """Write explanations as they come and return how many there were.
 
+    failed: the reason of every pair that has none, by id; see `read_failed`.
     ``scores`` (W,) follow the joint word order; ``candidates`` (k,), ``phi`` (k, t) and
     ``psi`` (t,) are null where the method has no groups, ``pairs`` (p, 2) and ``interactions``
     (p,) where it has no interactions. Raises UserError for a class without a name, ValueError
     where scores and words do not match.
     """
-    schema = SCHEMA.with_metadata({LABELS_KEY: json.dumps(list(labels)).encode()})
+    metadata = {LABELS_KEY: json.dumps(list(labels)).encode()}
+    schema = SCHEMA.with_metadata(metadata | _told(failed))
     return write_parquet(
         path, schema, (_to_row(explanation, labels) for explanation in explanations)
     )
 
 
-def write_pair_scores(path: Path | str, scores: Iterable[PairScore]) -> int:
+def write_pair_scores(
+    path: Path | str, scores: Iterable[PairScore], failed: Mapping[str, str] | None = None
+) -> int:
     """Write the numbers of every pair under every metric; return how many rows there were."""
-    return write_parquet(path, PAIR_SCORES, map(asdict, scores))
+    return write_parquet(path, PAIR_SCORES.with_metadata(_told(failed)), map(asdict, scores))
+
+
+def read_failed(path: Path | str) -> dict[str, str]:
+    """The pairs that a file of explanations or pair scores lacks, and why, by id."""
+    found: dict[str, str] = json.loads((pq.read_metadata(path).metadata or {}).get(_FAILED, "{}"))
+    return found
+
+
+def _told(failed: Mapping[str, str] | None) -> dict[bytes, bytes]:
+    return {_FAILED: json.dumps(dict(failed)).encode()} if failed else {}
 
 
 def read_pair_scores(path: Path | str) -> Iterator[PairScore]:

@@ -21,6 +21,17 @@ class UserError(Exception):
     """A mistake in what the user gave: shown as one message, without a traceback."""
 
 
+class PairsFailed(UserError):
+    """Pairs of a batch about which a model cannot be asked, or does not answer.
+
+    reasons: why, by the row of each in the batch. A run leaves them out and goes on.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        super().__init__("; ".join(f"pair {row} of its batch: {reasons[row]}" for row in reasons))
+        self.reasons = dict(reasons)
+
+
 @dataclass(frozen=True, slots=True)
 class Highlight:
     """The words one annotator marked, as word positions within each side.
@@ -110,7 +121,7 @@ class PairBatch:
                 raise ValueError(
                     f"PairBatch.{name} has {len(getattr(self, name))} rows, expected {b}"
                 )
-        if length and int(self.word_of_token.max()) >= width:
+        if b and length and int(self.word_of_token.max()) >= width:
             raise ValueError("PairBatch.word_of_token names a word beyond the W axis")
 
     def __len__(self) -> int:
@@ -124,6 +135,15 @@ class PairBatch:
         """The same batch with its tensors on ``device`` (Lightning calls this)."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         fields |= {name: v.to(device) for name, v in fields.items() if isinstance(v, Tensor)}
+        return PairBatch(**fields)
+
+    def select(self, rows: Sequence[int]) -> PairBatch:
+        """The batch of these rows, in this order."""
+        fields: dict[str, Any] = {}
+        for name in self.__slots__:
+            every = getattr(self, name)
+            own = every[list(rows)] if isinstance(every, Tensor) else tuple(every[i] for i in rows)
+            fields[name] = own
         return PairBatch(**fields)
 
 
@@ -263,12 +283,15 @@ class PairScore:
 class PairSource(Protocol):
     """A dataset: its label names in index order, and its examples by split.
 
-    ``split`` is one of train, dev, test.
+    ``split`` is one of train, dev, test. ``failed``: the lines of a split, or what else names a
+    place, that hold no pair and are left out, with the reason of each.
     """
 
     labels: tuple[str, ...]
 
     def load(self, split: str) -> list[PairExample]: ...
+
+    def failed(self, split: str) -> dict[str, str]: ...
 
 
 WordCounts = Mapping[str, int]

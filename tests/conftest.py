@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gmask_pl.types import PairExample
 
 # shap compiles helpers that are run a few times on tiny pairs: compiling takes longer than they do.
 os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # read at import
 
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 SEARCH = (Phase.explicit, Phase.generate)
@@ -85,6 +86,16 @@ def study_of(
 def make_example(name: str, text1: str, text2: str, label: int | None = 0) -> PairExample:
     spans = [tuple(m.span() for m in re.finditer(r"\S+", text)) for text in (text1, text2)]
     return PairExample(name, text1, text2, spans[0], spans[1], label)
+
+
+def kept(found: dict[int, Any]) -> Callable[[int, Any, dict[str, str]], None]:
+    """What a loop hands its batches to: they come to ``found``; no pair may fail."""
+
+    def keep(number: int, batch: Any, failed: dict[str, str]) -> None:
+        assert not failed
+        found[number] = batch
+
+    return keep
 
 
 @pytest.fixture

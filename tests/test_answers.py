@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import explainer_of
+from conftest import explainer_of, kept
 from pytorch_lightning import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -133,8 +133,8 @@ def test_a_run_with_known_answers_is_the_same_but_for_its_seconds(
         asking = {"token_budget": 4096, "answers": answers}
         asked = {removal: {"aopc": AOPC(max_removed=5, resamples=10, seed=0)}}
         for loop in (
-            ExplainLoop(responsive, explainer, [0], found.__setitem__, **asking),
-            ScoreLoop(responsive, asked, [0], found.__getitem__, rows.__setitem__, **asking),
+            ExplainLoop(responsive, explainer, [0], kept(found), **asking),
+            ScoreLoop(responsive, asked, [0], found.__getitem__, kept(rows), **asking),
         ):
             trainer = Trainer(
                 logger=False,

@@ -44,9 +44,12 @@ def fake_run(
     weights: str = "0123456789abcdef",
     meaningful: bool = True,
     seconds: float = 0.5,
+    failed: Sequence[str] = (),
 ) -> Path:
-    """A finished run of ``explainer`` whose pairs have these AOPC."""
-    ids = IDS[: len(aopc)]
+    """A finished run of ``explainer`` whose pairs have these AOPC, those that failed left out."""
+    given_ids, numbers_of = IDS[: len(aopc)], dict(zip(IDS, aopc, strict=False))
+    ids = [id for id in given_ids if id not in failed]
+    aopc = [numbers_of[id] for id in ids]
     given = [f"explainer={explainer}", *CELL, f"output={output}", "log_dir=logs", "run_name=x"]
     given += overrides
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -82,7 +85,8 @@ def fake_run(
     write_pair_scores(folder / "pair_scores.parquet", rows)
     model = {"accuracy": 0.75, "n": len(ids), "truncated": 0, "weights": weights}
     results = {"aopc": {}, "post_hoc_accuracy": {}, "degradation": {"meaningful": meaningful}}
-    write_metrics(folder, {"model": model, **results})
+    told = {"failed": {"explaining": dict.fromkeys(failed, "no number")}} if failed else {}
+    write_metrics(folder, {"model": model, **results, **told})
     return folder
 
 
@@ -114,6 +118,29 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def output(runs: Path, tmp_path: Path) -> Path:
     shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+def test_pairs_that_one_explainer_failed_at_are_left_out_of_all(tmp_path: Path) -> None:
+    output, folder = tmp_path / "outputs", tmp_path / "archive"
+    fake_run(output, "gmask", "seed=0", aopc=BASE + 0.2)
+    fake_run(output, "imask", aopc=BASE + 0.1, failed=IDS[:1])
+    fake_run(output, "random", aopc=BASE, failed=IDS[-2:])
+    settings = ("explainer=gmask,imask,random", "limit=2000")
+    files = collected(output, "table2", *settings)
+    rows = cells(files, "table2.csv")
+    for name, more in (("GMASK", 0.2), ("IMASK", 0.1), ("random", 0.0)):
+        assert float(rows[name]["value"]) == pytest.approx(BASE[1:-2].mean() + more)
+        assert rows[name]["pairs"] == "9"
+    text = files["table2.md"].read_text("utf-8")
+    assert "3 pairs are left out, at which imask, random failed" in text
+    assert "9 test pairs" in text
+    archive(output, folder)
+    shutil.rmtree(output)
+    again = collected(output, "table2", *settings, f"archive={folder}")
+    for name, row in cells(again, "table2.csv").items():
+        assert float(row["value"]) == pytest.approx(float(rows[name]["value"]), abs=1e-6)
+        assert row["pairs"] == "9"
+    assert "at which imask, random failed" in again["table2.md"].read_text("utf-8")
 
 
 ASKED = "explainer=gmask,imask,imask_released,random,gmask_released"

@@ -80,8 +80,6 @@ def test_a_split_is_read_once_and_its_list_is_the_callers(tmp_path: Path) -> Non
         ({**GOOD, "label": "maybe"}, "label 'maybe' is unknown; there are entailment, neutral"),
         ({**GOOD, "label": 1}, "label is 1, not a string"),
         ({**GOOD, "text1": None}, "text1 is None, not a string"),
-        ({**GOOD, "text1": " "}, "text 1 is empty: ' '"),
-        ({**GOOD, "text2": "<>"}, r"text 2 is empty once cleaned \(dataset.clean=false.*'<>'"),
         ({**GOOD, "id": "first"}, "id 'first' is taken by .*dev.jsonl:1"),
         ({**GOOD, "highlights1": [[9]]}, "word 9 of a text of 3 words: 'A man sleeps.'"),
         ({**GOOD, "highlights1": [["x"]]}, r"highlights1 is \[\['x'\]\], not a list of lists"),
@@ -94,6 +92,21 @@ def test_bad_rows_name_file_line_and_value(
     path = write(tmp_path / "dev.jsonl", {**GOOD, "id": "first"}, row)
     with pytest.raises(UserError, match=f"{path}:2: .*{message}"):
         esnli(tmp_path).load("dev")
+
+
+def test_a_row_with_an_empty_side_is_left_out_and_told(tmp_path: Path) -> None:
+    rows = ({**GOOD, "id": "b", "text1": " "}, {**GOOD, "id": "c", "text2": "<>"})
+    path = write(tmp_path / "dev.jsonl", GOOD, *rows)
+    source = esnli(tmp_path)
+    assert source.failed("dev") == {
+        f"{path}:2": "text 1 is empty: ' '",
+        f"{path}:3": "text 2 is empty once cleaned (dataset.clean=false keeps all characters): "
+        "'<>'",
+    }
+    assert [example.id for example in source.load("dev")] == ["a"]
+    write(tmp_path / "test.jsonl", rows[0])
+    with pytest.raises(UserError, match="the test split holds no pair: .*test.jsonl:1: text 1 is"):
+        source.load("test")
 
 
 def test_file_that_is_not_text_or_not_gzip(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ class FakeSource:
             raise MissingSplit(f"no {split} split")
         return self.splits[split]
 
+    def failed(self, split: str) -> dict[str, str]:
+        return {}
+
 
 def encode(examples: Sequence[PairExample]) -> PairBatch:
     """One token a word; enough for a batch."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import sys
 import types
 from pathlib import Path
@@ -75,7 +74,6 @@ def test_esnli_csv_train_is_both_parts(tmp_path: Path) -> None:
         (["p2", "neutral", "a", "b", "x", "0"], "Sentence1_Highlighted_1 is 'x', not positions"),
         (["p2", "maybe", "a", "b", "{}", "0"], "label 'maybe' is unknown"),
         (["p1", "neutral", "a", "b", "{}", "0"], "id 'p1' is taken by .*:2"),
-        (["p2", "neutral", "", "b", "{}", "0"], "text 1 is empty: ''"),
     ],
 )
 def test_esnli_csv_bad_rows(tmp_path: Path, row: list[str], message: str) -> None:
@@ -156,36 +154,33 @@ def test_quora_tsv_bad_rows(tmp_path: Path, row: str, message: str) -> None:
 def test_qqp_tsv(tmp_path: Path) -> None:
     lines(tmp_path / "train.tsv", QQP_HEADER, '7\t1\t2\t"Say ""a"" b?"\tIs "x" a "y"\t1')
     lines(tmp_path / "test.tsv", "id\tquestion1\tquestion2", "0\ta?\tb?")
-    source = QQP(name="qqp", path=str(tmp_path), clean=False, drop_broken=False)
+    source = QQP(name="qqp", path=str(tmp_path), clean=False)
     (example,) = source.load("train")
     assert (example.id, example.label) == ("7", 1)
     assert (example.text1, example.text2) == ('Say "a" b?', 'Is "x" a "y"')
     assert source.load("test")[0].label is None
 
 
-def test_qqp_broken_lines_are_an_error_or_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_qqp_broken_lines_are_left_out_and_told(tmp_path: Path) -> None:
     lines(
         *(tmp_path / "train.tsv", QQP_HEADER, "1\t1\t2\ta\tb\t0", '2\t3\t4\t"a question'),
         *('"\tin two lines\t0', "3\t5\t6\t\tb\t0", "4\t7\t8\tc\td\t1"),
     )
-    with pytest.raises(UserError, match="train.tsv:3: 4 tab-separated fields.*drop_broken=true"):
-        make(QQP, tmp_path, drop_broken=False).load("train")
-    with caplog.at_level(logging.WARNING):
-        examples = make(QQP, tmp_path, drop_broken=True).load("train")
-    assert [example.id for example in examples] == ["1", "4"]
-    for line, message in zip((3, 4, 5), caplog.messages, strict=True):
-        assert f"train.tsv:{line}: " in message
+    source = make(QQP, tmp_path)
+    assert [example.id for example in source.load("train")] == ["1", "4"]
+    assert list(source.failed("train")) == [f"{tmp_path}/train.tsv:{line}" for line in (3, 4, 5)]
+    first, *_, last = source.failed("train").values()
+    assert first.startswith("4 tab-separated fields, not 6: ")
+    assert last == "text 1 is empty: ''"
 
 
 def test_qqp_unknown_label_is_never_left_out(tmp_path: Path) -> None:
     lines(tmp_path / "train.tsv", QQP_HEADER, "1\t1\t2\ta\tb\tyes")
     with pytest.raises(UserError, match="train.tsv:2: label 'yes' is unknown"):
-        make(QQP, tmp_path, drop_broken=True).load("train")
+        make(QQP, tmp_path).load("train")
     lines(tmp_path / "dev.tsv", "id\tquestion1\tquestion2", "1\ta\tb")
     with pytest.raises(UserError, match="dev.tsv:2: no column 'is_duplicate'"):
-        make(QQP, tmp_path, drop_broken=True).load("dev")
+        make(QQP, tmp_path).load("dev")
 
 
 def test_mrpc_glue_tsv(tmp_path: Path) -> None:
@@ -248,9 +243,7 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(sys.modules, "datasets", hub)
     assert [(e.id, e.label) for e in make(MRPC, None).load("test")] == [("5", 1)]
-    assert [(e.id, e.label) for e in make(QQP, None, drop_broken=False).load("test")] == [
-        ("6", None)
-    ]
+    assert [(e.id, e.label) for e in make(QQP, None).load("test")] == [("6", None)]
     with pytest.raises(UserError, match="stanfordnlp/snli dev 2: label 3 is unknown"):
         make(ESNLI, None).load("dev")
     hub.records["stanfordnlp/snli", None, "validation"].pop()

@@ -16,12 +16,16 @@ class Three:
         texts = (("A man, asleep.", "He wakes!"), ("a man asleep", "he dreams"), ("x", "y"))
         return [make_example(f"{split}-{i}", *pair) for i, pair in enumerate(texts)]
 
+    def failed(self, split: str) -> dict[str, str]:
+        return {f"{split}.jsonl:4": "text 1 is empty"}
+
 
 def test_pairs_are_chosen_by_their_words() -> None:
     source = OnlyPairs(Three(), "test", [["a man asleep .", "he wakes"], ["not", "there"]])
     assert [example.id for example in source.load("test")] == ["test-0"]
     assert len(source.load("train")) == 3
     assert source.labels == LABELS
+    assert source.failed("dev") == {"dev.jsonl:4": "text 1 is empty"}
 
 
 def test_no_pair_at_all_is_a_mistake() -> None:

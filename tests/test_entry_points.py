@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import math
 import os
+import re
+import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -23,7 +32,7 @@ SMALL = (
 )
 
 
-def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def started(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Starts a script as somebody who is logged in nowhere."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     environment |= {"HF_HUB_OFFLINE": "1", "NETRC": os.devnull}
@@ -38,6 +47,32 @@ def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProce
     )
 
 
+def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """What a script does, within this process, which has imported everything before."""
+    told, complained, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.dict(os.environ),  # Lightning leaves some
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(told),
+        contextlib.redirect_stderr(complained),
+    ):
+        patch.chdir(folder)
+        patch.syspath_prepend(ROOT)
+        patch.setattr(sys, "argv", [script, *overrides])
+        try:
+            if script.endswith(".py"):
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+            else:
+                runpy.run_module(script, run_name="__main__", alter_sys=False)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+    return subprocess.CompletedProcess(
+        [script, *overrides], code, told.getvalue(), complained.getvalue()
+    )
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
@@ -46,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def first(folder: Path) -> subprocess.CompletedProcess[str]:
     """An explanation without weights: it trains first."""
-    return run("explain.py", folder, *SMALL, "limit=5", "explainer.k=4", "logger=[csv,wandb]")
+    return started("explain.py", folder, *SMALL, "limit=5", "explainer.k=4", "logger=[csv,wandb]")
 
 
 def test_explain_trains_first_and_leaves_everything(
@@ -101,15 +136,9 @@ def test_two_experiments_share_their_runs_and_are_collected(
     again = run("explain.py", folder, "experiment=table4", "explainer=random", *asked)
     assert again.stdout.count(there) == 2
     command = again.stdout.splitlines()[-1].removeprefix("to collect: python ")
-    collected = subprocess.run(
-        [sys.executable, *shlex.split(command), "collect.resamples=50", "collect.permutations=50"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    option, module, *choices = shlex.split(command)
+    assert option == "-m"
+    collected = run(module, folder, *choices, "collect.resamples=50", "collect.permutations=50")
     assert collected.returncode == 0, collected.stderr[-2000:]
     assert "4 test pairs, 1 to 2 seeds, words removed by pad" in collected.stdout
     left = {path.name for path in (folder / "outputs/paper/table4").iterdir()}
@@ -142,8 +171,10 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
 ) -> None:
     assert first.returncode == 0
     settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
+    settings += ("explainer.word_filter.epochs=5", "explainer.epochs=20")
     settings += ("limit=40", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
     killed_when(folder, "cut", "explained-*.parquet", 3, *SMALL, *settings, "output=cut")
+    killed_when(folder, "cut", "explained-*.parquet", 12, *SMALL, *settings, "output=cut")
     killed_when(folder, "cut", "scored-*.parquet", 4, *SMALL, *settings, "output=cut")
     last = run("explain.py", folder, *SMALL, *settings, "output=cut")
     assert last.returncode == 0, last.stderr[-2000:]
@@ -163,6 +194,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
         del found["cost"]["seconds_per_pair"]
     assert results[0] == results[1]
     assert not list(one.glob("unfinished-*"))
+    again = run("explain.py", folder, *SMALL, *settings, "output=cut")
+    assert "these results were there already" in again.stdout
 
 
 def test_other_metrics_score_the_same_explanations(
@@ -182,15 +215,19 @@ def test_other_metrics_score_the_same_explanations(
 
 
 def test_any_number_of_processes_explains_alike(
-    first: subprocess.CompletedProcess[str], folder: Path
+    first: subprocess.CompletedProcess[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three processes for two batches, run after run, and what one process gives."""
+    """Three processes for two batches, run after run, and what one process gives.
+
+    To the last digit with as many threads in each: these change the order of sums.
+    """
     assert first.returncode == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     settings = (*SMALL, "weights=outputs/models/planted_bert_tiny", "limit=3", "batch_size=2")
     settings = ("-m", "explainer=gmask,imask", *settings)
-    one = run("explain.py", folder, *settings, "output=one")
+    one = started("explain.py", folder, *settings, "output=one")
     several = ("output=several", "trainer=ddp", "trainer.devices=3")
-    found = run("explain.py", folder, *settings, *several)
+    found = started("explain.py", folder, *settings, *several)
     assert (one.returncode, found.returncode) == (0, 0), found.stderr[-2000:]
     assert found.stdout.count("gmask: several") == 1  # only one process tells
     for explainer in ("gmask", "imask"):
@@ -210,7 +247,7 @@ def test_two_processes_train_and_learn_together(folder: Path) -> None:
     settings = ("trainer=ddp", "trainer.devices=2", "output=pair", *SMALL[:2])
     settings += ("model.fit.max_epochs=1", "dataset.test_size=61", "limit=5")
     learner = ("explainer=l2x", "explainer.epochs=1", "explainer.train_pairs=101")
-    found = run("explain.py", folder, *settings, *learner)
+    found = started("explain.py", folder, *settings, *learner)
     assert found.returncode == 0, found.stderr[-2000:]
     summary = json.loads((folder / "pair/models/planted_bert_tiny/training.json").read_text())
     assert summary["accuracy"]["test"] * 61 == pytest.approx(
@@ -225,9 +262,10 @@ def test_two_processes_train_and_learn_together(folder: Path) -> None:
 def test_own_pairs_by_a_stored_model_in_word_pieces(
     first: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
-    """Unlabelled pairs, an explicit label order, one pair longer than the model reads."""
+    """Without labels, by an explicit label order; one longer than the model reads, one empty."""
     assert first.returncode == 0
     pairs = [("A cat sleeps.", "An animal rests."), ("the dog barked " * 30, "unbelievable noise")]
+    pairs += [("Nothing follows.", " ")]
     lines = [json.dumps({"text1": one, "text2": two}) for one, two in pairs]
     (folder / "my.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     settings = (
@@ -240,6 +278,10 @@ def test_own_pairs_by_a_stored_model_in_word_pieces(
         "explainer.k=4",
         "model.net.max_length=24",
     )
+    strict = run("explain.py", folder, *settings, "label_order=[yes,maybe,no]")
+    assert strict.returncode == 2
+    assert "1 of 3 lines of the test split hold no pair: my.jsonl:3: text 2 is" in strict.stderr
+    settings += ("max_failed=0.4",)
     found = run("explain.py", folder, *settings, "label_order=[yes,maybe,no]")
     assert found.returncode == 0, found.stderr[-2000:]
     assert "1 of 2 pairs are longer than the model reads: truncated" in found.stdout
@@ -254,6 +296,43 @@ def test_own_pairs_by_a_stored_model_in_word_pieces(
     assert "Traceback" not in refused.stderr
 
 
+def test_a_model_that_does_not_answer_about_some_pairs(
+    first: subprocess.CompletedProcess[str], folder: Path
+) -> None:
+    """Weights that are no number where one word piece is read."""
+    assert first.returncode == 0
+    weights = folder / "silent"
+    shutil.copytree(folder / "outputs/models/planted_bert_tiny", weights)
+    tensors = load_file(weights / "model.safetensors")
+    (name,) = (name for name in tensors if name.endswith("word_embeddings.weight"))
+    vocabulary = json.loads((weights / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    tensors[name][vocabulary["park"]] = math.nan
+    save_file(tensors, weights / "model.safetensors", metadata={"format": "pt"})
+    settings = (*SMALL, "weights=silent", "explainer=occlusion", "metric=[aopc]", "limit=null")
+    found = run("explain.py", folder, *settings)
+    assert found.returncode == 2
+    told = re.search(r"error: (\d+) of 60 pairs failed and are in no result: .*=0.01", found.stderr)
+    assert told is not None
+    (file,) = folder.glob("outputs/explain/planted_bert_tiny/occlusion/limit=all*/metrics.json")
+    results = json.loads(file.read_text("utf-8"))
+    rows = pyarrow.parquet.read_table(file.parent / "explanations.parquet").to_pylist()
+    failed = results["failed"]["explaining"]
+    assert 0 < len(failed) == int(told[1]) == 60 - len(rows) == 60 - results["aopc"]["n"]
+    assert not failed.keys() & {row["id"] for row in rows}
+    assert not any("park" in row["words1"] + row["words2"] for row in rows)
+    assert "Failed in explaining" in (file.parent / "report.html").read_text("utf-8")
+    again = run("explain.py", folder, *settings, "max_failed=1")
+    assert again.returncode == 0
+    assert f"{told[1]} of 60 pairs failed" in again.stdout
+    assert "already" in again.stdout
+    other = run("explain.py", folder, *settings, "max_failed=1", "metric=[sufficiency]")
+    assert "scored by other metrics" in other.stdout
+    (file,) = set(folder.glob("outputs/explain/*/occlusion/limit=all*/metrics.json")) - {file}
+    results = json.loads(file.read_text("utf-8"))
+    assert results["failed"]["explaining"] == failed
+    assert results["sufficiency"]["n"] == 60 - len(failed)
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
@@ -263,7 +342,7 @@ def test_own_pairs_by_a_stored_model_in_word_pieces(
     ],
 )
 def test_what_cannot_be_run_is_one_message(folder: Path, overrides: list[str], named: str) -> None:
-    found = run("explain.py", folder, *SMALL, *overrides)
+    found = started("explain.py", folder, *SMALL, *overrides)
     assert found.returncode == 2
     assert named in found.stderr
     assert "Traceback" not in found.stderr
@@ -273,7 +352,7 @@ def test_a_multirun_shows_a_mistake_without_a_traceback(
     first: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
     assert first.returncode == 0
-    found = run("explain.py", folder, "-m", "explainer=random", "limit=0,2", *SMALL)
+    found = started("explain.py", folder, "-m", "explainer=random", "limit=0,2", *SMALL)
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     assert "1 of 2 runs failed:\nlimit=0: limit=0: explain at least 1 pair" in found.stdout
@@ -325,15 +404,7 @@ def test_a_benchmark_runs(
     first: subprocess.CompletedProcess[str], folder: Path, name: str, options: tuple[str, ...]
 ) -> None:
     assert first.returncode == 0
-    found = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *options, *SMALL],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    found = run(f"benchmarks.{name}", folder, *options, *SMALL)
     assert found.returncode == 0, found.stderr[-2000:]
     rows = json.loads((folder / f"outputs/benchmarks/{name}.json").read_text())["rows"]
     costs = [v for row in rows for k, v in row.items() if isinstance(v, float) and "aopc" not in k]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONF, LABELS, explainer_of, untrained
+from conftest import CONF, LABELS, explainer_of, kept, untrained
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
@@ -154,9 +154,9 @@ def explained(
     found: dict[int, list[Explanation]] = {}
     rows: dict[int, list[PairScore]] = {}
     own = explainer(name, removal)
-    ExplainLoop(classifier, own, [0], found.__setitem__, token_budget=4096).predict_step(batch, 0)
+    ExplainLoop(classifier, own, [0], kept(found), token_budget=4096).predict_step(batch, 0)
     asked = metrics(removal).asked
-    loop = ScoreLoop(classifier, asked, [0], found.__getitem__, rows.__setitem__, token_budget=4096)
+    loop = ScoreLoop(classifier, asked, [0], found.__getitem__, kept(rows), token_budget=4096)
     loop.predict_step(batch, 0)
     assert all(math.isfinite(number) for score in rows[0] for number in score.row)
     return found[0]
@@ -169,8 +169,7 @@ def check(
         examples = read(pairs, clean=clean)
     except UserError as error:
         event("refused")
-        assert "\n" not in str(error)
-        assert re.search(r"pairs\.jsonl:\d+: text [12] is empty", str(error)), error
+        assert re.search(r"no pair: .*pairs\.jsonl:\d+: text [12] is empty", str(error)), error
         assert str(error).isprintable()
         return
     event("explained")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import explainer_of, make_example
+from conftest import explainer_of, kept, make_example
 from pytorch_lightning import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -241,10 +241,10 @@ def test_a_run_finds_the_bounds_that_another_has_left(
     batch = classifier.encoder("word")(examples)
     settings = SETTINGS | {"exact_words": 4, "min_range": 1e-9, "cache": str(tmp_path)}
 
-    def kept(removal: str, seed: int) -> list[str]:
+    def bounds_after(removal: str, seed: int) -> list[str]:
         random = explainer_of("random", f"seed={seed}", f"explainer.removal={removal}")
         found: dict[int, list[Explanation]] = {}
-        explain = ExplainLoop(classifier, random, [0], found.__setitem__, token_budget=512)
+        explain = ExplainLoop(classifier, random, [0], kept(found), token_budget=512)
         data = DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
         trainer = Trainer(
             logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
@@ -252,16 +252,14 @@ def test_a_run_finds_the_bounds_that_another_has_left(
         trainer.predict(explain, data)
         asked = {removal: {"naopc": NormalisedAOPC(**settings)}}
         rows: dict[int, list[PairScore]] = {}
-        score = ScoreLoop(
-            classifier, asked, [0], found.__getitem__, rows.__setitem__, token_budget=512
-        )
+        score = ScoreLoop(classifier, asked, [0], found.__getitem__, kept(rows), token_budget=512)
         trainer.predict(score, data)
         results = asked_results(Metrics(asked, {}), rows.values())
         assert 0 <= results["naopc"]["value"] <= 1
         lines = (file.read_text("utf-8").splitlines() for file in tmp_path.glob("*.jsonl"))
         return [json.loads(line)["key"] for line in itertools.chain(*lines)]
 
-    first = kept("pad", 0)
+    first = bounds_after("pad", 0)
     assert len(set(first)) == len(examples)
-    assert sorted(kept("pad", 1)) == sorted(first)
-    assert len(set(kept("zero", 0))) == 2 * len(examples)
+    assert sorted(bounds_after("pad", 1)) == sorted(first)
+    assert len(set(bounds_after("zero", 0))) == 2 * len(examples)

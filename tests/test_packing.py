@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.packing import START, TokenBudget, chunks
+from gmask_pl.packing import START, TokenBudget, TooLong, chunks
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 
@@ -52,8 +52,11 @@ def test_a_row_that_never_fits_and_other_errors_are_told() -> None:
     def fails(chunk: torch.Tensor) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    with pytest.raises(UserError, match="one input of 7 tokens"):
-        TokenBudget(100).run(torch.tensor([7, 7, 7]), fails)
+    own = TokenBudget(100)
+    with pytest.raises(TooLong, match="one input of 7 tokens") as error:
+        own.run(torch.tensor([9, 7, 8]), fails)
+    assert error.value.row == 1
+    assert own.tokens == 100  # what is too long for any budget does not shrink it
 
     def breaks(chunk: torch.Tensor) -> None:
         raise RuntimeError("something else")

@@ -14,7 +14,7 @@ from gmask_pl.config import register
 from gmask_pl.engine.explain import earlier_results
 from gmask_pl.engine.identity import IDENTITY, Identity, pairs_fingerprint, run_identity
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
-from gmask_pl.store import write_explanations
+from gmask_pl.store import read_explanations, write_explanations
 from gmask_pl.types import Explanation, Highlight, PairExample, PairScore
 
 register()
@@ -93,13 +93,13 @@ def test_batches_of_several_processes_come_back_in_their_order(tmp_path: Path) -
     first.begin(afresh=False)
     assert first.left(EXPLAINED, 4) == [0, 1, 2, 3]
     for number, names in {2: "e", 0: "ab"}.items():
-        first.explained(number, map(explanation, names))
-    second.explained(1, map(explanation, "cd"))
-    first.explained(2, map(explanation, "e"))  # twice the same batch
-    second.explained(2, map(explanation, "e"))
+        first.explained(number, map(explanation, names), {})
+    second.explained(1, map(explanation, "cd"), {})
+    first.explained(2, map(explanation, "e"), {})  # twice the same batch
+    second.explained(2, map(explanation, "e"), {})
     assert [e.id for e in second.explanations()] == list("abcde")
     assert second.left(EXPLAINED, 4) == [3]
-    first.scored(0, scores("a"))
+    first.scored(0, scores("a"), {})
     assert second.left(SCORED, 4) == [1, 2, 3]
     assert list(second.scores()) == [scores("a")]
 
@@ -107,7 +107,7 @@ def test_batches_of_several_processes_come_back_in_their_order(tmp_path: Path) -
 def test_what_was_cut_off_in_the_middle_does_not_count(tmp_path: Path) -> None:
     progress = Progress(tmp_path, ONE, rank=0, labels=LABELS)
     progress.begin(afresh=False)
-    progress.explained(0, [explanation("a")])
+    progress.explained(0, [explanation("a")], {})
     (tmp_path / progress.folder.name / ".explained-0000001-0000.parquet.77").write_bytes(b"PAR1")
     assert list(progress.done(EXPLAINED)) == [0]
 
@@ -116,14 +116,14 @@ def test_what_was_cut_off_in_the_middle_does_not_count(tmp_path: Path) -> None:
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        progress.explained(1, failing())
+        progress.explained(1, failing(), {})
     assert list(progress.done(EXPLAINED)) == [0]
 
 
 def test_another_run_does_not_go_on_where_this_one_was(tmp_path: Path) -> None:
     progress = Progress(tmp_path, ONE, rank=0, labels=LABELS)
     progress.begin(afresh=False)
-    progress.explained(0, [explanation("a")])
+    progress.explained(0, [explanation("a")], {})
     other = Progress(tmp_path, replace(ONE, weights="others"), rank=0, labels=LABELS)
     other.begin(afresh=False)
     assert other.left(EXPLAINED, 1) == [0]
@@ -138,10 +138,24 @@ def test_another_run_does_not_go_on_where_this_one_was(tmp_path: Path) -> None:
 
 
 def test_explanations_of_other_metrics_are_taken_as_batches(tmp_path: Path) -> None:
-    names = "abcde"
+    names, failed = "abdfg", {"c": "no number", "e": "too long"}
     write_explanations(tmp_path / "found.parquet", map(explanation, names), LABELS)
     progress = Progress(tmp_path / "run", ONE, rank=0, labels=LABELS)
     progress.begin(afresh=False)
-    progress.adopt(tmp_path / "found.parquet", 2)
-    assert progress.left(EXPLAINED, 3) == []
-    assert [e.id for e in progress.explanations()] == list(names)
+    progress.adopt(tmp_path / "found.parquet", failed, ["ab", "cd", "ef", "g"])
+    assert progress.left(EXPLAINED, 4) == []
+    batches = [list(read_explanations(file)) for file in progress.done(EXPLAINED).values()]
+    assert [[e.id for e in batch] for batch in batches] == [["a", "b"], ["d"], ["f"], ["g"]]
+    assert progress.failed(EXPLAINED) == failed
+
+
+def test_pairs_that_failed_are_told_batch_by_batch(tmp_path: Path) -> None:
+    progress = Progress(tmp_path, ONE, rank=0, labels=LABELS)
+    progress.begin(afresh=False)
+    progress.explained(0, [], {"a": "too long", "b\n\u202e": 'no "number"'})
+    progress.explained(1, [explanation("c")], {})
+    progress.scored(1, [], {"c": "no number"})
+    assert progress.failed(EXPLAINED) == {"a": "too long", "b\n\u202e": 'no "number"'}
+    assert progress.failed(SCORED) == {"c": "no number"}
+    assert [e.id for e in progress.explanations()] == ["c"]
+    assert progress.left(EXPLAINED, 2) == []

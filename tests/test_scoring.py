@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONF
+from conftest import CONF, kept
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -54,24 +54,24 @@ def scored(
 ) -> tuple[dict[str, Any], list[PairScore]]:
     """Results and the numbers of every pair, but for the counts of evaluations."""
     made = configured_metrics(configured(f"metric=[{metrics}]", f"metric.removal={removal}"))
-    found, kept = explained(examples), dict[int, list[PairScore]]()
+    found, numbers = explained(examples), dict[int, list[PairScore]]()
     starts = range(0, len(examples), batch_size)
     loop = ScoreLoop(
         classifier,
         made.asked,
         [7 * start for start in starts],
         lambda number: found[number // 7 :][:batch_size],
-        kept.__setitem__,
+        kept(numbers),
         token_budget=512,
     )
     for index, start in enumerate(starts):
         loop.predict_step(classifier.encoder("word")(examples[start:][:batch_size]), index)
     asked, (known, rows) = (
-        asked_results(made, kept.values()),
+        asked_results(made, numbers.values()),
         known_results(made, found, examples, LABELS),
     )
-    numbers = [score for batch in kept.values() for score in batch if score.metric != EVALUATIONS]
-    return asked | known, numbers + rows
+    own = [score for batch in numbers.values() for score in batch if score.metric != EVALUATIONS]
+    return asked | known, own + rows
 
 
 def distinct_masks(

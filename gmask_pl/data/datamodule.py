@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -64,6 +64,11 @@ class PairDataModule(LightningDataModule):
     def batches(self) -> int:
         """The number of batches of the pairs to be explained."""
         return math.ceil(len(self.explained) / self.explain_batch_size)
+
+    def batch_ids(self) -> Iterator[list[str]]:
+        """The ids of the pairs of every batch to be explained."""
+        ids, size = [pair.id for pair in self.explained], self.explain_batch_size
+        return (ids[start : start + size] for start in range(0, len(ids), size))
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         return training_loader(

@@ -19,7 +19,11 @@ class MissingSplit(UserError):
 
 
 class BrokenRow(UserError):
-    """A row that holds no pair: a wrong number of fields, or an empty side."""
+    """A row that holds no pair: a wrong number of fields, or an empty side. place: where it is."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place, self.reason = place, reason
 
 
 def fail(error: UserError) -> None:
@@ -99,7 +103,7 @@ def read_tsv(
             yield number, dict(zip(columns, fields, strict=True))
         else:
             message = f"{len(fields)} tab-separated fields, not {len(columns)}: {shown(line)}"
-            broken(BrokenRow(f"{where(path, number)}: {message}"))
+            broken(BrokenRow(where(path, number), message))
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, Fields]]:
@@ -114,8 +118,8 @@ def read_csv(path: Path) -> Iterator[tuple[int, Fields]]:
             if None in fields or None in fields.values():
                 expected = len(reader.fieldnames or ())
                 raise BrokenRow(
-                    f"{where(path, reader.line_num)}: not {expected} comma-separated fields: "
-                    f"{shown(list(fields.values()))}"
+                    where(path, reader.line_num),
+                    f"not {expected} comma-separated fields: {shown(list(fields.values()))}",
                 )
             yield reader.line_num, fields
     except csv.Error as error:

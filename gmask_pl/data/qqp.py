@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,24 +10,17 @@ from gmask_pl.data.hub import hub_label, hub_records
 from gmask_pl.data.jsonl import has_jsonl, jsonl_rows
 from gmask_pl.data.source import PARAPHRASE, Row, Source, paraphrase_label
 
-log = logging.getLogger(__name__)
-
 
 class QQP(Source):
     """``dataset=qqp``. Folder forms: JSONL, GLUE's {train,dev,test}.tsv; or ``nyu-mll/glue``.
 
-    drop_broken: leave out, with a warning each, lines of a wrong number of fields and empty
-    questions. GLUE's train.tsv is known to hold some (questions broken over two lines), which
-    GLUE's readers skip. GLUE keeps its test labels: they are None. The hub's name is unverified:
-    it was not reached when this was written.
+    GLUE's train.tsv is known to hold lines of a wrong number of fields (questions broken over two
+    lines); they are left out, as by GLUE's readers, and told by `failed`. GLUE keeps its test
+    labels: they are None. The hub's name is unverified: it was not reached when this was written.
     """
 
     labels = PARAPHRASE
     forms = "{train,dev,test}.jsonl(.gz) or {train,dev,test}.tsv"
-
-    def __init__(self, *, name: str, path: str | None, clean: bool, drop_broken: bool) -> None:
-        super().__init__(name=name, path=path, clean=clean)
-        self.drop_broken = drop_broken
 
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]:
         return jsonl_rows(folder, split) if has_jsonl(folder) else self._tsv_rows(folder, split)
@@ -38,14 +30,13 @@ class QQP(Source):
             label = hub_label(record["label"], self.labels, place)
             yield Row(place, str(record["idx"]), record["question1"], record["question2"], label)
 
-    def broken(self, error: BrokenRow) -> None:
-        if not self.drop_broken:
-            raise BrokenRow(f"{error}; dataset.drop_broken=true leaves such lines out") from error
-        log.warning("left out: %s", error)
-
     def _tsv_rows(self, folder: Path, split: str) -> Iterator[Row]:
         path = need(folder, f"{split}.tsv")
-        for number, fields in read_tsv(path, broken=self.broken):
+
+        def broken(error: BrokenRow) -> None:
+            self._failed[split][error.place] = error.reason
+
+        for number, fields in read_tsv(path, broken=broken):
             place = where(path, number)
             unlabelled = split == "test" and "is_duplicate" not in fields
             yield Row(

@@ -30,6 +30,9 @@ class OnlyPairs:
             raise UserError(f"pairs: none of the {len(self.wanted)} is in the {split} split")
         return found
 
+    def failed(self, split: str) -> dict[str, str]:
+        return self.source.failed(split)
+
 
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text in lower case, without what is between them."""

@@ -40,8 +40,8 @@ class Source(ABC):
     """Base of the datasets read from a folder or the hub. A types.PairSource.
 
     name: of the dataset. path: a local folder, or None for the hub. clean: as Appendix B does.
-    Raises UserError, with file, line and value, for everything that is not a pair with a known
-    label and an id of its own.
+    A row with an empty side is left out and told by `failed`. Raises UserError, with file, line
+    and value, for everything else that is not a pair with a known label and an id of its own.
     """
 
     labels: tuple[str, ...]
@@ -52,12 +52,14 @@ class Source(ABC):
         self.path = None if path is None else Path(path).expanduser()
         self.clean = clean
         self._splits: dict[str, list[PairExample]] = {}
+        self._failed: dict[str, dict[str, str]] = {}
 
     def load(self, split: str) -> list[PairExample]:
         """The pairs of ``split`` (train, dev or test), read at the first call."""
         if split not in SPLITS:
             raise UserError(f"split={split!r}: there are {', '.join(SPLITS)}")
         if split not in self._splits:
+            self._failed[split] = {}
             try:
                 examples = list(self._examples(split))
             except MissingSplit as error:
@@ -66,9 +68,15 @@ class Source(ABC):
                     f"from {self.forms}"
                 ) from error
             if not examples:
-                raise UserError(f"{self.path or self.name}: the {split} split holds no pair")
+                first = next((f": {at}: {why}" for at, why in self._failed[split].items()), "")
+                raise UserError(f"{self.path or self.name}: the {split} split holds no pair{first}")
             self._splits[split] = examples
         return list(self._splits[split])
+
+    def failed(self, split: str) -> dict[str, str]:
+        """The places of the rows that hold no pair, and why; reads the split."""
+        self.load(split)
+        return dict(self._failed[split])
 
     def rows(self, split: str) -> Iterator[Row]:
         """The rows of a split, from the hub or from whichever form the folder holds."""
@@ -86,17 +94,13 @@ class Source(ABC):
     @abstractmethod
     def hub_rows(self, split: str) -> Iterator[Row]: ...
 
-    def broken(self, error: BrokenRow) -> None:
-        """Judges a row that holds no pair: an error, unless a dataset knows better."""
-        raise error
-
     def _examples(self, split: str) -> Iterator[PairExample]:
         seen: dict[str, str] = {}
         for row in self.rows(split):
             try:
                 example = to_example(row, self.labels, clean=self.clean)
             except BrokenRow as error:
-                self.broken(error)
+                self._failed[split][error.place] = error.reason
                 continue
             if row.id in seen:
                 raise UserError(f"{row.place}: id {shown(row.id)} is taken by {seen[row.id]}")
@@ -115,7 +119,7 @@ def to_example(row: Row, labels: Sequence[str], *, clean: bool) -> PairExample:
     for side, (raw, spans) in enumerate(((row.text1, spans1), (row.text2, spans2)), start=1):
         if not spans:
             why = " once cleaned (dataset.clean=false keeps all characters)" if raw.strip() else ""
-            raise BrokenRow(f"{row.place}: text {side} is empty{why}: {shown(raw)}")
+            raise BrokenRow(row.place, f"text {side} is empty{why}: {shown(raw)}")
     return PairExample(
         id=row.id,
         text1=text1,

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.config import INDIFFERENT
+from gmask_pl.engine.failures import EXPLAINING
 from gmask_pl.engine.runs import ELSEWHERE, Costs, Run, Scores, find_runs, literal
 from gmask_pl.store import write_parquet
 from gmask_pl.types import JSON, UserError
@@ -112,7 +113,7 @@ def read_archive(file: Path) -> list[Run]:
 
 def run_name(run: Run) -> str:
     """What two runs share that are the same run again: explainer, settings, weights, pairs."""
-    same = [run.explainer, _settings(run), run.weights, sorted(run.costs)]
+    same = [run.explainer, _settings(run), run.weights, run.drawn]
     return json.dumps(same, sort_keys=True)
 
 
@@ -159,6 +160,8 @@ def _to_row(run: Run) -> JSON:
 def _results(run: Run) -> JSON:
     """Of metrics.json what cannot be told from the numbers of the pairs."""
     kept: JSON = {"model": run.metrics["model"]}
+    if run.failed:
+        kept["failed"] = {EXPLAINING: dict.fromkeys(sorted(run.failed), "")}
     by_removal = run.metrics.get("by_removal")
     parts = {None: run.metrics} if by_removal is None else by_removal
     told = {

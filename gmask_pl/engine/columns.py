@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,30 @@ _AFTERWARDS = ("resamples", "seed", "cache", "min_denominator")
 class Entry:
     """An explainer with one choice of settings, and its runs, one for each seed.
 
-    settings: where they differ from its YAML, as in ``samples=500``.
+    settings: where they differ from its YAML, as in ``samples=500``. without: the pairs that some
+    explainer it is compared with has failed at.
     """
 
     explainer: str
     settings: str
     runs: tuple[Run, ...]
+    without: frozenset[str] = frozenset()
 
     def rows(self, metric: str, removal: str | None) -> list[Rows]:
-        return [run.rows(metric)[removal] for run in self.runs]
+        """The numbers of the pairs that are compared, for every run."""
+        return [
+            {id: row for id, row in run.rows(metric)[removal].items() if id not in self.without}
+            for run in self.runs
+        ]
+
+    @property
+    def costs(self) -> list[list[tuple[float, int]]]:
+        """Seconds and evaluations of the pairs that are compared, for every run."""
+        return [[run.costs[id] for id in self.compared] for run in self.runs]
+
+    @property
+    def compared(self) -> list[str]:
+        return [id for id in self.runs[0].drawn if id not in self.without]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,7 @@ class Column:
 
     @property
     def pairs(self) -> int:
-        return len(self.entries[0].runs[0].costs) if self.entries else 0
+        return len(self.entries[0].compared) if self.entries else 0
 
 
 def make_column(
@@ -64,7 +79,8 @@ def make_column(
     Runs are compared that explain the same pairs of a model with the same weights, in the same
     unit, and whose metric, where one is given, is asked in the same way. Where there are several
     such sets of runs, the one with the most explainers stands, of these the one with the most
-    pairs, of these the newest. Of two runs with the same settings and seed the newer stands.
+    pairs, of these the newest. Of two runs with the same settings and seed the newer stands. Pairs
+    that one of them failed at are left out of all.
     removal: None is the first one of each run.
     """
     mine = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
@@ -82,8 +98,13 @@ def make_column(
         for explainer in sorted({run.explainer for run in chosen})
         for entry in _entries(explainer, [run for run in chosen if run.explainer == explainer])
     )
-    notes = tuple(_left_out(group) for group in sets.values() if group is not chosen)
-    return Column(model, dataset, used, entries, notes)
+    notes = [_left_out(group) for group in sets.values() if group is not chosen]
+    failed = {entry.explainer: run.failed for entry in entries for run in entry.runs if run.failed}
+    if failed:
+        without = frozenset().union(*failed.values())
+        entries = tuple(replace(entry, without=without) for entry in entries)
+        notes.append(f"{len(without)} pairs are left out, at which {', '.join(failed)} failed")
+    return Column(model, dataset, used, entries, tuple(notes))
 
 
 def _removals(run: Run, metric: str, removal: str | None) -> list[str | None]:
@@ -97,7 +118,7 @@ def _setting(run: Run, metric: str | None, removal: str | None) -> str:
     shared: JSON = {
         "weights": run.weights,
         "unit": run.config.unit,
-        "pairs": sorted(run.costs),
+        "pairs": run.drawn,
     }
     if metric is not None:
         settings: Any = OmegaConf.to_container(run.config.metric[metric])
@@ -108,14 +129,14 @@ def _setting(run: Run, metric: str | None, removal: str | None) -> str:
 
 def _size(runs: Sequence[Run]) -> tuple[int, int, int]:
     explainers = {run.explainer for run in runs}
-    return len(explainers), len(runs[0].costs), max(run.made for run in runs)
+    return len(explainers), len(runs[0].drawn), max(run.made for run in runs)
 
 
 def _left_out(runs: Sequence[Run]) -> str:
     names = ", ".join(sorted({run.explainer for run in runs}))
     first = runs[0]
     return (
-        f"left out, as not comparable: {len(runs)} runs of {len(first.costs)} pairs "
+        f"left out, as not comparable: {len(runs)} runs of {len(first.drawn)} pairs "
         f"({names}), such as {first.where}"
     )
 

@@ -12,6 +12,14 @@ from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
+from gmask_pl.engine.failures import (
+    EXPLAINING,
+    READING,
+    SCORING,
+    check_any_left,
+    check_run,
+    check_split,
+)
 from gmask_pl.engine.fingerprint import weights_fingerprint
 from gmask_pl.engine.identity import Identity, run_identity
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
@@ -50,10 +58,14 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     Whatever was done before by the same settings on the same weights and pairs stands
     (``reuse=false``: does not): the results, else the batches of a run that was killed, else
     explanations that were scored by other metrics.
+
+    A pair that cannot be read, explained or scored is left out, and metrics.json says why; it is
+    a UserError, at the end, if these are more than ``max_failed`` of all.
     """
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
+    unread = check_split(source, cfg.split, cfg.max_failed)
     trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
     data = data_module(
@@ -71,20 +83,29 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     if cfg.reuse and (known := earlier_results(folder, identity)):
         say(format_table([(name, known)]))
         say(f"these results were there already (reuse=false computes them again): {folder}")
+        check_run(known.get("failed", {}), len(pairs), cfg.max_failed)
         return known
     seed_everything(cfg.seed, workers=True, verbose=False)
     progress = Progress(folder, identity, rank=trainer.global_rank, labels=source.labels)
     if trainer.is_global_zero:
-        begin(cfg, folder, progress)
+        begin(cfg, folder, progress, data)
     meet(trainer)  # before any process looks at what is done
     explain_batches(cfg, trainer, explainer, classifier, source, data, progress)
     score_batches(cfg, trainer, metrics, classifier, data, progress)
     if not trainer.is_global_zero:
         return {}
+    failed = {
+        READING: unread,
+        EXPLAINING: progress.failed(EXPLAINED),
+        SCORING: progress.failed(SCORED),
+    }
+    check_any_left(failed, len(pairs))
     (folder / METRICS_FILE).unlink(missing_ok=True)  # it comes back last: the run is whole then
     write_explanations(folder / EXPLANATIONS, progress.explanations(), source.labels)
     results = facts(read_explanations(folder / EXPLANATIONS))
     results["model"]["weights"] = identity.weights
+    if any(failed.values()):
+        results["failed"] = failed
     if (preparation := progress.folder / PREPARATION).is_file():
         results["preparation"] = json.loads(preparation.read_text("utf-8"))
     results |= asked_results(metrics, progress.scores())
@@ -97,10 +118,11 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     identity.write(folder)
     progress.end()
     log(cfg, folder, name, results, source.labels)
+    check_run(failed, len(pairs), cfg.max_failed)
     return results
 
 
-def begin(cfg: DictConfig, folder: Path, progress: Progress) -> None:
+def begin(cfg: DictConfig, folder: Path, progress: Progress, data: PairDataModule) -> None:
     """Makes the run's folders, and says what is done already and what has changed."""
     there = Identity.read(folder)
     if there is not None and (changed := there.differences(progress.identity)):
@@ -115,8 +137,9 @@ def begin(cfg: DictConfig, folder: Path, progress: Progress) -> None:
             continue
         if all((other / name).is_file() for name in WHAT_A_RUN_LEAVES):
             print(f"explanations are those of {other}: scored by other metrics")
-            learnt = read_metrics(other).get("preparation")
-            progress.adopt(other / EXPLANATIONS, cfg.batch_size)
+            known = read_metrics(other)
+            learnt, failed = known.get("preparation"), known.get("failed", {})
+            progress.adopt(other / EXPLANATIONS, failed.get(EXPLAINING, {}), data.batch_ids())
             if learnt is not None:
                 write_text(progress.folder / PREPARATION, json.dumps(learnt))
             return

@@ -22,7 +22,7 @@ from gmask_pl.metrics.base import PairMetric, evaluate
 from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
-from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore
+from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
 
 EVALUATIONS = "evaluations"
 
@@ -47,6 +47,23 @@ class AskingLoop(LightningModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier, self.batches = classifier, batches
         self.token_budget, self.answers = token_budget, answers
+
+    def without_failures(self, batch: PairBatch, do: Callable[[PairBatch], None]) -> dict[str, str]:
+        """Does ``do`` for as many pairs of a batch as it can be done for.
+
+        Whenever it raises PairsFailed it is done again without these pairs. Returns the reason of
+        each that failed, by id.
+        """
+        failed: dict[str, str] = {}
+        while len(batch):
+            try:
+                do(batch)
+            except PairsFailed as error:
+                failed |= {batch.ids[row]: reason for row, reason in error.reasons.items()}
+                batch = batch.select([i for i in range(len(batch)) if i not in error.reasons])
+            else:
+                break
+        return failed
 
     @contextmanager
     def asked(self, batch: PairBatch, removal: str) -> Iterator[MaskedModel]:
@@ -73,39 +90,51 @@ class AskingLoop(LightningModule):
 
 
 class ExplainLoop(AskingLoop):
-    """Explains every batch and hands its explanations to ``keep``, with the batch's number."""
+    """Explains every batch and hands its explanations to ``keep``, with the batch's number.
+
+    And the pairs that cannot be explained, with the reason of each by id.
+    """
 
     def __init__(
         self,
         classifier: PairClassifier,
         explainer: Explainer,
         batches: Sequence[int],
-        keep: Callable[[int, list[Explanation]], None],
+        keep: Callable[[int, list[Explanation], dict[str, str]], None],
         **asking: Any,
     ) -> None:
         super().__init__(classifier, batches, **asking)
         self.explainer, self.keep = explainer, keep
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        found: list[Explanation] = []
+        failed = self.without_failures(batch, lambda rows: found.extend(self.explain(rows)))
+        self.keep(self.batches[batch_idx], found, failed)
+
+    def explain(self, batch: PairBatch) -> list[Explanation]:
+        """The explanations of a batch. Raises PairsFailed for pairs that have none."""
         start = time.perf_counter()
         with self.asked(batch, self.explainer.removal) as masked:
             attributions = self.explainer(masked)
             scores = attributions.scores.double().cpu()
             seconds = (time.perf_counter() - start) / len(batch)
+        if unsound := (~scores.isfinite()).any(1).nonzero().flatten().tolist():
+            raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"))
         if masked.answers is not None and masked.answers.reused:
             seconds = math.nan  # what an explanation takes cannot be seen from this one
-        found = [
+        return [
             _explanation(batch, masked, attributions, scores, row, seconds)
             for row in range(len(batch))
         ]
-        self.keep(self.batches[batch_idx], found)
 
 
 class ScoreLoop(AskingLoop):
     """Asks the model about the masks of all metrics, for explanations found before.
 
     explained: the explanations of a batch; keep: takes the numbers that the metrics have of its
-    pairs. metrics: by the removal that they are asked under, then by name.
+    pairs, and the pairs that cannot be scored under every removal, with the reason of each by id.
+    metrics: by the removal that they are asked under, then by name. Pairs without an explanation
+    are passed over.
 
     Beside those of the metrics, a row named ``EVALUATIONS`` holds how many masked inputs of the
     pair the model answered, which metrics of one removal share.
@@ -117,7 +146,7 @@ class ScoreLoop(AskingLoop):
         metrics: Mapping[str, Mapping[str, PairMetric]],
         batches: Sequence[int],
         explained: Callable[[int], Iterable[Explanation]],
-        keep: Callable[[int, list[PairScore]], None],
+        keep: Callable[[int, list[PairScore], dict[str, str]], None],
         **asking: Any,
     ) -> None:
         super().__init__(classifier, batches, **asking)
@@ -129,6 +158,13 @@ class ScoreLoop(AskingLoop):
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         number = self.batches[batch_idx]
         found = {explanation.id: explanation for explanation in self.explained(number)}
+        batch = batch.select([row for row, id in enumerate(batch.ids) if id in found])
+        rows: list[PairScore] = []
+        failed = self.without_failures(batch, lambda own: rows.extend(self.score(own, found)))
+        self.keep(number, rows, failed)
+
+    def score(self, batch: PairBatch, found: Mapping[str, Explanation]) -> list[PairScore]:
+        """The numbers of a batch. Raises PairsFailed for pairs that have none."""
         scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
         groups = torch.full_like(scores, -1, dtype=torch.int64)
         for row, name in enumerate(batch.ids):
@@ -142,24 +178,26 @@ class ScoreLoop(AskingLoop):
             for metric in named.values():
                 metric.groups = groups if metric.reads_groups else None
             rows += self._score(batch, scores, removal, named)
-        self.keep(number, rows)
+        return rows
 
     def _score(
         self, batch: PairBatch, scores: Tensor, removal: str, metrics: dict[str, PairMetric]
     ) -> list[PairScore]:
-        with self.asked(batch, removal) as masked:
-            evaluate(
-                metrics,
-                lambda keep: masked.logits(keep).softmax(-1),
-                scores,
-                batch.word_valid,
-                masked.probabilities,
-                lambda: self.keys(batch, removal),
-            )
-        named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
-        for name, metric in metrics.items():
-            named[name] = metric.latest_rows().tolist()
-            metric.reset()
+        try:
+            with self.asked(batch, removal) as masked:
+                evaluate(
+                    metrics,
+                    lambda keep: masked.logits(keep).softmax(-1),
+                    scores,
+                    batch.word_valid,
+                    masked.probabilities,
+                    lambda: self.keys(batch, removal),
+                )
+            named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
+            named |= {name: metric.latest_rows().tolist() for name, metric in metrics.items()}
+        finally:
+            for metric in metrics.values():
+                metric.reset()
         return [
             PairScore(id, removal, name, tuple(row))
             for name, rows in named.items()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from gmask_pl.engine.identity import Identity
 from gmask_pl.store import (
     read_explanations,
+    read_failed,
     read_pair_scores,
     write_explanations,
     write_pair_scores,
@@ -50,21 +51,34 @@ class Progress:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def adopt(self, file: Path, batch_size: int) -> None:
-        """Takes explanations of the same pairs from a file, as batches of this run."""
+    def adopt(
+        self, file: Path, failed: Mapping[str, str], batches: Iterable[Sequence[str]]
+    ) -> None:
+        """Takes explanations of the same pairs from a file, as batches of these ids.
+
+        failed: why a pair has none.
+        """
         found = read_explanations(file)
-        index = 0
-        while batch := list(islice(found, batch_size)):
-            self.explained(index, batch)
-            index += 1
+        for index, ids in enumerate(batches):
+            lacking = {id: failed[id] for id in ids if id in failed}
+            self.explained(index, islice(found, len(ids) - len(lacking)), lacking)
 
-    def explained(self, batch: int, explanations: Iterable[Explanation]) -> None:
-        """Keeps the explanations of a batch."""
-        write_explanations(self._file(EXPLAINED, batch), explanations, self.labels)
+    def explained(
+        self, batch: int, explanations: Iterable[Explanation], failed: Mapping[str, str]
+    ) -> None:
+        """Keeps the explanations of a batch, and why pairs of it have none."""
+        write_explanations(self._file(EXPLAINED, batch), explanations, self.labels, failed)
 
-    def scored(self, batch: int, scores: Iterable[PairScore]) -> None:
-        """Keeps the scores of a batch."""
-        write_pair_scores(self._file(SCORED, batch), scores)
+    def scored(self, batch: int, scores: Iterable[PairScore], failed: Mapping[str, str]) -> None:
+        """Keeps the scores of a batch, and why pairs of it have none."""
+        write_pair_scores(self._file(SCORED, batch), scores, failed)
+
+    def failed(self, what: str) -> dict[str, str]:
+        """The pairs that could not be explained, or not be scored, and why, by id."""
+        every: dict[str, str] = {}
+        for file in self.done(what).values():
+            every |= read_failed(file)
+        return every
 
     def done(self, what: str) -> dict[int, Path]:
         """The files of the batches that are explained, or scored, by batch in order."""

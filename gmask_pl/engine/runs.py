@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gmask_pl.config import seeds_of
+from gmask_pl.engine.failures import failed_pairs
 from gmask_pl.engine.outcome import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.paired import Rows
@@ -61,6 +62,16 @@ class Run:
     def seeds(self) -> tuple[int, ...]:
         """What the explainer drew from; empty for one that draws nothing."""
         return seeds_of(self.explainer_settings)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The pairs that the run could not explain or score."""
+        return frozenset(failed_pairs(self.metrics.get("failed", {})))
+
+    @property
+    def drawn(self) -> list[str]:
+        """All pairs of the run, those that failed too, in the order of their names."""
+        return sorted({*self.costs, *self.failed})
 
     @property
     def explanations(self) -> dict[str, Explanation]:

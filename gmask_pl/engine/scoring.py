@@ -79,9 +79,9 @@ def asked_results(metrics: Metrics, scores: Iterable[list[PairScore]]) -> JSON:
         for score in batch:
             rows.setdefault((score.removal, score.metric), []).append(score.row)
         for removal, named in metrics.asked.items():
-            for name, metric in named.items():
+            for name, metric in named.items() if batch else ():
                 metric.take(torch.tensor(rows[removal, name], dtype=torch.float64))
-            evaluations += sum(count for (count,) in rows[removal, EVALUATIONS])
+            evaluations += sum(count for (count,) in rows.get((removal, EVALUATIONS), ()))
         pairs += len({score.id for score in batch})
     by_removal = {
         removal: {name: _described(metric, metric.compute()) for name, metric in named.items()}

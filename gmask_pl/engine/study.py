@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gmask_pl.data.files import MissingSplit
+from gmask_pl.engine.failures import check_split
 from gmask_pl.engine.fingerprint import weights_fingerprint
 from gmask_pl.engine.session import make_trainer, plain
 from gmask_pl.explainers.study import Study
@@ -22,6 +23,7 @@ def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) 
 
     def train() -> Sequence[PairExample]:
         try:
+            check_split(source, "train", cfg.max_failed)
             return source.load("train")
         except MissingSplit as error:
             raise UserError(

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from gmask_pl.config import PLACEMENT, deciding_settings
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
+from gmask_pl.engine.failures import check_split
 from gmask_pl.engine.identity import Identity, pairs_fingerprint
 from gmask_pl.engine.session import (
     data_module,
@@ -74,6 +75,8 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     cannot read whole are counted; the counts and accuracies stay with the weights.
     """
     seed_everything(cfg.seed, workers=True, verbose=False)
+    for split in ("train", "dev", "test"):
+        check_split(source, split, cfg.max_failed)
     classifier = fresh_classifier(cfg, source)
     data = data_module(cfg, source, classifier)
     final = Path(cfg.weights_dir)

@@ -190,6 +190,19 @@ def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     if truncated := number(metrics, "model", "truncated"):
         meaning = "longer than the model reads: explained by what it read"
         rows.append(MetricRow("Truncated pairs", truncated, None, None, None, meaning, digits=0))
+    failed = metrics.get("failed", {})
+    meanings = {
+        "reading": "lines of the split that hold no pair",
+        "explaining": "pairs that could not be explained and are in no result",
+        "scoring": "pairs whose explanation could not be scored",
+    }
+    for step, meaning in meanings.items():
+        if reasons := failed.get(step):
+            name, reason = next(iter(reasons.items()))
+            told = f"{meaning}; the first is {name}: {reason}"
+            rows.append(
+                MetricRow(f"Failed in {step}", len(reasons), None, None, None, told, digits=0)
+            )
     return rows
 
 

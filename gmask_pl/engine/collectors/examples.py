@@ -43,6 +43,8 @@ class ExampleTable(Collector):
         first = entries[0].runs[0]
         found = []
         for id, one in first.explanations.items():
+            if id in entries[0].without:
+                continue
             wrong = one.label is not None and one.label != one.prediction
             gold = f", gold {first.labels[one.label or 0]}" if wrong else ""
             heading = f"{where}: predicted {first.labels[one.prediction]}{gold}"

@@ -30,6 +30,8 @@ class GroupFigure(Collector):
                 continue
             alone, together = (entries[0].runs[0] for entries in both)
             for number, (id, grouped) in enumerate(together.explanations.items(), start=1):
+                if id in both[0][0].without:
+                    continue
                 if grouped.groups is None:
                     raise UserError(f"{together.where}: {self.grouped} found no groups")
                 name = f"{request.name}_{column.dataset}_{column.model}_{number}"

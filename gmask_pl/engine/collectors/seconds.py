@@ -119,7 +119,7 @@ class SecondsTable(Collector):
 
     def number(self, entry: Entry, reading: int, printed: float | None) -> Cell:
         """The mean over pairs of the mean over seeds."""
-        runs = [[run.costs[id][reading] for id in sorted(run.costs)] for run in entry.runs]
+        runs = [[cost[reading] for cost in costs] for costs in entry.costs]
         if any(map(math.isnan, chain.from_iterable(runs))):
             return Cell(paper=printed, reason="not measured: answers came from other runs")
         rows = torch.tensor(runs, dtype=torch.float64).mean(0)[:, None]

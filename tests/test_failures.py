@@ -1,0 +1,241 @@
+"""Pairs that a model cannot answer about are left out with a reason; the others do not notice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import LABELS, explainer_of, make_example
+from torch import Tensor
+
+from gmask_pl.data.pairs import Pairs
+from gmask_pl.engine.failures import check_any_left, check_run, check_split
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.masking import NOT_FINITE, MaskedModel
+from gmask_pl.metrics.aopc import AOPC
+from gmask_pl.metrics.degradation import Degradation
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore, PairsFailed, UserError
+
+SETTINGS = {
+    "attention": ("explainer.removal=pad",),
+    "gmask": ("explainer.k=3", "explainer.epochs=5", "explainer.word_filter.epochs=1"),
+    "gradient_x_input": ("explainer.removal=zero",),
+    "iba": ("explainer.steps=2", "explainer.removal=pad"),
+    "imask": ("explainer.epochs=2",),
+    "integrated_gradients": ("explainer.removal=zero", "explainer.n_steps=3"),
+    "kernel_shap": ("explainer.samples=20",),
+    "lime": ("explainer.samples=20",),
+    "occlusion": (),
+    "shapley": ("explainer.k=3",),
+}
+
+
+def silent_about(classifier: PairClassifier, when: Callable[[ModelInput], Tensor]) -> None:
+    """Makes the answers to some rows (N,) bool of its inputs no numbers."""
+
+    def hook(module: Any, inputs: tuple[ModelInput], logits: Tensor) -> Tensor:
+        return torch.where(when(inputs[0])[:, None], math.nan, logits)
+
+    classifier.register_forward_hook(hook)
+
+
+def holds(classifier: PairClassifier, word: str) -> Callable[[ModelInput], Tensor]:
+    """Whether a row holds the word: all its pieces, one after the other."""
+    batch = classifier.encoder("word")([make_example("one", word, word)])
+    pieces = batch.token_ids[batch.word_of_token == 0]
+
+    def held(inputs: ModelInput) -> Tensor:
+        seen = torch.where(inputs.attention > 0, inputs.token_ids, -1)
+        return (seen.unfold(1, len(pieces), 1) == pieces).all(2).any(1)
+
+    return held
+
+
+def explained(
+    classifier: PairClassifier, examples: Sequence[PairExample], name: str, *settings: str
+) -> tuple[list[Explanation], dict[str, str]]:
+    explainer = explainer_of(name, *(settings or SETTINGS[name]))
+    kept: list[tuple[list[Explanation], dict[str, str]]] = []
+    loop = ExplainLoop(
+        classifier, explainer, [0], lambda i, *found: kept.append(found), token_budget=512
+    )
+    loop.predict_step(classifier.encoder("word")(examples), 0)
+    ((found, failed),) = kept
+    return [replace(e, seconds=0.0) for e in found], failed
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("attention", "iba")])
+def test_the_other_pairs_are_explained_as_without_the_one_that_failed(
+    responsive: PairClassifier, examples: list[PairExample], name: str
+) -> None:
+    silent_about(responsive, holds(responsive, "two"))
+    found, failed = explained(responsive, examples, name)
+    assert failed == {"pair-1": NOT_FINITE}
+    expected, none = explained(responsive, [examples[0], examples[2]], name)
+    assert none == {}
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["occlusion", "lime", "gmask", "imask", "kernel_shap"])
+def test_an_answer_about_a_masked_pair_alone_is_enough_to_fail(
+    responsive: PairClassifier, examples: list[PairExample], name: str
+) -> None:
+    """Here about any text of pair-2, the shortest, without one of its words."""
+    sleeps, nobody = (holds(responsive, word) for word in ("sleeps", "nobody"))
+    silent_about(responsive, lambda inputs: sleeps(inputs) & ~nobody(inputs))
+    removal = "zero" if name == "imask" else "pad"
+    found, failed = explained(
+        responsive, examples, name, *SETTINGS[name], f"explainer.removal={removal}"
+    )
+    if name == "imask":  # its masks lie within (0, 1): no word is gone
+        assert failed == {}
+    else:
+        assert (list(failed), [e.id for e in found]) == (["pair-2"], ["pair-0", "pair-1"])
+
+
+def test_a_pair_that_only_a_metric_fails_at_keeps_its_explanation(
+    responsive: PairClassifier, examples: list[PairExample]
+) -> None:
+    sleeps, nobody = (holds(responsive, word) for word in ("sleeps", "nobody"))
+    silent_about(responsive, lambda inputs: sleeps(inputs) & ~nobody(inputs))
+    found, failed = explained(responsive, examples, "random", "explainer.removal=pad")
+    assert failed == {} and len(found) == 3
+    rows, failed = scored(responsive, examples, found)
+    assert failed == {"pair-2": NOT_FINITE}
+    expected, none = scored(responsive, examples[:2], found[:2])
+    assert none == {}
+    assert rows == expected
+    assert {row.id for row in rows} == {"pair-0", "pair-1"}
+
+
+def scored(
+    classifier: PairClassifier, examples: Sequence[PairExample], found: Sequence[Explanation]
+) -> tuple[list[PairScore], dict[str, str]]:
+    """Under two removals; the second would keep what the first one fails at."""
+    kept: list[tuple[list[PairScore], dict[str, str]]] = []
+    metrics = {
+        removal: {
+            "aopc": AOPC(max_removed=10, resamples=10, seed=0),
+            "degradation": Degradation(steps=10, resamples=10, seed=0, min_denominator=0.01),
+        }
+        for removal in ("pad", "delete")
+    }
+    loop = ScoreLoop(
+        classifier,
+        metrics,
+        [0],
+        lambda number: found,
+        lambda number, *rows: kept.append(rows),
+        token_budget=512,
+    )
+    loop.predict_step(classifier.encoder("word")(examples), 0)
+    assert all(not metric.rows for named in metrics.values() for metric in named.values())
+    return kept[0]
+
+
+def test_pairs_without_an_explanation_are_passed_over(
+    responsive: PairClassifier, examples: list[PairExample]
+) -> None:
+    found, _ = explained(responsive, examples, "random", "explainer.removal=pad")
+    rows, failed = scored(responsive, examples, found[::2])
+    assert failed == {}
+    assert {row.id for row in rows} == {"pair-0", "pair-2"}
+    assert scored(responsive, examples, []) == ([], {})
+
+
+def test_an_input_that_memory_does_not_hold_fails_its_pair_alone(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    long = make_example("long", "two dogs run " * 16, "two animals")
+
+    def hook(module: Any, inputs: tuple[ModelInput]) -> None:
+        if inputs[0].token_ids.shape[1] > 40:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    classifier.register_forward_pre_hook(hook)
+    found, failed = explained(classifier, [*examples, long], "occlusion")
+    assert [e.id for e in found] == ["pair-0", "pair-1", "pair-2"]
+    assert list(failed) == ["long"]
+    assert "memory ran out over one input of " in failed["long"]
+
+
+def test_a_batch_of_which_every_pair_fails_is_a_batch_all_the_same(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    silent_about(classifier, lambda inputs: torch.ones(len(inputs.token_ids), dtype=torch.bool))
+    found, failed = explained(classifier, examples, "occlusion")
+    assert found == []
+    assert failed == {e.id: NOT_FINITE for e in examples}
+
+
+def test_a_score_that_is_no_number_fails_its_pair(
+    classifier: PairClassifier, examples: list[PairExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer = explainer_of("random")
+    kept: list[Any] = []
+    loop = ExplainLoop(
+        classifier, explainer, [0], lambda i, *found: kept.append(found), token_budget=512
+    )
+
+    def broken(masked: MaskedModel) -> Any:
+        found = type(explainer).__call__(explainer, masked)
+        for row, id in enumerate(masked.batch.ids):
+            found.scores[row, 0] = math.inf if id == "pair-0" else found.scores[row, 0]
+        return found
+
+    monkeypatch.setattr(loop, "explainer", type("E", (), {"removal": "pad"})())
+    monkeypatch.setattr(type(loop.explainer), "__call__", staticmethod(broken), raising=False)
+    loop.predict_step(classifier.encoder("word")(examples), 0)
+    assert kept[0][1] == {"pair-0": "a score is not a finite number"}
+    assert [e.id for e in kept[0][0]] == ["pair-1", "pair-2"]
+
+
+def test_where_nobody_leaves_it_out_it_is_one_message(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """As of training pairs, which some explainers learn from."""
+    silent_about(classifier, holds(classifier, "two"))
+    batch = classifier.encoder("word")(examples)
+    with pytest.raises(PairsFailed, match=f"pair 1 of its batch: {NOT_FINITE}") as error:
+        MaskedModel(classifier, batch, "pad", token_budget=512)
+    assert isinstance(error.value, UserError)
+
+
+def pairs(folder: Path, *sides: str) -> Pairs:
+    lines = (f'{{"text1": "{side}", "text2": "b"}}\n' for side in sides)
+    (folder / "p.jsonl").write_text("".join(lines), "utf-8")
+    return Pairs(name="pairs", path=str(folder / "p.jsonl"), clean=True, labels=LABELS)
+
+
+def test_too_many_unreadable_lines_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = pairs(tmp_path, "a", "", "a", " ")
+    assert list(check_split(source, "test", 0.5)) == [f"{tmp_path}/p.jsonl:{n}" for n in (2, 4)]
+    assert "2 of 4 lines of the test split hold no pair: " in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"2 of 4 lines .*p\.jsonl:2: text 1 is empty.*=0\.49"):
+        check_split(source, "test", 0.49)
+    assert check_split(pairs(tmp_path, "a"), "test", 0.0) == {}
+    assert capsys.readouterr().out == ""
+
+
+def test_too_many_failed_pairs_are_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    every = {f"p{i}": "no number" for i in range(4)}
+    failed = {"reading": {"f:3": "empty"}, "explaining": every, "scoring": {"p9": "too long"}}
+    check_run(failed, 500, 0.01)
+    told = "5 of 500 pairs failed and are in no result: p0: no number; p1: no number; p2: no "
+    assert capsys.readouterr().out == f"{told}number; and 2 more\n"
+    with pytest.raises(UserError, match="5 of 499 pairs failed .* larger share than max_failed=0"):
+        check_run(failed, 499, 0.01)
+    check_run({}, 500, 0.0)
+    check_any_left(failed, 6)
+    with pytest.raises(UserError, match="all 5 pairs failed: p0: no number"):
+        check_any_left(failed, 5)
+    with pytest.raises(UserError, match="max_failed=2: give a share from 0 to 1"):
+        check_run({}, 500, 2)
