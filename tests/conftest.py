@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import runpy
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from hypothesis import Phase, settings
 from pytorch_lightning import Trainer
@@ -28,10 +35,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read at import
 
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 SEARCH = (Phase.explicit, Phase.generate)
-settings.register_profile("fuzz", max_examples=10_000, phases=SEARCH, deadline=None, database=None)
+settings.register_profile("fuzz", max_examples=5_000, phases=SEARCH, deadline=None, database=None)
 settings.load_profile("steady")
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
 LABELS = ("entailment", "neutral", "contradiction")
 OPTIMIZER = {
     "lr": 1e-3,
@@ -81,6 +89,32 @@ def study_of(
         "identity": {"model": "test"},
     }
     return Study(**settings | changes)
+
+
+def within(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a script, or a module, does in this process, which has imported everything before."""
+    told, complained, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.dict(os.environ),  # Lightning leaves some
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(told),
+        contextlib.redirect_stderr(complained),
+    ):
+        patch.chdir(folder)
+        patch.syspath_prepend(ROOT)
+        patch.setattr(sys, "argv", [script, *arguments])
+        try:
+            if script.endswith(".py"):
+                runpy.run_path(script, run_name="__main__")
+            else:
+                runpy.run_module(script, run_name="__main__", alter_sys=False)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            GlobalHydra.instance().clear()
+    return subprocess.CompletedProcess(
+        [script, *arguments], code, told.getvalue(), complained.getvalue()
+    )
 
 
 def make_example(name: str, text1: str, text2: str, label: int | None = 0) -> PairExample:

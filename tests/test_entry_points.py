@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import math
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 import pyarrow.parquet
 import pytest
-from hydra.core.global_hydra import GlobalHydra
+from conftest import within
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,29 +44,8 @@ def started(script: str, folder: Path, *overrides: str) -> subprocess.CompletedP
 
 
 def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """What a script does, within this process, which has imported everything before."""
-    told, complained, code = io.StringIO(), io.StringIO(), 0
-    with (
-        mock.patch.dict(os.environ),  # Lightning leaves some
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(told),
-        contextlib.redirect_stderr(complained),
-    ):
-        patch.chdir(folder)
-        patch.syspath_prepend(ROOT)
-        patch.setattr(sys, "argv", [script, *overrides])
-        try:
-            if script.endswith(".py"):
-                runpy.run_path(str(ROOT / script), run_name="__main__")
-            else:
-                runpy.run_module(script, run_name="__main__", alter_sys=False)
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            GlobalHydra.instance().clear()
-    return subprocess.CompletedProcess(
-        [script, *overrides], code, told.getvalue(), complained.getvalue()
-    )
+    """What a script of the project, or a module, does within this process."""
+    return within(str(ROOT / script) if script.endswith(".py") else script, folder, *overrides)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import within
 
 SCRIPT = """
 import os
@@ -53,6 +54,10 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return within(str(project / "main.py"), project, *arguments)
+
+
+def started(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).parents[1]
     return subprocess.run(
         [sys.executable, "main.py", *arguments],
@@ -98,7 +103,7 @@ def test_a_failed_run_is_named_and_its_old_results_are_not_shown(project: Path) 
     old = project / "runs" / "broken_0.25"
     old.mkdir(parents=True)
     (old / "metrics.json").write_text('{"aopc": {"value": 0.9, "n": 5}}')
-    done = run(project, "-m", "explainer=gmask,broken,random")
+    done = started(project, "-m", "explainer=gmask,broken,random")
     assert done.returncode != 0
     assert [row[0] for row in table_rows(done.stdout)] == ["gmask", "random"]
     assert "1 of 3 runs failed:\nbroken: ValueError: no such luck\n" in done.stdout
@@ -107,7 +112,7 @@ def test_a_failed_run_is_named_and_its_old_results_are_not_shown(project: Path) 
 
 @pytest.mark.slow
 def test_a_run_that_ends_the_program_is_named(project: Path) -> None:
-    done = run(project, "-m", "explainer=gmask,killed")
+    done = started(project, "-m", "explainer=gmask,killed")
     assert [row[0] for row in table_rows(done.stdout)] == ["gmask"]
     assert "1 of 2 runs failed:\nkilled: did not finish\n" in done.stdout
     assert_no_notes(project)
@@ -119,7 +124,7 @@ def test_jobs_in_other_processes_count_and_one_that_fails_stops_none(
     project: Path, launcher: str
 ) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
-    done = run(project, "-m", "explainer=gmask,broken,random", f"hydra/launcher={launcher}")
+    done = started(project, "-m", "explainer=gmask,broken,random", f"hydra/launcher={launcher}")
     assert done.returncode != 0
     assert [row[0] for row in table_rows(done.stdout)] == ["gmask", "random"]
     assert "1 of 3 runs failed:\nbroken: ValueError: no such luck\n" in done.stdout
