@@ -1,8 +1,10 @@
-"""How GMASK's seconds grow with the number of pairs, their length and k, and memory with pairs.
+"""How GMASK's seconds grow with pairs, their length, k words and t groups, and memory with pairs.
 
     python -m benchmarks.growth --pairs 16 model=bert dataset=esnli dataset.path=... weights=...
 
-Longer pairs are pairs whose sides are said several times over. Overrides are those of explain.py.
+Longer pairs are pairs whose sides are said several times over. The pairs themselves say how many
+groups they have, so t is given another value in the learning alone, of tables made before: its
+seconds are of that part. Overrides are those of explain.py.
 Memory is the peak of an explain.py process of its own (explainer=occlusion) for ever more pairs.
 Figures are medians of the repeats; they also go to <output>/benchmarks/growth.json.
 """
@@ -19,9 +21,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from benchmarks.common import CONF, Bench, medians, prepared, report
+from benchmarks.common import CONF, Bench, medians, prepared, report, seconds
+from gmask_pl.explainers.base import example_generators
+from gmask_pl.explainers.coalition import choose_candidates
+from gmask_pl.explainers.gmask import Asked, GMask, group_shape
 from gmask_pl.types import PairExample, Span
 
 PEAK = """
@@ -39,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--k", type=numbers, default=[4, 6, 8, 10])
+    parser.add_argument("--groups", type=numbers, default=[2, 5, 10, 20])
     parser.add_argument("--times", type=numbers, default=[1, 2, 4], help="as long, as in 1,2,4")
     parser.add_argument("--memory-pairs", type=numbers, default=[50, 500])
     parser.add_argument("--repeats", type=int, default=3)
@@ -58,9 +65,34 @@ def main() -> None:
             {"grows": what, "pairs": pairs, "tokens_a_pair": tokens, "k": k}
             | {"seconds_a_pair": found["seconds"], "evaluations": found["evaluations"]}
         )
+    for groups in tqdm(options.groups, desc="groups"):
+        learnt = learning_seconds(bench, groups, options.repeats)
+        rows.append({"grows": "t", "pairs": n, "k": 10, "t": groups, "seconds_a_pair": learnt})
     for pairs in tqdm(options.memory_pairs, desc="memory"):
         rows.append({"grows": "memory", "pairs": pairs, "peak_mb": peak_memory(bench, pairs)})
     report(bench, "growth", rows)
+
+
+def learning_seconds(bench: Bench, groups: int, repeats: int) -> float:
+    """Seconds a pair of learning the memberships of the first words in so many groups."""
+    explainer = bench.explainer("gmask", k=10)
+    assert isinstance(explainer, GMask)
+    tables = []
+    for batch in bench.batches(bench.examples):
+        masked = bench.bind(batch, explainer.removal)
+        first = -torch.arange(batch.word_valid.shape[1]).expand(len(batch), -1).double()
+        candidates = choose_candidates(first, batch, explainer.k)
+        shape = group_shape(candidates, batch)
+        shape = replace(shape, groups=torch.full_like(shape.groups, groups))
+        asked = Asked(masked, candidates, explainer.context)
+        assert asked.kept.isfinite().all()  # asks for the table
+        tables.append((asked, shape, batch.ids))
+
+    def learn() -> None:
+        for asked, shape, ids in tables:
+            explainer.groups(asked, shape, example_generators(explainer.seed, ids))
+
+    return seconds(learn, repeats) / len(bench.examples)
 
 
 def numbers(text: str) -> list[int]:

@@ -371,7 +371,10 @@ def test_a_model_that_cannot_be_fetched_names_the_setting(folder: Path) -> None:
     [
         ("estimators", ("--pairs=2", "--released-pairs=1", "--repeats=1", "model.gmask_samples=5")),
         ("references", ("--pairs=2", "--samples=20", "--repeats=1")),
-        ("growth", ("--pairs=2", "--k=3", "--times=2", "--memory-pairs=5", "--repeats=1")),
+        (
+            "growth",
+            ("--pairs=2", "--k=3", "--times=2", "--groups=3", "--memory-pairs=5", "--repeats=1"),
+        ),
         ("utilisation", ("--pairs=2", "--k=3", "--matrix=256", "--repeats=1")),
     ],
 )
