@@ -68,13 +68,6 @@ NOT_FINITE = "the model's answer is not a finite number"
 _BACKWARD = 4  # how many times the memory of a forward pass a backward pass needs with it
 
 
-def refuse(rows: Tensor, finite: Tensor) -> None:
-    """Raises PairsFailed for the pairs ``rows`` (N,) some answer about which is not finite (N,)."""
-    if not bool(finite.all()):
-        failed = rows.to(finite.device)[~finite].unique().tolist()
-        raise PairsFailed(dict.fromkeys(failed, NOT_FINITE))
-
-
 def removal_named(name: str) -> Removal:
     """The removal of that name; raises UserError with the choices."""
     if name not in REMOVALS:
@@ -150,7 +143,7 @@ class MaskedModel:
         with torch.inference_mode():
             self._run(rows, lengths, step)
         found = torch.cat(answers)[torch.argsort(torch.cat(order))]
-        refuse(rows, found.isfinite().all(1))
+        self._refuse(rows, found.isfinite().all(1))
         return found
 
     def _run(
@@ -160,7 +153,13 @@ class MaskedModel:
         try:
             self.budget.run(lengths, step, share=share)
         except TooLong as error:
-            raise PairsFailed({int(rows[error.row]): error.reason}) from error
+            raise PairsFailed({int(rows[error.row]): error.reason}, self.batch.ids) from error
+
+    def _refuse(self, rows: Tensor, finite: Tensor) -> None:
+        """Raises PairsFailed for those of the pairs ``rows`` (N,) whose answer is not finite."""
+        if not bool(finite.all()):
+            failed = rows.to(finite.device)[~finite].unique().tolist()
+            raise PairsFailed(dict.fromkeys(failed, NOT_FINITE), self.batch.ids)
 
     def cross_entropy(self, keep: Tensor) -> Tensor:
         """-log p(prediction | kept words), (B, S), for keep-masks (B, S, W) bool."""
@@ -206,7 +205,7 @@ class MaskedModel:
             loss[chunk], gradient[chunk] = nll.detach(), grad
 
         self._run(rows, attention.sum(1), step, share=_BACKWARD)
-        refuse(rows, loss.isfinite() & gradient.isfinite().all(1))
+        self._refuse(rows, loss.isfinite() & gradient.isfinite().all(1))
         asked = torch.bincount(rows, minlength=b).cpu()
         self.evaluations += asked
         self.gradients += asked
@@ -239,7 +238,7 @@ class MaskedModel:
         with torch.inference_mode():
             self._run(torch.arange(b), batch.attention.sum(1), step)
         self.evaluations += 1
-        refuse(torch.arange(b), received.isfinite().all(1))
+        self._refuse(torch.arange(b), received.isfinite().all(1))
         return received[:, :width] * batch.word_valid
 
     def watch(self, around: Around) -> None:
@@ -280,7 +279,7 @@ class MaskedModel:
         lengths = self.batch.attention.sum(1).repeat_interleave(copies)
         pairs = torch.arange(len(self.batch)).repeat_interleave(copies)
         self._run(pairs, lengths, step, share=_BACKWARD)
-        refuse(pairs, loss.isfinite())
+        self._refuse(pairs, loss.isfinite())
         self.evaluations += copies
         self.gradients += copies
         return loss.view(-1, copies), gradient

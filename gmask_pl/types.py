@@ -24,11 +24,12 @@ class UserError(Exception):
 class PairsFailed(UserError):
     """Pairs of a batch about which a model cannot be asked, or does not answer.
 
-    reasons: why, by the row of each in the batch. A run leaves them out and goes on.
+    reasons: why, by the row of each in the batch; ids: of the batch. A run leaves these pairs out
+    and goes on; where they are learnt from, it is an error.
     """
 
-    def __init__(self, reasons: Mapping[int, str]) -> None:
-        super().__init__("; ".join(f"pair {row} of its batch: {reasons[row]}" for row in reasons))
+    def __init__(self, reasons: Mapping[int, str], ids: Sequence[str]) -> None:
+        super().__init__("; ".join(f"pair {ids[row]}: {why}" for row, why in reasons.items()))
         self.reasons = dict(reasons)
 
 

@@ -202,7 +202,7 @@ def test_where_nobody_leaves_it_out_it_is_one_message(
     """As of training pairs, which some explainers learn from."""
     silent_about(classifier, holds(classifier, "two"))
     batch = classifier.encoder("word")(examples)
-    with pytest.raises(PairsFailed, match=f"pair 1 of its batch: {NOT_FINITE}") as error:
+    with pytest.raises(PairsFailed, match=f"^pair pair-1: {NOT_FINITE}$") as error:
         MaskedModel(classifier, batch, "pad", token_budget=512)
     assert isinstance(error.value, UserError)
 

@@ -119,7 +119,7 @@ class ExplainLoop(AskingLoop):
             scores = attributions.scores.double().cpu()
             seconds = (time.perf_counter() - start) / len(batch)
         if unsound := (~scores.isfinite()).any(1).nonzero().flatten().tolist():
-            raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"))
+            raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"), batch.ids)
         if masked.answers is not None and masked.answers.reused:
             seconds = math.nan  # what an explanation takes cannot be seen from this one
         return [
