@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import LABELS, explainer_of, make_example
+from pytorch_lightning import Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from gmask_pl.data.pairs import Pairs
+from gmask_pl.engine import loops
 from gmask_pl.engine.failures import check_any_left, check_run, check_split
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.masking import NOT_FINITE, MaskedModel
@@ -194,6 +197,24 @@ def test_a_score_that_is_no_number_fails_its_pair(
     loop.predict_step(classifier.encoder("word")(examples), 0)
     assert kept[0][1] == {"pair-0": "a score is not a finite number"}
     assert [e.id for e in kept[0][0]] == ["pair-1", "pair-2"]
+
+
+def test_memory_is_given_back_after_every_batch(
+    classifier: PairClassifier, examples: list[PairExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed: list[int] = []
+    monkeypatch.setattr(loops, "trim_memory", lambda: trimmed.append(1))
+    batch = classifier.encoder("word")(examples)
+    loop = ExplainLoop(
+        classifier, explainer_of("random"), [0, 1], lambda *kept: None, token_budget=512
+    )
+    trainer = Trainer(
+        logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.predict(loop, DataLoader([batch, batch], batch_size=None))  # type: ignore[arg-type]
+    assert len(trimmed) == 2
+    monkeypatch.undo()
+    loops.trim_memory()  # wherever this runs
 
 
 def test_where_nobody_leaves_it_out_it_is_one_message(

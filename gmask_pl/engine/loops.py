@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,15 @@ from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
 
 EVALUATIONS = "evaluations"
+
+
+def trim_memory() -> None:
+    """Gives the memory that is free back to the system, where the C library can (glibc).
+
+    Tensors of ever other sizes leave gaps in its heap, and a process would grow with its pairs.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 class AskingLoop(LightningModule):
@@ -82,6 +92,9 @@ class AskingLoop(LightningModule):
         outputs = getattr(self.classifier, "columns", None)
         settings = (self.fingerprint, str(outputs), removal, str(self.trainer.precision))
         return pair_keys(batch, *settings)
+
+    def on_predict_batch_end(self, *batch: Any) -> None:
+        trim_memory()
 
     @cached_property
     def fingerprint(self) -> str:
