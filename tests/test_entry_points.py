@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -171,6 +172,36 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
     assert not list(one.glob("unfinished-*"))
     again = run("explain.py", folder, *SMALL, *settings, "output=cut")
     assert "these results were there already" in again.stdout
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_end_keeps_what_is_done(
+    first: subprocess.CompletedProcess[str], folder: Path, asked: signal.Signals
+) -> None:
+    assert first.returncode == 0
+    settings = (*SMALL, "weights=outputs/models/planted_bert_tiny", "explainer=lime")
+    settings += ("explainer.samples=300", "batch_size=1", "limit=50", "metric=[aopc]")
+    settings += (f"output={asked.name}",)
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "explain.py"), *settings],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        kept = f"{asked.name}/explain/*/*/*/unfinished-*/explained-*.parquet"
+        while len(list(folder.glob(kept))) < 3:
+            assert process.poll() is None, "the run ended before it was asked to"
+            time.sleep(0.002)
+        process.send_signal(asked)
+        _, complained = process.communicate(timeout=120)
+    assert process.returncode not in (0, -asked)  # by itself, and not as if all were done
+    assert "Traceback" not in complained
+    done = len(list(folder.glob(kept)))
+    assert 3 <= done < 50
+    last = run("explain.py", folder, *settings)
+    assert last.returncode == 0
+    assert f"{done} of 50 batches were explained before" in last.stdout
 
 
 def test_other_metrics_score_the_same_explanations(

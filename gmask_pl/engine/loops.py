@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,6 +97,11 @@ class AskingLoop(LightningModule):
 
     def on_predict_batch_end(self, *batch: Any) -> None:
         trim_memory()
+        if (
+            self.trainer.received_sigterm
+        ):  # Lightning notes it, and in a prediction leaves it at that
+            print("asked to end: what is done is kept, and the same command goes on from there")
+            sys.exit(128 + signal.SIGTERM)
 
     @cached_property
     def fingerprint(self) -> str:
