@@ -97,9 +97,7 @@ class AskingLoop(LightningModule):
 
     def on_predict_batch_end(self, *batch: Any) -> None:
         trim_memory()
-        if (
-            self.trainer.received_sigterm
-        ):  # Lightning notes it, and in a prediction leaves it at that
+        if self.trainer.received_sigterm:  # which Lightning notes, and goes on with a prediction
             print("asked to end: what is done is kept, and the same command goes on from there")
             sys.exit(128 + signal.SIGTERM)
 
