@@ -317,7 +317,7 @@ def test_a_model_that_does_not_answer_about_some_pairs(
     settings = (*SMALL, "weights=silent", "explainer=occlusion", "metric=[aopc]", "limit=null")
     found = run("explain.py", folder, *settings)
     assert found.returncode == 2
-    told = re.search(r"error: (\d+) of 60 pairs failed and are in no result: .*=0.01", found.stderr)
+    told = re.search(r"error: (\d+) of 60 pairs failed and are left out: .*=0.01", found.stderr)
     assert told is not None
     (file,) = folder.glob("outputs/explain/planted_bert_tiny/occlusion/limit=all*/metrics.json")
     results = json.loads(file.read_text("utf-8"))

@@ -34,7 +34,7 @@ def check_run(failed: JSON, pairs: int, most: float) -> None:
 
     Raises UserError where their share is above ``most``.
     """
-    judge(failed_pairs(failed), pairs, most, "pairs failed and are in no result")
+    judge(failed_pairs(failed), pairs, most, "pairs failed and are left out")
 
 
 def failed_pairs(failed: JSON) -> dict[str, str]:
