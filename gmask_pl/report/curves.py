@@ -14,16 +14,18 @@ from matplotlib.figure import Figure
 
 from gmask_pl.report.figures import STYLE
 
-# The five of the paper in Okabe and Ito's palette, all others in muted colours.
+# The five of the paper and our own in Okabe and Ito's palette, all others in muted colours.
 _OWN = {
     "LIME": "#e69f00",
     "L2X": "#56b4e9",
     "IBA": "#cc79a7",
     "IMASK": "#0072b2",
     "GMASK": "#d55e00",
+    "gmask_two_sided": "#009e73",
 }
 _MUTED = ("#6a9f58", "#967662", "#a87c9f", "#85b6b2", "#b8b0ac", "#8a8d00", "#e15759", "#4e79a7")
 _MARKERS = "os^vDPX*<>phd"
+_ENTRY_INCHES = 0.2  # of the legend
 _FLOOR, _BOUNDS = "#7f7f7f", ("#111111", "#55525f")
 
 
@@ -51,10 +53,11 @@ class Panel:
 def draw_panels(rows: Sequence[Sequence[Panel]], stem: Path, *, x: str, y: str) -> list[Path]:
     """Draw a grid of panels with one legend into stem.png and stem.svg; return their paths."""
     names = list(dict.fromkeys(c.name for row in rows for panel in row for c in panel.curves))
-    looks = _looks([(n, _kind(rows, n)) for n in names])
+    look = looks([(n, _kind(rows, n)) for n in names])
     wide, high = max(map(len, rows)), len(rows)
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": stem.name, "lines.markersize": 3.5}):
-        figure = Figure(figsize=(3.4 * wide + 2.2, 2.9 * high + 0.4), layout="constrained")
+        height = max(2.9 * high + 0.4, _ENTRY_INCHES * (len(names) + 1))
+        figure = Figure(figsize=(3.4 * wide + 2.2, height), layout="constrained")
         grid = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True)
         for i, row in enumerate(rows):
             for j in range(wide):
@@ -62,13 +65,37 @@ def draw_panels(rows: Sequence[Sequence[Panel]], stem: Path, *, x: str, y: str) 
                 if j >= len(row):
                     axes.set_axis_off()
                     continue
-                _draw(axes, row[j], looks)
+                _draw(axes, row[j], look)
                 axes.set_xlabel(x if i == high - 1 else "")
                 axes.set_ylabel(y if j == 0 else "")
         if names:
-            handles = [_sample(looks[name], name) for name in names]
+            handles = [_sample(look[name], name) for name in names]
             figure.legend(handles=handles, loc="outside right center", fontsize=9)
         return save(figure, stem)
+
+
+def looks(named: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and line of every curve, no two alike: the paper's and our own stand out."""
+    found: dict[str, dict[str, Any]] = {}
+    muted = bounds = 0
+    for i, (name, kind) in enumerate(named):
+        if kind == "floor":
+            found[name] = {"color": _FLOOR, "linestyle": "--", "linewidth": 1.6}
+        elif kind == "bound":
+            color = _BOUNDS[bounds % len(_BOUNDS)]
+            found[name] = {"color": color, "linestyle": ":", "linewidth": 1.6}
+            bounds += 1
+        else:
+            own = _own(name)
+            color = own or _MUTED[muted % len(_MUTED)]
+            muted += own is None
+            found[name] = {
+                "color": color,
+                "marker": _MARKERS[i % len(_MARKERS)],
+                "linestyle": "-" if own or muted <= len(_MUTED) else "-.",
+                "linewidth": 1.9 if own else 1.0,
+            }
+    return found
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -105,28 +132,5 @@ def _kind(rows: Sequence[Sequence[Panel]], name: str) -> str:
 
 
 def _own(name: str) -> str | None:
-    """The colour of an explainer of the paper, whatever settings follow its name."""
+    """The colour of an explainer that stands out, whatever settings follow its name."""
     return _OWN.get(name.split(" (")[0])
-
-
-def _looks(named: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line of every curve: the paper's explainers stand out."""
-    looks: dict[str, dict[str, Any]] = {}
-    muted = bounds = 0
-    for i, (name, kind) in enumerate(named):
-        if kind == "floor":
-            looks[name] = {"color": _FLOOR, "linestyle": "--", "linewidth": 1.6}
-        elif kind == "bound":
-            color = _BOUNDS[bounds % len(_BOUNDS)]
-            looks[name] = {"color": color, "linestyle": ":", "linewidth": 1.6}
-            bounds += 1
-        else:
-            own = _own(name)
-            color = own or _MUTED[muted % len(_MUTED)]
-            muted += own is None
-            looks[name] = {
-                "color": color,
-                "marker": _MARKERS[i % len(_MARKERS)],
-                "linewidth": 1.9 if own else 1.0,
-            }
-    return looks
