@@ -45,8 +45,12 @@ def fake_run(
     meaningful: bool = True,
     seconds: float = 0.5,
     failed: Sequence[str] = (),
+    deleted: Sequence[float] = (),
 ) -> Path:
-    """A finished run of ``explainer`` whose pairs have these AOPC, those that failed left out."""
+    """A finished run of ``explainer`` whose pairs have these AOPC, those that failed left out.
+
+    deleted: the AOPC under the removal ``delete``, beside ``pad``.
+    """
     given_ids, numbers_of = IDS[: len(aopc)], dict(zip(IDS, aopc, strict=False))
     ids = [id for id in given_ids if id not in failed]
     aopc = [numbers_of[id] for id in ids]
@@ -82,6 +86,7 @@ def fake_run(
         accuracy = tuple(float(v >= 3) for v in range(10))
         numbers = {"aopc": (value,), "degradation": gains, "post_hoc_accuracy": accuracy}
         rows += [PairScore(id, "pad", metric, row) for metric, row in numbers.items()]
+    rows += [PairScore(i, "delete", "aopc", (v,)) for i, v in zip(ids, deleted, strict=False)]
     write_pair_scores(folder / "pair_scores.parquet", rows)
     model = {"accuracy": 0.75, "n": len(ids), "truncated": 0, "weights": weights}
     results = {"aopc": {}, "post_hoc_accuracy": {}, "degradation": {"meaningful": meaningful}}
@@ -396,6 +401,34 @@ def test_an_overview_holds_what_the_single_tables_say(output: Path) -> None:
     assert found["GMASK", "AOPC between bounds"]["value"] == ""
     text = files["overview_planted_bert_tiny.md"].read_text("utf-8")
     assert "| explainer | seeds | AOPC | AOPC between bounds |" in text
+
+
+def test_stability_is_kendalls_tau_between_removals(tmp_path: Path) -> None:
+    """Best to worst by pad: a, b, c, d; by delete: b, a, c, d: one pair of six is the other way."""
+    by_pad = {"gmask": 0.3, "imask": 0.2, "occlusion": 0.1, "lime": 0.0, "random": 0.4}
+    by_delete = by_pad | {"gmask": 0.15, "random": -0.2}
+    for name, more in by_pad.items():
+        fake_run(tmp_path, name, aopc=BASE + more, deleted=BASE + by_delete[name])
+    files = collected(tmp_path, "removals", "collect.removals=[pad,delete]")
+    with files["removals.csv"].open(encoding="utf-8", newline="") as file:
+        found = {row["column"]: row for row in csv.DictReader(file)}
+    aopc = found["AOPC"]
+    # All pairs have the same differences, so every drawn set of pairs has the same order.
+    assert [float(aopc[key]) for key in ("value", "low", "high")] == pytest.approx([2 / 3] * 3)
+    assert aopc["pairs"] == "12"
+    assert found["degradation"]["value"] == ""
+    assert "fewer than two explainers" in files["removals.md"].read_text("utf-8")
+
+
+def test_stability_is_uncertain_where_pairs_disagree(tmp_path: Path) -> None:
+    """Two explainers that half of the pairs order one way under ``delete``, half the other."""
+    apart = np.tile([0.2, -0.19], 6)
+    fake_run(tmp_path, "gmask", aopc=BASE + 0.1, deleted=BASE + apart)
+    fake_run(tmp_path, "imask", aopc=BASE, deleted=BASE)
+    files = collected(tmp_path, "removals", "collect.removals=[pad,delete]")
+    with files["removals.csv"].open(encoding="utf-8", newline="") as file:
+        aopc = next(row for row in csv.DictReader(file) if row["column"] == "AOPC")
+    assert [float(aopc[key]) for key in ("value", "low", "high")] == [1, -1, 1]
 
 
 def test_a_setting_of_another_version_is_shown_as_one(output: Path) -> None:

@@ -1,4 +1,4 @@
-"""LIME, Kernel SHAP and occlusion against the reference packages and known deciding words.
+"""LIME, the paired ridge, Kernel SHAP, occlusion: against reference packages and known words.
 
 Tests within sampling error use one model whose weights are the same in every run: the word
 pieces of the other are not.
@@ -26,12 +26,14 @@ from gmask_pl.explainers.coalition import all_coalitions
 from gmask_pl.explainers.kernel_shap import KernelShap, coalitions, efficient_regression
 from gmask_pl.explainers.lime import Lime, perturbations, proximity, ridge
 from gmask_pl.explainers.occlusion import Occlusion
+from gmask_pl.explainers.paired_ridge import PairedRidge, paired_perturbations
 from gmask_pl.explainers.sampling import random_subsets
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 LIME = {"removal": "pad", "samples": 5000, "kernel_width": 25.0, "alpha": 1.0, "seed": 0}
+PAIRED = {"removal": "pad", "samples": 256, "alpha": 1.0, "seed": 0}
 LEAVE_OUT: dict[str, Any] = {"context": "keep", "rounds": 1, "per_round": 1}
 SHAP = {"removal": "pad", "samples": 2048, "value": "probability", "seed": 0}
 
@@ -158,6 +160,36 @@ def test_lime_agrees_with_the_lime_package_on_its_own_draws(
     error = ours.std(0, ddof=1) * (1 + 1 / 12) ** 0.5
     assert bool((np.abs(package - ours.mean(0)) < 4.5 * error).all())
     assert np.abs(package).max() > 10 * error.max()
+
+
+# The paired ridge
+
+
+@pytest.mark.parametrize("samples", [256, 257])
+def test_every_mask_is_followed_by_its_complement(samples: int) -> None:
+    rows = paired_perturbations(9, samples, torch.Generator().manual_seed(0))
+    assert rows.shape == (samples, 9)
+    assert bool(rows[0].all())
+    masks, complements = rows[1::2], rows[2::2]
+    assert torch.equal(masks[: len(complements)], ~complements)
+    assert len(torch.unique((~masks).sum(1))) == 9
+
+
+def test_the_paired_ridge_is_that_of_scikit_learn_on_its_masks(
+    responsive: PairClassifier, examples: list[PairExample]
+) -> None:
+    from sklearn.linear_model import Ridge
+
+    found = PairedRidge(**PAIRED)(bound(responsive, examples)).scores
+    generators = example_generators(0, [e.id for e in examples])
+    for row, example in enumerate(examples):
+        masked = bound(responsive, [example])
+        n = masked.batch.word_valid.shape[1]
+        data = paired_perturbations(n, 256, generators[row]).double().numpy()
+        package = Ridge(alpha=1.0).fit(data, probability(masked, data)).coef_
+        assert np.abs(package).max() > 1e-2
+        np.testing.assert_allclose(found[row, :n], package, rtol=0, atol=2e-6)
+        assert not found[row, n:].any()
 
 
 # Kernel SHAP
@@ -341,10 +373,10 @@ def test_occlusion_settings_that_cannot_be(changes: dict[str, Any]) -> None:
         Occlusion(removal="pad", **LEAVE_OUT | changes)
 
 
-# All three
+# All of them
 
 
-@pytest.mark.parametrize("name", ["lime", "kernel_shap", "occlusion"])
+@pytest.mark.parametrize("name", ["lime", "paired_ridge", "kernel_shap", "occlusion"])
 def test_the_words_of_a_planted_and_across_the_sides_come_first(name: str) -> None:
     """A black box: sure of class 1 where it sees word 2 of side one and word 7 of both."""
     model = Both()
@@ -376,6 +408,9 @@ def test_costs_are_as_documented(responsive: PairClassifier, examples: list[Pair
     assert spent(Lime(**LIME | {"samples": 300})) == expected
     assert max(expected) <= 300
     draws = zip(sizes, example_generators(0, ids), strict=True)
+    expected = [distinct(paired_perturbations(n, 300, generator)) for n, generator in draws]
+    assert spent(PairedRidge(**PAIRED | {"samples": 300})) == expected
+    draws = zip(sizes, example_generators(0, ids), strict=True)
     expected = [1 + distinct(coalitions(n, 600, generator)[0]) for n, generator in draws]
     assert spent(KernelShap(**SHAP | {"samples": 600})) == expected
     assert expected[1:] == [2**9 - 1, 2**5 - 1]
@@ -387,6 +422,8 @@ def test_costs_are_as_documented(responsive: PairClassifier, examples: list[Pair
     [
         (Lime, LIME | {"samples": 1}, "samples=1"),
         (Lime, LIME | {"alpha": 0.0}, "alpha=0"),
+        (PairedRidge, PAIRED | {"samples": 2}, "samples=2"),
+        (PairedRidge, PAIRED | {"alpha": 0.0}, "alpha=0"),
         (KernelShap, SHAP | {"samples": 1}, "samples=1"),
         (KernelShap, SHAP | {"value": "logit"}, "logit"),
     ],

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from gmask_pl.explainers.coalition import all_coalitions, coalition_index, merge_scores
 from gmask_pl.explainers.gmask import Asked
-from gmask_pl.explainers.readout import best_order, in_order, owen_values, two_sided_order
+from gmask_pl.explainers.readout import (
+    best_order,
+    in_order,
+    missed_order,
+    owen_values,
+    two_sided_order,
+)
 from gmask_pl.explainers.shapley import shapley_values
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
@@ -119,6 +125,17 @@ def test_two_sides_find_the_word_that_one_side_cannot() -> None:
     assert float(scores.sum()) == pytest.approx(0.9)
 
 
+def test_no_order_is_missed_more_than_the_one_that_is_found() -> None:
+    """Against all orders: the sum of p without the first u words, u = 1..k, is the least."""
+    kept, removed = torch.rand(2, 5, 16, generator=torch.Generator().manual_seed(0)).double()
+    scores = missed_order(kept, removed, torch.ones(5, 4, dtype=torch.bool))
+    for row, p in zip(scores, removed, strict=True):
+        orders = list(itertools.permutations(range(4)))
+        left = [sum(float(p[sum(8 >> w for w in o[:u])]) for u in range(1, 5)) for o in orders]
+        found = orders.index(tuple(row.argsort(descending=True).tolist()))
+        assert left[found] == pytest.approx(min(left))
+
+
 def test_the_rest_can_have_the_scores_of_the_filter() -> None:
     theta, candidates = torch.tensor([[0.4, -0.3]]), torch.tensor([[3, 1]])
     filtered = torch.tensor([[0.2, 0.9, -0.1, 0.8, 5.0]])
@@ -130,7 +147,7 @@ def test_the_rest_can_have_the_scores_of_the_filter() -> None:
         merge_scores(theta, candidates, filtered, valid, "above")
 
 
-@pytest.mark.parametrize("readout", ["membership", "owen", "order"])
+@pytest.mark.parametrize("readout", ["membership", "owen", "order", "missed"])
 def test_two_sided_gmask_scores_all_words_in_any_readout(
     readout: str, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:

@@ -26,13 +26,13 @@ from gmask_pl.explainers.group_mask import (
     SampledLoss,
     table_answer,
 )
-from gmask_pl.explainers.readout import owen_values, two_sided_order
+from gmask_pl.explainers.readout import missed_order, owen_values, two_sided_order
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import JSON, Attributions, Groups, PairBatch, UserError
 
 ESTIMATORS = ("exact", "straight_through", "sampled")
-READOUTS = ("membership", "owen", "order")
+READOUTS = ("membership", "owen", "order", "missed")
 
 
 class GMask(Explainer):
@@ -60,8 +60,9 @@ class GMask(Explainer):
     - ``owen``: their Owen values under the groups (a word in the group that it belongs to most),
       of the mean of what a subset does alone and what is lost without it;
     - ``order``: by the order of the k words that suffices most and is missed most at every length,
-      see `two_sided_order`. It does not depend on the groups.
-    The last two ask for both tables, and read from them what a group is worth as well, see
+      see `two_sided_order`. It does not depend on the groups;
+    - ``missed``: by the order that is missed most alone, the bound of AOPC over these k words.
+    All but the first ask for both tables, and read from them what a group is worth as well, see
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
     holds to its prediction without any words, that may be a group of no interest.
 
@@ -187,7 +188,8 @@ class GMask(Explainer):
         if self.readout == "owen":
             return owen_values(asked.worth, phi.argmax(-1))
         kept, removed = (-asked.kept.double()).exp(), asked.removed.double()
-        return two_sided_order(kept, removed, asked.candidates >= 0)
+        order = two_sided_order if self.readout == "order" else missed_order
+        return order(kept, removed, asked.candidates >= 0)
 
 
 class Asked:

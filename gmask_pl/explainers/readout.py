@@ -99,6 +99,15 @@ def two_sided_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
     return in_order(best_order(kept - removed, used), values, used)
 
 
+def missed_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
+    """As `two_sided_order`, by the order that is missed most: sum_u -removed(first u) alone.
+
+    It is the bound of AOPC over orders of the k words, where the metric removes no more than k.
+    """
+    values = shapley_values((kept + removed.flip(1)) / 2)
+    return in_order(best_order(-removed, used), values, used)
+
+
 def _bits(k: int, device: torch.device) -> Tensor:
     """(2^k, k) bool, as all_coalitions, for any k that a table has."""
     places = 2 ** torch.arange(k - 1, -1, -1, device=device)
