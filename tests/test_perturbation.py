@@ -33,7 +33,13 @@ from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 LIME = {"removal": "pad", "samples": 5000, "kernel_width": 25.0, "alpha": 1.0, "seed": 0}
-PAIRED = {"removal": "pad", "samples": 256, "alpha": 1.0, "seed": 0}
+PAIRED = {
+    "removal": "pad",
+    "samples_per_word": 12,
+    "kernel_width": 50.0,
+    "alpha": 1.0,
+    "seed": 0,
+}
 LEAVE_OUT: dict[str, Any] = {"context": "keep", "rounds": 1, "per_round": 1}
 SHAP = {"removal": "pad", "samples": 2048, "value": "probability", "seed": 0}
 
@@ -185,8 +191,10 @@ def test_the_paired_ridge_is_that_of_scikit_learn_on_its_masks(
     for row, example in enumerate(examples):
         masked = bound(responsive, [example])
         n = masked.batch.word_valid.shape[1]
-        data = paired_perturbations(n, 256, generators[row]).double().numpy()
-        package = Ridge(alpha=1.0).fit(data, probability(masked, data)).coef_
+        data = paired_perturbations(n, 12 * n, generators[row]).double().numpy()
+        distances = pairwise_distances(data, data[:1], metric="cosine").ravel() * 100
+        weights = np.exp(-((distances / 50) ** 2) / 2)
+        package = Ridge(alpha=1.0).fit(data, probability(masked, data), weights).coef_
         assert np.abs(package).max() > 1e-2
         np.testing.assert_allclose(found[row, :n], package, rtol=0, atol=2e-6)
         assert not found[row, n:].any()
@@ -407,9 +415,10 @@ def test_costs_are_as_documented(responsive: PairClassifier, examples: list[Pair
     expected = [distinct(perturbations(n, 300, generator)) for n, generator in draws]
     assert spent(Lime(**LIME | {"samples": 300})) == expected
     assert max(expected) <= 300
-    draws = zip(sizes, example_generators(0, ids), strict=True)
-    expected = [distinct(paired_perturbations(n, 300, generator)) for n, generator in draws]
-    assert spent(PairedRidge(**PAIRED | {"samples": 300})) == expected
+    for rows in (3, 12):
+        draws = zip(sizes, example_generators(0, ids), strict=True)
+        expected = [distinct(paired_perturbations(n, rows * n, g)) for n, g in draws]
+        assert spent(PairedRidge(**PAIRED | {"samples_per_word": rows})) == expected
     draws = zip(sizes, example_generators(0, ids), strict=True)
     expected = [1 + distinct(coalitions(n, 600, generator)[0]) for n, generator in draws]
     assert spent(KernelShap(**SHAP | {"samples": 600})) == expected
@@ -422,7 +431,7 @@ def test_costs_are_as_documented(responsive: PairClassifier, examples: list[Pair
     [
         (Lime, LIME | {"samples": 1}, "samples=1"),
         (Lime, LIME | {"alpha": 0.0}, "alpha=0"),
-        (PairedRidge, PAIRED | {"samples": 2}, "samples=2"),
+        (PairedRidge, PAIRED | {"samples_per_word": 2}, "samples_per_word=2"),
         (PairedRidge, PAIRED | {"alpha": 0.0}, "alpha=0"),
         (KernelShap, SHAP | {"samples": 1}, "samples=1"),
         (KernelShap, SHAP | {"value": "logit"}, "logit"),

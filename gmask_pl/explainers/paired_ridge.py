@@ -1,4 +1,4 @@
-"""A linear surrogate on masks and their complements: which words suffice or are missed."""
+"""LIME on masks and their complements: a linear surrogate that sees both sides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.explainers.lime import perturbations, ridge
+from gmask_pl.explainers.lime import perturbations, proximity, ridge
 from gmask_pl.explainers.sampling import over_words
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import Attributions, UserError
@@ -15,37 +15,46 @@ from gmask_pl.types import Attributions, UserError
 class PairedRidge(Explainer):
     """The coefficients of a ridge regression of the prediction's probability on paired masks.
 
-    Of the ``samples`` rows the first is the whole pair. Every other one is a mask as LIME draws
-    it, the number of removed words being uniform, or the complement of the mask before it (paired
-    sampling: Covert and Lee, 2021). All rows weigh alike. So a word counts by what it does alone
-    or among few as much as by what is missed without it; LIME, whose rows weigh less the more
-    they remove, and whose draws are not balanced, sees the second for the most part. alpha is the
-    ridge penalty; the intercept goes free. A positive score supports the prediction.
+    It is LIME (see `lime`) but for two choices. Every mask is followed by its complement (paired
+    sampling: Covert and Lee, 2021), so fragments of every size are asked about as often as texts
+    that lack as much. And a pair of n words has samples_per_word * n rows, as its regression has
+    n unknowns. With a wider kernel than LIME's, words that suffice count beside words that are
+    missed. kernel_width and alpha are LIME's. A positive score supports the prediction.
 
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
-    samples + 1; no gradients.
+    samples_per_word * n + 1; no gradients.
     """
 
     needs_gradients = False
 
-    def __init__(self, *, removal: str, samples: int, alpha: float, seed: int) -> None:
+    def __init__(
+        self, *, removal: str, samples_per_word: int, kernel_width: float, alpha: float, seed: int
+    ) -> None:
         super().__init__(removal=removal)
-        if samples < 3:
-            raise UserError(f"samples={samples}: the whole pair, a mask and its complement are 3")
-        if alpha <= 0:
-            raise UserError(f"alpha={alpha}: it must be greater than 0")
-        self.samples, self.alpha, self.seed = samples, alpha, seed
+        if samples_per_word < 3:
+            raise UserError(
+                f"samples_per_word={samples_per_word}: the pair, a mask and its complement are 3"
+            )
+        if kernel_width <= 0 or alpha <= 0:
+            raise UserError(
+                f"kernel_width={kernel_width}, alpha={alpha}: both must be greater than 0"
+            )
+        self.samples_per_word, self.seed = samples_per_word, seed
+        self.kernel_width, self.alpha = kernel_width, alpha
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
         generators = example_generators(self.seed, masked.batch.ids)
-        sets = [
-            paired_perturbations(n, self.samples, generator)
-            for n, generator in zip(valid.sum(1).tolist(), generators, strict=True)
-        ]
+        words = valid.sum(1).tolist()
+        rows = [self.samples_per_word * n for n in words]
+        sets = [paired_perturbations(*of) for of in zip(words, rows, generators, strict=True)]
         keep = over_words(sets, valid)
+        # A shorter pair has fewer rows: it is filled up with the first, which weighs nothing then.
+        asked = (torch.arange(keep.shape[1]) < torch.tensor(rows)[:, None]).to(valid.device)
+        keep = torch.where(asked[..., None], keep, valid[:, None])
+        weights = proximity(keep, valid, self.kernel_width) * asked
         probability = (-masked.cross_entropy(keep)).exp().double()
-        scores = ridge(keep.double(), probability, torch.ones_like(probability), self.alpha)
+        scores = ridge(keep.double(), probability, weights, self.alpha)
         return Attributions(scores * valid, (None,) * len(masked.batch))
 
 
