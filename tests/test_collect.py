@@ -46,10 +46,11 @@ def fake_run(
     seconds: float = 0.5,
     failed: Sequence[str] = (),
     deleted: Sequence[float] = (),
+    evidence: Sequence[float] = (),
 ) -> Path:
     """A finished run of ``explainer`` whose pairs have these AOPC, those that failed left out.
 
-    deleted: the AOPC under the removal ``delete``, beside ``pad``.
+    deleted: the AOPC under the removal ``delete``, beside ``pad``. evidence: whether it is found.
     """
     given_ids, numbers_of = IDS[: len(aopc)], dict(zip(IDS, aopc, strict=False))
     ids = [id for id in given_ids if id not in failed]
@@ -87,10 +88,15 @@ def fake_run(
         numbers = {"aopc": (value,), "degradation": gains, "post_hoc_accuracy": accuracy}
         rows += [PairScore(id, "pad", metric, row) for metric, row in numbers.items()]
     rows += [PairScore(i, "delete", "aopc", (v,)) for i, v in zip(ids, deleted, strict=False)]
+    rows += [PairScore(i, None, "evidence", (v, v)) for i, v in zip(ids, evidence, strict=False)]
     write_pair_scores(folder / "pair_scores.parquet", rows)
     model = {"accuracy": 0.75, "n": len(ids), "truncated": 0, "weights": weights}
     results = {"aopc": {}, "post_hoc_accuracy": {}, "degradation": {"meaningful": meaningful}}
-    told = {"failed": {"explaining": dict.fromkeys(failed, "no number")}} if failed else {}
+    told: dict[str, Any] = {}
+    if failed:
+        told["failed"] = {"explaining": dict.fromkeys(failed, "no number")}
+    if len(deleted):
+        told["by_removal"] = {removal: results for removal in ("pad", "delete")}
     write_metrics(folder, {"model": model, **results, **told})
     return folder
 
@@ -429,6 +435,21 @@ def test_stability_is_uncertain_where_pairs_disagree(tmp_path: Path) -> None:
     with files["removals.csv"].open(encoding="utf-8", newline="") as file:
         aopc = next(row for row in csv.DictReader(file) if row["column"] == "AOPC")
     assert [float(aopc[key]) for key in ("value", "low", "high")] == [1, -1, 1]
+
+
+def test_a_metric_that_removes_nothing_beside_several_removals(tmp_path: Path) -> None:
+    output, folder = tmp_path / "outputs", tmp_path / "archive"
+    for name, found in (("gmask", 1.0), ("random", 0.0)):
+        fake_run(output, name, aopc=BASE, deleted=BASE, evidence=[found] * len(IDS))
+    asked = ("collect.metric=evidence", "collect.table=none", ASKED)
+    of_runs = cells(collected(output, "table2", *asked), "table2.csv")
+    assert [float(of_runs[name]["value"]) for name in ("GMASK", "random")] == [1, 0]
+    archive(output, folder)
+    elsewhere = collected(tmp_path / "empty", "table2", *asked, f"archive={folder}")
+    archived = cells(elsewhere, "table2.csv")
+    assert [archived[name] for name in ("GMASK", "random")] == [
+        of_runs[name] for name in ("GMASK", "random")
+    ]
 
 
 def test_a_setting_of_another_version_is_shown_as_one(output: Path) -> None:

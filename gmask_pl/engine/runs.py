@@ -86,9 +86,9 @@ class Run:
         return self.scores.get(metric, {})
 
     def result(self, metric: str, removal: str | None) -> JSON:
-        """What metrics.json says of a metric under a removal."""
+        """What metrics.json says of a metric under a removal; None for one that removes nothing."""
         scored = self.metrics.get("by_removal", {}).get(removal, self.metrics)
-        found: JSON = scored[metric]
+        found: JSON = scored.get(metric, {})  # an archive holds no more than it needs
         return found
 
     def metric_class(self, metric: str) -> type[PairMetric]:

@@ -33,6 +33,11 @@ class EvidenceRecovery(KnownWords):
             row = (*row, float(in_top_group(e.groups, evidence)))
         self.rows[e.id] = row
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        """The share of pairs whose evidence is found (...), of averaged rows (..., 2 or 3)."""
+        return averages[..., 0]
+
     def compute(self, labels: Sequence[str]) -> JSON | None:
         """None when no pair carries evidence, else numbers with 95 % bootstrap intervals.
 

@@ -65,6 +65,11 @@ class RationaleAgreement(KnownWords):
             self.rows[example.id] = tuple(map(_mean, zip(*rows, strict=True)))
             self.labels[example.id] = example.label
 
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        """AUPRC (...) of averaged rows (..., 4)."""
+        return averages[..., 0]
+
     def compute(self, labels: Sequence[str]) -> JSON:
         """Numbers with 95 % bootstrap intervals over pairs; None, and n = 0, where there is none.
 
