@@ -147,6 +147,27 @@ def test_the_rest_can_have_the_scores_of_the_filter() -> None:
         merge_scores(theta, candidates, filtered, valid, "above")
 
 
+@pytest.mark.parametrize("name", ["gmask_two_sided", "shapley"])
+def test_the_rest_has_the_scores_of_filters_in_units_of_probability_alone(
+    name: str, classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """IMASK's scores lie between 0 and 1 for all words: they would stand before the candidates."""
+    given = ("explainer@explainer.word_filter=imask", "explainer.k=4")
+    masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
+    below, by_filter = (
+        explainer_of(name, *given, f"explainer.rest={rest}")(masked).scores
+        for rest in ("below", "filter")
+    )
+    torch.testing.assert_close(by_filter, below)
+    kept = explainer_of(
+        name, "explainer@explainer.word_filter=occlusion", "explainer.k=4", "explainer.rest=filter"
+    )(masked)
+    occluded = explainer_of("occlusion")(masked).scores.double()
+    valid = masked.batch.word_valid
+    same = torch.isclose(kept.scores.double(), occluded) & valid
+    assert bool((same.sum(1) >= valid.sum(1) - 4).all())
+
+
 @pytest.mark.parametrize("readout", ["membership", "owen", "order", "missed"])
 def test_two_sided_gmask_scores_all_words_in_any_readout(
     readout: str, classifier: PairClassifier, examples: list[PairExample]

@@ -97,11 +97,15 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     return log_p if value == "log_probability" else log_p.exp()
 
 
-def check_rest(rest: str) -> str:
-    """``rest`` itself; UserError where it is no way to place the words that are no candidates."""
+def check_rest(rest: str, in_probability: bool = True) -> str:
+    """``rest``, or ``below`` where that is ``filter`` and the filter is not ``in_probability``.
+
+    Scores such as IMASK's, all above 0, would put the other words before the candidates. Raises
+    UserError where ``rest`` is no way to place the words that are no candidates.
+    """
     if rest not in RESTS:
         raise UserError(f"unknown rest {rest!r}: choose one of {', '.join(RESTS)}")
-    return rest
+    return rest if in_probability else "below"
 
 
 def merge_scores(

@@ -66,7 +66,8 @@ class GMask(Explainer):
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
     holds to its prediction without any words, that may be a group of no interest.
 
-    rest: where the other words stand, see `merge_scores`.
+    rest: where the other words stand, see `merge_scores`; ``filter`` is of filters whose scores are
+    in units of probability, and for others the same as ``below``.
     """
 
     def __init__(
@@ -105,7 +106,8 @@ class GMask(Explainer):
         if removed_weight < 0:
             raise UserError(f"removed_weight={removed_weight}: a weight is 0 or more")
         self.word_filter, self.k, self.estimator, self.context = word_filter, k, estimator, context
-        self.removed_weight, self.readout, self.rest = removed_weight, readout, check_rest(rest)
+        self.removed_weight, self.readout = removed_weight, readout
+        self.rest = check_rest(rest, word_filter.in_probability)
         self.sampling: dict[str, Any] = {
             "samples": samples,
             "temperature": temperature,
