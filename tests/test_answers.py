@@ -113,7 +113,7 @@ def test_a_run_with_known_answers_is_the_same_but_for_its_seconds(
     batch = responsive.encoder("word")(examples)
     small = {
         "lime": ("explainer.samples=30",),
-        "gmask_two_sided": ("explainer.k=3", "explainer.word_filter.samples=30"),
+        "gmask_two_sided": ("explainer.k=3", "explainer.word_filter.samples_per_word=3"),
         "oracle": ("explainer.beam=2",),
     }
     explainer = explainer_of(name, "explainer.removal=pad", *small[name])
