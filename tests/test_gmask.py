@@ -178,6 +178,16 @@ def test_the_number_of_groups_follows_the_smaller_side(
     assert shape.used.sum(1).tolist() == [6, 5, 5]
 
 
+def test_a_number_of_groups_that_is_given(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """As many as that, where a pair has as many candidates."""
+    batch = classifier.encoder("word")(examples)
+    candidates = torch.tensor([[0, 1, 2, 9, 10, 11], [0, 1, 2, 3, 9, -1], [0, 2, -1, -1, -1, -1]])
+    assert group_shape(candidates, batch, 5).groups.tolist() == [5, 5, 2]
+    assert group_shape(candidates, batch, 2).groups.tolist() == [2, 2, 2]
+
+
 @pytest.mark.parametrize("lowest", [0.2, 0.0, -0.4])
 def test_the_other_words_follow_the_candidates_in_the_filters_order(lowest: float) -> None:
     """Strictly, whatever the sizes of the scores; equals of the filter keep their positions."""
@@ -287,9 +297,10 @@ def test_a_table_read_twice_is_the_sampled_estimator(
     torch.testing.assert_close(scores[0], scores[1], atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("value", ["log_probability", "probability"])
 @pytest.mark.parametrize("estimator", ["straight_through", "sampled"])
 def test_a_long_sampled_run_has_the_exact_loss(
-    estimator: str, classifier: PairClassifier, examples: list[PairExample]
+    estimator: str, value: str, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
     """The estimators of one objective, on the answers of a model and not of a made-up table."""
     masked = MaskedModel(
@@ -305,7 +316,10 @@ def test_a_long_sampled_run_has_the_exact_loss(
 
     def loss(name: str) -> torch.Tensor:
         explainer = explainer_of(
-            "gmask", f"explainer.estimator={name}", f"explainer.samples={samples}"
+            "gmask",
+            f"explainer.estimator={name}",
+            f"explainer.samples={samples}",
+            f"explainer.value={value}",
         )
         generators = example_generators(0, masked.batch.ids)
         asked = Asked(masked, candidates, explainer.context)
@@ -313,5 +327,7 @@ def test_a_long_sampled_run_has_the_exact_loss(
 
     bits = all_coalitions(4)[None]
     table = masked.cross_entropy(word_masks(bits, candidates, masked.batch.word_valid, "drop"))
+    if value == "probability":
+        table = (-table).exp()
     error = 4 * 0.5 * (table.amax(1) - table.amin(1)) / samples**0.5
     assert bool(((loss(estimator) - loss("exact")).abs() < error).all())

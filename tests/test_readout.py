@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -205,9 +206,11 @@ def test_the_two_sides_cost_two_tables(
         assert 8 * tables <= asked <= 8 * tables + 1
 
 
-def test_the_objective_of_both_sides_by_hand() -> None:
-    """-log p(group) + weight * p(text without it), expected over the groups' masks."""
-    explainer = explainer_of("gmask_two_sided", "explainer.removed_weight=2.0")
+@pytest.mark.parametrize("value", ["log_probability", "probability"])
+def test_the_objective_of_both_sides_by_hand(value: str) -> None:
+    """-log p(group) or -p(group), + weight * p(text without it), over the groups' masks."""
+    settings = ("explainer.removed_weight=2.0", f"explainer.value={value}")
+    explainer = explainer_of("gmask_two_sided", *settings)
     kept, removed = random_table(3, 1).float(), random_table(3, 2)[:1].float()
 
     class Told:
@@ -223,7 +226,9 @@ def test_the_objective_of_both_sides_by_hand() -> None:
         for j in range(3):
             p = float(phi[0, j, group])
             weight *= p if row >> (2 - j) & 1 else 1 - p
-        expected += weight * float(kept[0, row] + 2.0 * removed[0, row])
+        alone = float(kept[0, row])
+        alone = alone if value == "log_probability" else -math.exp(-alone)
+        expected += weight * (alone + 2.0 * float(removed[0, row]))
     assert float(loss(phi.log(), psi.log())) == pytest.approx(expected, rel=1e-5)
 
 
@@ -270,6 +275,8 @@ def test_both_sides_can_be_sampled(
         ("readout=best", "unknown readout"),
         ("removed_weight=-1", "a weight is 0 or more"),
         ("rest=above", "unknown rest"),
+        ("value=odds", "unknown value"),
+        ("t=1", "one group ranks nothing"),
     ],
 )
 def test_settings_that_cannot_be(setting: str, message: str) -> None:

@@ -86,8 +86,7 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     value: of the class predicted on the whole pair, its probability or the logarithm of it.
     context: of `word_masks`, or ``both``: the mean of the two, in twice as many evaluations.
     """
-    if value not in VALUES:
-        raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
+    check_value(value)
     if context == BOTH:
         drop, keep = (value_table(masked, candidates, context=one, value=value) for one in CONTEXTS)
         return (drop + keep) / 2
@@ -95,6 +94,13 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     keep = word_masks(bits, candidates, masked.batch.word_valid, context)
     log_p = -masked.cross_entropy(keep).double()
     return log_p if value == "log_probability" else log_p.exp()
+
+
+def check_value(value: str) -> str:
+    """``value``. Raises UserError where it is none of `VALUES`."""
+    if value not in VALUES:
+        raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
+    return value
 
 
 def check_rest(rest: str, in_probability: bool = True) -> str:

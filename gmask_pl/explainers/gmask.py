@@ -13,6 +13,7 @@ from gmask_pl.explainers.coalition import (
     KEEP,
     all_coalitions,
     check_rest,
+    check_value,
     choose_candidates,
     merge_scores,
     word_masks,
@@ -38,8 +39,8 @@ READOUTS = ("membership", "owen", "order", "missed")
 class GMask(Explainer):
     """Groups correlated words of both sides and weighs the groups (Eqs. 2 to 8).
 
-    word_filter: the explainer whose k best words are grouped (IMASK in the paper). The number of
-    groups is t = min(k_1, k_2), but at least 2, since one group ranks nothing.
+    word_filter: the explainer whose k best words are grouped (IMASK in the paper). t: the number of
+    groups; None: min(k_1, k_2) as in the paper, but at least 2, since one group ranks nothing.
 
     estimator of E[cross-entropy] in Eq. 7:
     - ``exact``: in closed form from a table of the model's answers to all 2^k masks; it needs
@@ -48,6 +49,8 @@ class GMask(Explainer):
     - ``sampled``: the same samples, the model being asked at every step, as the paper ran it.
 
     context: whether the words outside the k are dropped or kept while the k are studied.
+    value: what the loss asks of a group alone: ``log_probability``, the cross-entropy of Eq. 7, or
+    ``probability``, for -p(y|.) in its place.
     samples, temperature, gradient_scale: of the two sampling estimators. epochs, tolerance,
     patience: see `fitting.fit`; the other settings are GroupMask's.
 
@@ -76,8 +79,10 @@ class GMask(Explainer):
         removal: str,
         word_filter: Explainer,
         k: int,
+        t: int | None,
         estimator: str,
         context: str,
+        value: str,
         samples: int,
         temperature: float,
         gradient_scale: float,
@@ -101,11 +106,16 @@ class GMask(Explainer):
             raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed to form groups")
+        if t is not None and t < 2:
+            raise UserError(
+                f"t={t}: one group ranks nothing; use 2 or more, or null as in the paper"
+            )
         if readout not in READOUTS:
             raise UserError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
         if removed_weight < 0:
             raise UserError(f"removed_weight={removed_weight}: a weight is 0 or more")
-        self.word_filter, self.k, self.estimator, self.context = word_filter, k, estimator, context
+        self.word_filter, self.k, self.t = word_filter, k, t
+        self.estimator, self.context, self.value = estimator, context, check_value(value)
         self.removed_weight, self.readout = removed_weight, readout
         self.rest = check_rest(rest, word_filter.in_probability)
         self.sampling: dict[str, Any] = {
@@ -133,7 +143,7 @@ class GMask(Explainer):
     def __call__(self, masked: MaskedModel) -> Attributions:
         filtered = self.word_filter(masked).scores
         candidates = choose_candidates(filtered, masked.batch, self.k)
-        shape = group_shape(candidates, masked.batch)
+        shape = group_shape(candidates, masked.batch, self.t)
         generators = example_generators(self.seed, masked.batch.ids)
         asked = Asked(self.studied(masked, candidates), candidates, self.context)
         phi, psi = self.groups(asked, shape, generators)
@@ -167,10 +177,14 @@ class GMask(Explainer):
         """The chosen estimator of the expected loss over masks of the candidates."""
         weight = self.removed_weight
         if self.estimator == "exact":
-            return ExactLoss(asked.kept + weight * asked.removed if weight else asked.kept)
+            kept = asked.kept if self.value == "log_probability" else -(-asked.kept).exp()
+            return ExactLoss(kept + weight * asked.removed if weight else kept)
 
         def ask(bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
             loss, gradient = asked.kept_gradient(bits, distinct=distinct)
+            if self.value == "probability":
+                p = (-loss).exp()
+                loss, gradient = -p, p[..., None] * gradient
             if weight:
                 p, slope = asked.removed_gradient(bits, distinct=distinct)
                 loss, gradient = loss + weight * p, gradient + weight * slope
@@ -269,10 +283,15 @@ def worth_shares(asked: Asked, phi: Tensor, shape: GroupShape) -> Tensor:
     return torch.where(total > 0, worth / total.clamp_min(1e-12), equal)
 
 
-def group_shape(candidates: Tensor, batch: PairBatch) -> GroupShape:
-    """Sides of the candidates and t = max(2, min(k_1, k_2)) of every pair."""
+def group_shape(candidates: Tensor, batch: PairBatch, t: int | None = None) -> GroupShape:
+    """Sides of the candidates and the number of groups of every pair.
+
+    t groups where the pair has as many candidates; None: max(2, min(k_1, k_2)).
+    """
     side = batch.word_side.gather(1, candidates.clamp_min(0))
     side = torch.where(candidates < 0, -1, side)
+    if t is not None:
+        return GroupShape(side, (side >= 0).sum(1).clamp(2, t))
     smaller = torch.minimum((side == 0).sum(1), (side == 1).sum(1))
     return GroupShape(side, smaller.clamp_min(2))
 
