@@ -268,6 +268,16 @@ def test_runs_are_told_apart_by_their_settings(output: Path) -> None:
     assert only["GMASK (k=4)"]["value"] and "GMASK" not in only
 
 
+def test_a_setting_that_is_null_is_a_setting(output: Path) -> None:
+    """Runs of the explainers that have no such setting count, whatever its value."""
+    fake_run(output, "gmask", "explainer.t=3", aopc=BASE)
+    rows = cells(collected(output, "table2", ASKED, "explainer.t=3"), "table2.csv")
+    assert rows["GMASK (t=3)"]["value"] and "GMASK" not in rows
+    assert rows["IMASK"]["value"] and rows["random"]["value"]
+    rows = cells(collected(output, "table2", ASKED, "explainer.t=null"), "table2.csv")
+    assert rows["GMASK"]["value"] and "GMASK (t=3)" not in rows
+
+
 def test_other_weights_or_pairs_are_not_compared(output: Path) -> None:
     fake_run(output, "random", "limit=5", aopc=BASE[:5] + 5)
     fake_run(output, "imask", "batch_size=4", aopc=BASE + 5, weights="f" * 16)

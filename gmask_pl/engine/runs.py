@@ -185,9 +185,16 @@ def _agrees(run: Run, override: Override) -> bool:
     if key == "seed":
         if not run.seeds:
             return True
-    elif OmegaConf.select(run.config, key) is None and key.startswith("explainer."):
+    elif key.startswith("explainer.") and not _holds(run.config, key):
         return True  # a setting of another explainer
     return any(_unchanged(run.config, key, value) for value in override_values(override))
+
+
+def _holds(config: DictConfig, key: str) -> bool:
+    """Whether the settings know a key, if only with the value null."""
+    above, _, last = key.rpartition(".")
+    part = OmegaConf.select(config, above)
+    return OmegaConf.is_dict(part) and last in part
 
 
 def _unchanged(config: DictConfig, key: str, value: Any) -> bool:
