@@ -174,7 +174,8 @@ class MaskedModel:
 
         ``keep`` (B, S, W) is bool, or float in [0, 1] for soft masks. Equal bool masks are
         evaluated once unless ``distinct`` is false. The gradient is 0 for words that are not
-        valid, and for words that a bool mask hides: they take no part in the computation.
+        valid, and for words that a bool mask leaves out of the computation; where it replaces
+        them (zero, mask), theirs is that of putting them back.
         Raises UserError for a removal that has no derivative.
         """
         if self.removal.closes_up:

@@ -76,7 +76,7 @@ class TokenBudget:
         row does not fit, which other rows then do not suffer from.
         """
         if self.tokens is None:
-            self.tokens = START[lengths.device.type]
+            self.tokens = start_of(lengths.device.type)
         before = self.tokens
         left = list(chunks(lengths, max(1, self.tokens // share)))
         while left:
@@ -101,6 +101,16 @@ class TokenBudget:
             # Outside the handler, whose error holds on to what the step had allocated.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def start_of(device: str) -> int:
+    """Tokens of a first forward pass. Raises UserError for a device that nothing is known of."""
+    if device not in START:
+        raise UserError(
+            f"nothing is explained on {device}, which lacks 64-bit numbers or was never tried: set "
+            "trainer.accelerator=cpu (or gpu, where CUDA is)"
+        )
+    return START[device]
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

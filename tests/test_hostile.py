@@ -70,6 +70,11 @@ PIECES = (
 EXPLAINERS: dict[str, tuple[str, ...]] = {
     "attention": (),
     "gmask": ("explainer.k=3", "explainer.epochs=5", "explainer.word_filter.epochs=1"),
+    "gmask_two_sided": (
+        "explainer.k=3",
+        "explainer.epochs=5",
+        "explainer.word_filter.samples_per_word=4",
+    ),
     "gradient_x_input": (),
     "imask": ("explainer.epochs=1",),
     "integrated_gradients": ("explainer.n_steps=3",),
@@ -78,6 +83,7 @@ EXPLAINERS: dict[str, tuple[str, ...]] = {
     "lime": ("explainer.samples=20",),
     "occlusion": (),
     "oracle": ("explainer.beam=1",),
+    "paired_ridge": ("explainer.samples_per_word=4",),
     "random": (),
     "shapley": ("explainer.k=3",),
 }
@@ -216,6 +222,8 @@ def check(
     name=st.sampled_from(sorted(EXPLAINERS)),
 )
 @example([("\x1b", "\x1b")], False, "bert_tiny", "token", "pad", "gmask")
+@example([("\x07", "\x07")], False, "bert_tiny", "word", "pad", "gmask_two_sided")
+@example([("\x07", "\x07"), ("a dog", "sat")], False, "bert_tiny", "word", "pad", "paired_ridge")
 @example([("\x1b", "a dog"), ("a", "\x1b")], False, "bert_tiny", "word", "mask", "shapley")
 @example([("[SEP] [CLS] [PAD]", "[MASK]")], False, "bert_tiny", "word", "pad", "occlusion")
 @example([("\ud800 lone", "surrogates \udfff")], False, "dattn", "word", "pad", "occlusion")

@@ -267,3 +267,18 @@ def test_impossible_settings(setting: str, value: int) -> None:
 
     with pytest.raises(InstantiationException, match=f"{setting}={value}"):
         small(f"{setting}={value}")
+
+
+def test_a_pair_of_which_no_word_is_read(tmp_path: Path, classifier: PairClassifier) -> None:
+    """It has no scores, and the network does not learn from it."""
+    silent = make_example("silent", "\x07", "\x07")
+    pairs = [make_example("a", "the stage", "a banjo"), silent, make_example("b", "a dog", "sat")]
+    encode = classifier.encoder("word")
+    explainer = small()
+    facts = explainer.prepare(study_of(classifier, encode, pairs, tmp_path))
+    assert facts["pairs"] == 3
+    masked = MaskedModel(classifier, encode(pairs), "pad", token_budget=512)
+    scores = explainer(masked).scores
+    assert bool(scores.isfinite().all())
+    read = masked.batch.word_valid.any(1)
+    torch.testing.assert_close(scores.sum(1), read.to(scores))

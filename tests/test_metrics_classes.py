@@ -448,6 +448,10 @@ def test_bfloat16_answers_are_averaged_in_full_precision() -> None:
             r"Comprehensiveness.fractions is \[0.0, 0.1\]",
         ),
         (
+            lambda: Comprehensiveness(fractions=[1e-7, 0.1], resamples=1, seed=0),
+            r"Comprehensiveness.fractions is \[1e-07, 0.1\]",
+        ),
+        (
             lambda: Comprehensiveness(fractions=[], resamples=1, seed=0),
             r"Comprehensiveness.fractions is \[\]",
         ),

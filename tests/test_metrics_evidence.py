@@ -8,6 +8,7 @@ import pytest
 from conftest import make_example
 
 from gmask_pl.metrics.evidence import EvidenceRecovery, evidence_precision, top_group
+from gmask_pl.metrics.paired import compare, seed_average
 from gmask_pl.types import JSON, Explanation, Groups, PairExample
 
 GROUPS = Groups(candidates=(0, 2, 3), phi=((0.9, 0.1), (0.2, 0.8), (0.6, 0.4)), psi=(0.7, 0.3))
@@ -47,7 +48,7 @@ def test_shares_by_hand() -> None:
     assert found["top_group"] == pytest.approx(2 / 3)
     assert found["low"] <= found["value"] <= found["high"]
     # half: word 3 is second of the four (1/2), word 0 ties with word 2 (2/4).
-    assert metric.rows["half"] == pytest.approx((0, (1 / 2 + 2 / 4) / 2, 1))
+    assert metric.rows["half"] == pytest.approx((0, (1 / 2 + 2 / 4) / 2, 1, 1))
     assert found["auprc"] == pytest.approx((1 + 1 / 2 + 1) / 3)
     assert found["auprc_low"] <= found["auprc"] <= found["auprc_high"]
     assert set(metric.rows) == {"hit", "half", "either"}
@@ -75,6 +76,19 @@ def test_no_evidence_and_no_groups() -> None:
     found, _ = recovery([(one, pair("one", {0, 3}))])
     assert found is not None
     assert (found["value"], found["auprc"], found["top_group"]) == (1, 1, None)
+
+
+def test_explainers_with_and_without_groups_are_compared() -> None:
+    tables = {}
+    for name, groups in (("with", GROUPS), ("without", None)):
+        pairs = [
+            (explained(str(i), (4, i % 2, 0, 3), groups), pair(str(i), {0, 3})) for i in range(4)
+        ]
+        _, metric = recovery(pairs)
+        tables[name] = seed_average([metric.rows])
+    summary = EvidenceRecovery.summary
+    (found,) = compare(tables, summary, resamples=20, permutations=100, seed=0)
+    assert (found.value, found.p) == (0.0, 1.0)
 
 
 def test_scores_of_word_pieces_are_left_out_and_counted() -> None:

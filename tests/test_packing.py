@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.packing import START, TokenBudget, TooLong, chunks
+from gmask_pl.packing import START, TokenBudget, TooLong, chunks, start_of
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 
@@ -96,3 +96,8 @@ def test_a_model_that_runs_out_of_memory_answers_alike(
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
     assert budget.tokens is not None and budget.tokens <= 64
     assert torch.equal(little.evaluations, plenty.evaluations)
+
+
+def test_a_device_that_was_never_tried_is_refused() -> None:
+    with pytest.raises(UserError, match="nothing is explained on mps"):
+        start_of("mps")

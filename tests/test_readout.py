@@ -10,7 +10,12 @@ import torch
 from conftest import explainer_of
 from torch import Tensor
 
-from gmask_pl.explainers.coalition import all_coalitions, coalition_index, merge_scores
+from gmask_pl.explainers.coalition import (
+    all_coalitions,
+    choose_candidates,
+    coalition_index,
+    merge_scores,
+)
 from gmask_pl.explainers.gmask import Asked
 from gmask_pl.explainers.readout import (
     best_order,
@@ -114,6 +119,30 @@ def test_values_are_dealt_out_by_rank() -> None:
     used = torch.tensor([[True, True, True, False]])
     expected = torch.tensor([[0.1, -0.2, 0.5, 9.0]])
     torch.testing.assert_close(in_order(order, values, used), expected)
+
+
+def test_equal_values_keep_the_order_that_was_found() -> None:
+    """Words 0 and 1 are alike, and each is worth most where it stands beside the other."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        worth = torch.rand(1, 16, generator=generator).double()
+        # The sets that differ by the exchange of words 0 and 1 are worth the same.
+        worth = (worth.view(1, 2, 2, 4) + worth.view(1, 2, 2, 4).transpose(1, 2)).view(1, 16)
+        used = torch.ones(1, 4, dtype=torch.bool)
+        order = best_order(worth, used)
+        scores = in_order(order, shapley_values(worth), used)
+        assert torch.equal(scores.argsort(dim=1, descending=True, stable=True), order)
+
+
+def test_the_best_order_does_not_hang_on_rounding() -> None:
+    """Four words that are alike, and answers that differ as those of two batches do."""
+    generator = torch.Generator().manual_seed(0)
+    worth = all_coalitions(4).sum(1).double()[None] / 4
+    used = torch.ones(1, 4, dtype=torch.bool)
+    exact = best_order(worth, used)
+    for _ in range(20):
+        noise = 1e-7 * torch.randn(1, 16, generator=generator).double()
+        assert torch.equal(best_order(worth + noise, used), exact)
 
 
 def test_two_sides_find_the_word_that_one_side_cannot() -> None:
@@ -270,6 +299,42 @@ def test_both_sides_can_be_sampled(
 
 
 @pytest.mark.parametrize(
+    ("readout", "rest"),
+    [("membership", "below"), ("owen", "filter"), ("order", "filter"), ("missed", "below")],
+)
+def test_scores_of_one_unit_alone_are_merged(readout: str, rest: str) -> None:
+    """Memberships are no probabilities of the prediction; a bound's words stand first."""
+    explainer = explainer_of(
+        "gmask_two_sided", f"explainer.readout={readout}", "explainer.rest=filter"
+    )
+    assert explainer.rest == rest
+    for value, expected in (("probability", "filter"), ("log_probability", "below")):
+        shapley = explainer_of(
+            "shapley",
+            "explainer@explainer.word_filter=occlusion",
+            f"explainer.value={value}",
+            "explainer.rest=filter",
+        )
+        assert shapley.rest == expected
+
+
+def test_candidates_stand_in_the_order_of_the_text(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """So that equal scores of the filter, told apart by rounding, change nothing."""
+    batch = classifier.encoder("word")(examples)
+    width = batch.word_valid.shape[1]
+    scores = torch.rand(3, width, generator=torch.Generator().manual_seed(0)) * batch.word_valid
+    for name in ("gmask", "gmask_two_sided"):
+        found = explainer_of(name, "explainer.k=6").chosen(scores, batch)
+        for row, ranked in zip(found, choose_candidates(scores, batch, 6), strict=True):
+            used = [word for word in ranked.tolist() if word >= 0]
+            assert row.tolist() == sorted(used) + [-1] * (6 - len(used))
+    released = explainer_of("gmask_released", "explainer.k=6").chosen(scores, batch)
+    assert torch.equal(released, choose_candidates(scores, batch, 6))
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("readout=best", "unknown readout"),
@@ -277,6 +342,9 @@ def test_both_sides_can_be_sampled(
         ("rest=above", "unknown rest"),
         ("value=odds", "unknown value"),
         ("t=1", "one group ranks nothing"),
+        ("epochs=0", "epochs=0: at least 1"),
+        ("samples=0", "samples=0: at least 1"),
+        ("patience=0", "patience=0: at least 1"),
     ],
 )
 def test_settings_that_cannot_be(setting: str, message: str) -> None:

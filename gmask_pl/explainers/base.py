@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import JSON, Attributions
+from gmask_pl.types import JSON, Attributions, UserError
 
 
 class Explainer(ABC):
@@ -38,6 +38,13 @@ class Explainer(ABC):
     @abstractmethod
     def __call__(self, masked: MaskedModel) -> Attributions:
         """Scores of all words of the batch, and word groups where the method finds them."""
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raises UserError for a number of things that is below 1; None is no limit."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"{name}={count}: at least 1 is needed")
 
 
 def example_generators(seed: int, ids: Sequence[str]) -> list[torch.Generator]:

@@ -30,18 +30,15 @@ def choose_candidates(scores: Tensor, batch: PairBatch, k: int) -> Tensor:
     needs words of both), a side with fewer words leaving its places to the other.
     """
     candidates = torch.full((len(batch), min(k, scores.shape[1])), -1)
-    for row in range(len(batch)):
-        side = batch.word_side[row].tolist()
-        ranked = [
-            word
-            for word in torch.argsort(scores[row], descending=True, stable=True).tolist()
-            if batch.word_valid[row, word]
-        ]
+    orders = torch.argsort(scores, dim=1, descending=True, stable=True).tolist()
+    sides, valid = batch.word_side.tolist(), batch.word_valid.tolist()
+    for row, (order, side) in enumerate(zip(orders, sides, strict=True)):
+        ranked = [word for word in order if valid[row][word]]
         chosen = ranked[:k]
         if len({side[word] for word in chosen}) < len({side[word] for word in ranked}):
-            sides = [[word for word in ranked if side[word] == s] for s in (0, 1)]
-            first = min(max(k // 2, k - len(sides[1])), len(sides[0]))
-            both = set(sides[0][:first] + sides[1][: k - first])
+            one, two = ([word for word in ranked if side[word] == s] for s in (0, 1))
+            first = min(max(k // 2, k - len(two)), len(one))
+            both = set(one[:first] + two[: k - first])
             chosen = [word for word in ranked if word in both]
         candidates[row, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
     return candidates.to(scores.device)
@@ -104,9 +101,10 @@ def check_value(value: str) -> str:
 
 
 def check_rest(rest: str, in_probability: bool = True) -> str:
-    """``rest``, or ``below`` where that is ``filter`` and the filter is not ``in_probability``.
+    """``rest``, or ``below`` where that is ``filter`` and the scores are not ``in_probability``.
 
-    Scores such as IMASK's, all above 0, would put the other words before the candidates. Raises
+    Those of the filter and of the candidates must be in one unit: IMASK's, all above 0, would put
+    the other words before the candidates. Raises
     UserError where ``rest`` is no way to place the words that are no candidates.
     """
     if rest not in RESTS:

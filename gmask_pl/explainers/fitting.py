@@ -40,6 +40,6 @@ def fit(
                 if tolerance is not None:
                     quiet = torch.where(moved <= tolerance, quiet + 1, 0)
                     settled |= quiet >= patience
-            if bool(settled.all()):
+            if tolerance is not None and bool(settled.all()):
                 break
     return phi, psi, spent

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer, example_generators
+from gmask_pl.explainers.base import Explainer, check_counts, example_generators
 from gmask_pl.explainers.coalition import (
     KEEP,
     all_coalitions,
@@ -69,8 +69,9 @@ class GMask(Explainer):
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
     holds to its prediction without any words, that may be a group of no interest.
 
-    rest: where the other words stand, see `merge_scores`; ``filter`` is of filters whose scores are
-    in units of probability, and for others the same as ``below``.
+    rest: where the other words stand, see `merge_scores`; ``filter`` is of filters and readouts
+    whose scores are in units of probability, and for others the same as ``below``, as it is for
+    ``missed``, a bound over orders in which the k words come first.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class GMask(Explainer):
         super().__init__(removal=removal)
         if estimator not in ESTIMATORS:
             raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
+        check_counts(samples=samples, epochs=epochs, patience=patience)
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed to form groups")
         if t is not None and t < 2:
@@ -117,7 +119,8 @@ class GMask(Explainer):
         self.word_filter, self.k, self.t = word_filter, k, t
         self.estimator, self.context, self.value = estimator, context, check_value(value)
         self.removed_weight, self.readout = removed_weight, readout
-        self.rest = check_rest(rest, word_filter.in_probability)
+        comparable = word_filter.in_probability and readout in ("owen", "order")
+        self.rest = check_rest(rest, comparable)
         self.sampling: dict[str, Any] = {
             "samples": samples,
             "temperature": temperature,
@@ -142,7 +145,7 @@ class GMask(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         filtered = self.word_filter(masked).scores
-        candidates = choose_candidates(filtered, masked.batch, self.k)
+        candidates = self.chosen(filtered, masked.batch)
         shape = group_shape(candidates, masked.batch, self.t)
         generators = example_generators(self.seed, masked.batch.ids)
         asked = Asked(self.studied(masked, candidates), candidates, self.context)
@@ -157,6 +160,17 @@ class GMask(Explainer):
 
     def prepare(self, study: Study) -> JSON:
         return self.word_filter.prepare(study)
+
+    def chosen(self, filtered: Tensor, batch: PairBatch) -> Tensor:
+        """The words to be grouped (B, k), in the order of the text.
+
+        The order of the filter would change with the rounding of two scores that are alike, and
+        with it what a fit starts from and which of equal orders is found.
+        """
+        candidates = choose_candidates(filtered, batch, self.k)
+        last = filtered.shape[1]
+        ordered = torch.where(candidates < 0, last, candidates).sort(1).values
+        return torch.where(ordered == last, -1, ordered)
 
     def groups(
         self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gmask_pl.explainers.coalition import choose_candidates
 from gmask_pl.explainers.gmask import GMask
 from gmask_pl.masking import MaskedModel
 from gmask_pl.types import PairBatch
@@ -19,6 +20,9 @@ class GMaskReleased(GMask):
     other differences are settings of GMask: logits through a sigmoid, a softmax of sums in
     Eq. 6, cosine annealing, no early stop. The prediction to preserve is that on the whole pair.
     """
+
+    def chosen(self, filtered: Tensor, batch: PairBatch) -> Tensor:
+        return choose_candidates(filtered, batch, self.k)
 
     def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
         return masked.rebind(cut(masked.batch, candidates))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -12,21 +13,24 @@ from torch import Tensor
 
 from gmask_pl.explainers.base import bounded, gumbel_noise, straight_through
 from gmask_pl.explainers.coalition import coalition_index, multilinear_extension
+from gmask_pl.types import UserError
+
+EVENNESS = ("mean", "softmax")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GroupShape:
     """Which slots exist. side (B, k): 0 or 1, -1 for an unused slot; groups (B,): t per pair."""
 
     side: Tensor
     groups: Tensor
 
-    @property
+    @cached_property
     def used(self) -> Tensor:
         """(B, k) bool."""
         return self.side >= 0
 
-    @property
+    @cached_property
     def group_used(self) -> Tensor:
         """(B, t) bool, t being the largest number of groups in the batch."""
         largest = torch.arange(int(self.groups.max()), device=self.groups.device)
@@ -136,6 +140,8 @@ class GroupMask(LightningModule):
         evenness: str,
     ) -> None:
         super().__init__()
+        if evenness not in EVENNESS:
+            raise UserError(f"unknown evenness {evenness!r}: choose one of {', '.join(EVENNESS)}")
         self.shape, self.expected_loss = shape, expected_loss
         self.gamma_z, self.gamma_g = gamma_z, gamma_g
         self.logit_bound, self.evenness = logit_bound, evenness
@@ -181,7 +187,7 @@ class GroupMask(LightningModule):
         return loss - self.gamma_z * evenness + self.gamma_g * entropy(self.psi)
 
     def _side_entropy(self, side: int) -> Tensor:
-        """H(Z^U) or H(Z^L), Eq. 6, (B,); 0 for a side without candidates."""
+        """H(Z^U) or H(Z^L), Eq. 6, (B,); a constant for a side without candidates."""
         phi = self.phi * (self.shape.side == side)[..., None]
         if self.evenness == "softmax":
             absent = ~self.shape.group_used

@@ -8,6 +8,7 @@ from torch import Tensor
 from gmask_pl.explainers.base import (
     Explainer,
     bounded,
+    check_counts,
     example_generators,
     gumbel_noise,
     straight_through,
@@ -54,6 +55,7 @@ class IMask(Explainer):
         seed: int,
     ) -> None:
         super().__init__(removal=removal)
+        check_counts(samples=samples, epochs=epochs)
         if estimator not in ESTIMATORS:
             raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
         if estimator == "score_function" and samples < 2:

@@ -75,12 +75,13 @@ def across(candidates: Tensor, word_side: Tensor) -> Tensor:
 def read_pairs(index: Tensor, candidates: Tensor, word_side: Tensor) -> tuple[Interactions, ...]:
     """The interaction (B, k, k) of every pair of candidates across the sides."""
     found = []
-    for row, chosen in enumerate(across(candidates, word_side)):
+    values, words, sides = index.tolist(), candidates.tolist(), word_side.tolist()
+    for row, chosen in enumerate(across(candidates, word_side).cpu()):
         pairs = []
         for i, j in chosen.nonzero().tolist():
-            one, two = int(candidates[row, i]), int(candidates[row, j])
-            if word_side[row, one] < word_side[row, two]:
-                pairs.append((float(index[row, i, j]), (one, two)))
+            one, two = words[row][i], words[row][j]
+            if sides[row][one] < sides[row][two]:
+                pairs.append((values[row][i][j], (one, two)))
         pairs.sort(key=lambda pair: (-pair[0], pair[1]))
         found.append(
             Interactions(tuple(words for _, words in pairs), tuple(value for value, _ in pairs))

@@ -10,12 +10,12 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.base import Explainer, check_counts
 from gmask_pl.explainers.l2x_network import L2XNetwork
 from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
 from gmask_pl.processes import training_loader
-from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
+from gmask_pl.types import JSON, Attributions, PairBatch, PairExample
 
 Row = tuple[PairExample, Tensor]
 
@@ -58,9 +58,7 @@ class L2X(Explainer):
         seed: int,
     ) -> None:
         super().__init__(removal=removal)
-        for name, value in {"k": k, "train_pairs": train_pairs, "epochs": epochs}.items():
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value}: at least 1 is needed")
+        check_counts(k=k, train_pairs=train_pairs, epochs=epochs, batch_size=batch_size)
         self.settings: dict[str, Any] = {
             "k": k,
             "temperature": temperature,
@@ -101,18 +99,23 @@ class L2X(Explainer):
             raise RuntimeError("L2X explains only after prepare(study)")
         selector = self.network.selector.to(masked.batch.device)
         with torch.no_grad():
-            scores = selector(masked.batch).float().softmax(-1)
+            logits = selector(masked.batch).float()
+        scores = logits.softmax(-1).nan_to_num(0.0)  # of a pair of which no word is read
         return Attributions(scores * masked.batch.word_valid, (None,) * len(masked.batch))
 
     def _learn(
         self, network: L2XNetwork, study: Study, pairs: Sequence[PairExample]
     ) -> tuple[dict[str, Tensor], JSON]:
-        """Asks the model about every pair and fits the network to its answers."""
+        """Asks the model about every pair and fits the network to its answers.
+
+        A pair of which the model reads no word has none to choose, and is left out.
+        """
         start = time.perf_counter()
         answers = torch.zeros(len(pairs), len(study.labels))
 
         def see(first: int, masked: MaskedModel) -> None:
-            found = masked.probabilities.float().cpu()
+            readable = masked.batch.word_valid.any(1, keepdim=True)
+            found = (masked.probabilities.float() * readable).cpu()
             answers[first : first + len(found)] = found
 
         evaluations = study.visit(pairs, self.removal, see, [answers])
@@ -123,7 +126,7 @@ class L2X(Explainer):
 
         trainer = study.trainer(max_epochs=self.epochs)
         loader = training_loader(
-            list(zip(pairs, answers, strict=True)),
+            [row for row in zip(pairs, answers, strict=True) if bool(row[1].any())],
             self.batch_size,
             collate,
             seed=self.seed,

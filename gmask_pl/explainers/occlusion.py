@@ -22,8 +22,9 @@ class Occlusion(Explainer):
     the ``per_round`` best words are taken out for good, and the others are left out of (kept
     beside) what remains (what is out) anew; a word's score is that of the round that took it out.
 
-    Cost of a pair of n words: n evaluations a context and round, one for the prediction and one
-    for nothing where it is asked about; no gradients.
+    Cost of a pair of n words: one evaluation for the prediction, one for each word that is left in
+    each context and round, and one for what these are compared with, where it is not the
+    prediction; no gradients.
     """
 
     needs_gradients = False

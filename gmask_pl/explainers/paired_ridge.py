@@ -47,7 +47,7 @@ class PairedRidge(Explainer):
         valid = masked.batch.word_valid
         generators = example_generators(self.seed, masked.batch.ids)
         words = valid.sum(1).tolist()
-        rows = [self.samples_per_word * n for n in words]
+        rows = [self.samples_per_word * max(n, 1) for n in words]
         sets = [paired_perturbations(*of) for of in zip(words, rows, generators, strict=True)]
         keep = over_words(sets, valid)
         # A shorter pair has fewer rows: it is filled up with the first, which weighs nothing then.

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers.shapley import shapley_values
+from gmask_pl.search import TIE
+
+_STEP = 1e-9  # between scores that would be equal, so that they keep their order
 
 
 def owen_values(table: Tensor, group: Tensor) -> Tensor:
@@ -49,24 +52,24 @@ def best_order(worth: Tensor, used: Tensor) -> Tensor:
     """The order of k words that maximises the sum of ``worth`` over its beginnings: (B, k) int64.
 
     worth (B, 2^k): of a set of words that come first, in table order. Entry r is the word at rank
-    r. Exact, by dynamic programming over the 2^k sets; of equal sums an order that ends with the
-    later word is taken. used (B, k): slots with a word; the others come last.
+    r. Exact, by dynamic programming over the 2^k sets; of sums that differ by rounding alone the
+    order that ends with the later word is taken. used (B, k): slots with a word; the others come
+    last.
     """
     b, size = worth.shape
     k = size.bit_length() - 1
     bits = _bits(k, worth.device)
-    count = bits.sum(1)
     early = (bits & ~used[:, None]).any(2) & (~bits & used[:, None]).any(2)
     worth = worth.double().masked_fill(early, -torch.inf)
     total = torch.full_like(worth, -torch.inf)
     total[:, 0] = 0.0
     last = torch.zeros(b, size, dtype=torch.int64, device=worth.device)
-    index = torch.arange(size, device=worth.device)
+    on_cpu = _bits(k, torch.device("cpu"))  # which sets are looked up depends on k alone
     for level in range(1, k + 1):
         for j in range(k):
-            ends = index[(count == level) & bits[:, j]]
+            ends = ((on_cpu.sum(1) == level) & on_cpu[:, j]).nonzero()[:, 0].to(worth.device)
             reached = total[:, ends - 2 ** (k - 1 - j)] + worth[:, ends]
-            better = reached >= total[:, ends] - 1e-9
+            better = reached >= total[:, ends] - TIE
             total[:, ends] = torch.where(better, reached, total[:, ends])
             last[:, ends] = torch.where(better, j, last[:, ends])
     order = torch.zeros(b, k, dtype=torch.int64, device=worth.device)
@@ -81,9 +84,11 @@ def best_order(worth: Tensor, used: Tensor) -> Tensor:
 def in_order(order: Tensor, values: Tensor, used: Tensor) -> Tensor:
     """``values`` (B, k) dealt out anew: the largest to the first word of ``order`` (B, k).
 
-    used (B, k): slots with a word; the others keep what they have.
+    Equal ones differ by as little as keeps the order. used (B, k): slots with a word; the others
+    keep what they have.
     """
     dealt = values.masked_fill(~used, -torch.inf).sort(dim=1, descending=True).values
+    dealt = dealt - _STEP * torch.arange(dealt.shape[1], device=dealt.device)
     return torch.where(used, values.scatter(1, order, dealt), values)
 
 

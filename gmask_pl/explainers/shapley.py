@@ -27,7 +27,7 @@ class Shapley(Explainer):
     predicted class or its logarithm. No sampling: 2^k model evaluations a pair, for both contexts
     2^(k+1), beside those of the filter. The shares add up to the worth of all k words less that
     of none. rest: the other words follow in the filter's order (``below``) or have its scores
-    (``filter``, of a filter whose scores are in units of probability); see `merge_scores`.
+    (``filter``, where these and the values are in units of probability); see `merge_scores`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Shapley(Explainer):
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed, one of each side")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
-        self.rest = check_rest(rest, word_filter.in_probability)
+        self.rest = check_rest(rest, word_filter.in_probability and value == "probability")
         self.needs_gradients = word_filter.needs_gradients
 
     def prepare(self, study: Study) -> JSON:

@@ -54,10 +54,11 @@ _KEYS = ("value", "low", "high")
 def _checked(owner: str, fractions: Sequence[float]) -> tuple[Fraction, ...]:
     given = list(fractions)
     numeric = all(isinstance(f, Real) and not isinstance(f, bool) and 0 < f <= 1 for f in given)
-    if not given or not numeric or sorted(set(given)) != given:
-        raise UserError(
-            f"{owner}.fractions is {given!r}: give rising fractions of the words, above 0 and at "
-            "most 1, such as [0.01, 0.05, 0.1, 0.2, 0.5]"
-        )
     # The decimal that was written, not its binary neighbour: 0.07 of 100 words is 7, not 8.
-    return tuple(Fraction(f).limit_denominator(10**6) for f in given)
+    exact = tuple(Fraction(f).limit_denominator(10**6) for f in given) if numeric else ()
+    if not exact or exact[0] == 0 or sorted(set(given)) != given:
+        raise UserError(
+            f"{owner}.fractions is {given!r}: give rising fractions of the words, from a "
+            "millionth to 1, such as [0.01, 0.05, 0.1, 0.2, 0.5]"
+        )
+    return exact

@@ -19,8 +19,8 @@ Evidence = Sequence[frozenset[int]]  # alternatives: each group of words decides
 class EvidenceRecovery(KnownWords):
     """The share of pairs whose evidence is found, and the AUPRC of the scores against it.
 
-    A row is (found, AUPRC), and where the explainer finds word groups (found, AUPRC, in the top
-    group). One group of the evidence is enough, so each of these is for the best of them.
+    A row is (found, AUPRC, in the top group, has word groups), the third 0 where the explainer
+    finds no groups. One group of the evidence is enough, so each of these is for the best of them.
     """
 
     def knows(self, example: PairExample) -> bool:
@@ -28,14 +28,18 @@ class EvidenceRecovery(KnownWords):
 
     def add(self, explanation: Explanation, example: PairExample) -> None:
         e, evidence = explanation, example.evidence
-        row: Row = (float(in_top_words(e.scores, evidence)), evidence_precision(e.scores, evidence))
-        if e.groups is not None:
-            row = (*row, float(in_top_group(e.groups, evidence)))
+        grouped = e.groups is not None and in_top_group(e.groups, evidence)
+        row: Row = (
+            float(in_top_words(e.scores, evidence)),
+            evidence_precision(e.scores, evidence),
+            float(grouped),
+            float(e.groups is not None),
+        )
         self.rows[e.id] = row
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
-        """The share of pairs whose evidence is found (...), of averaged rows (..., 2 or 3)."""
+        """The share of pairs whose evidence is found (...), of averaged rows (..., 4)."""
         return averages[..., 0]
 
     def compute(self, labels: Sequence[str]) -> JSON | None:
@@ -50,7 +54,7 @@ class EvidenceRecovery(KnownWords):
         if not self.rows:
             return None
         rows = list(self.rows.values())
-        grouped = [row[2:] for row in rows if len(row) > 2]
+        grouped = [row[2:3] for row in rows if row[3]]
         return {
             **self._means([row[:1] for row in rows], "value", "low", "high"),
             "n": len(rows),

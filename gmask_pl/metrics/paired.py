@@ -96,11 +96,14 @@ def swap_test(
         return []
     n = len(samples[0][0])
     observed = [float(summary(a.mean(0)) - summary(b.mean(0))) for a, b in samples]
+    # Every table takes part in many samples: its product with the swaps is made once.
+    tables = {id(table): table for sample in samples for table in sample}
     extreme, total = np.zeros(len(samples)), 0
     for swaps in _swaps(n, permutations, seed):
         total += len(swaps)
+        swapped = {key: swaps @ table / n for key, table in tables.items()}
         for i, (a, b) in enumerate(samples):
-            moved = swaps @ (b - a) / n
+            moved = swapped[id(b)] - swapped[id(a)]
             null = (summary(a.mean(0) + moved) - summary(b.mean(0) - moved)).abs()
             inside = null < abs(observed[i]) - _TIE
             extreme[i] += len(swaps) - int(inside.sum())
