@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import fcntl
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -26,6 +29,26 @@ def meet(trainer: Trainer) -> None:
     if trainer.world_size > 1:
         loader = DataLoader(cast("Dataset[int]", [0]))
         trainer.predict(_Meeting(), loader, return_predictions=False)
+
+
+@contextmanager
+def alone(lock: Path, *, processes: int | str) -> Iterator[None]:
+    """Lets one of several runs of a machine do something at a time; the others wait for it.
+
+    lock: a file that stays. A run that ends in whatever way lets the next one in. Not where a run
+    has several ``processes``, which do it together.
+    """
+    if processes != 1:
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another run is at work there, this one waits for it: {lock.parent}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class _Meeting(LightningModule):

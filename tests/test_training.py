@@ -12,13 +12,18 @@ import torch
 from conftest import CONF
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
 from gmask_pl.engine.checkpoint import SafeCheckpoints
+from gmask_pl.engine.identity import Identity
+from gmask_pl.engine.session import plain
 from gmask_pl.engine.train import CRITERION, BestWeights, train
-from gmask_pl.engine.weights import alone
+from gmask_pl.engine.weights import check_training
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.processes import alone
+from gmask_pl.types import UserError
 
 SMALL = (
     *("dataset.train_size=200", "dataset.dev_size=40", "dataset.test_size=40"),
@@ -84,7 +89,7 @@ def test_a_training_that_was_cut_off_ends_as_if_it_was_not(
     for name, weights in whole.items():
         assert torch.equal(found[name], weights), name
     left = [path.name for path in (tmp_path / "cut" / "models").iterdir()]
-    assert left == [f"planted_{model}"]
+    assert sorted(left) == [f".planted_{model}.lock", f"planted_{model}"]
 
 
 @pytest.mark.slow
@@ -132,21 +137,57 @@ def test_a_checkpoint_comes_back_without_a_pickle(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_one_run_trains_and_the_others_wait_for_its_weights(tmp_path: Path) -> None:
-    cfg = OmegaConf.create({"trainer": {"devices": 1}})
-    began, trains = threading.Event(), threading.Event()
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / ".lock"
+    began, goes = threading.Event(), threading.Event()
 
     def another() -> None:
         began.set()
-        with alone(cfg, tmp_path / "model"):
-            trains.set()
+        with alone(lock, processes=1):
+            goes.set()
 
     thread = threading.Thread(target=another)
-    with alone(cfg, tmp_path / "model"):
+    with alone(lock, processes=1):
         thread.start()
-        assert began.wait(10) and not trains.wait(0.3)
-        (tmp_path / "model").mkdir()
+        assert began.wait(10) and not goes.wait(0.3)
+        with alone(lock, processes=2):
+            pass  # these do it together
     thread.join()
-    assert trains.is_set()
-    with alone(cfg, tmp_path / "model"), alone(cfg, tmp_path / "model"):
-        pass  # there are weights: nobody waits
+    assert goes.is_set()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_complete_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command again trains nothing; other settings, or reuse=false, do."""
+    fitted = []
+    monkeypatch.setattr(Trainer, "fit", _counted(Trainer.fit, fitted))
+    cfg = configured(tmp_path, "dattn")
+    first = train(cfg, instantiate(cfg.dataset))
+    assert train(cfg, instantiate(cfg.dataset)) == first
+    assert "were there already" in capsys.readouterr().out
+    assert len(fitted) == 1
+    trained(tmp_path, "dattn", "reuse=false")
+    trained(tmp_path, "dattn", "seed=1")
+    assert len(fitted) == 3
+
+
+def _counted(call: Any, calls: list[Any]) -> Any:
+    def counted(*args: Any, **named: Any) -> Any:
+        calls.append(call)
+        return call(*args, **named)
+
+    return counted
+
+
+def test_weights_are_not_taken_for_those_of_other_settings(tmp_path: Path) -> None:
+    """What is asked for must be what the weights were made with; what nobody names may differ."""
+    trained = configured(tmp_path, "bert_tiny", "model.fit.max_epochs=7")
+    Identity(plain(trained), "", "").write(tmp_path)
+    cfg = configured(tmp_path, "bert_tiny", "model.net.layers=2", "model.fit.batch_size=64")
+    check_training(cfg, tmp_path, ["model=bert_tiny", "seed=4", "model.removal=mask"])
+    check_training(cfg, tmp_path, ["++model.net.layers=2"])
+    check_training(cfg, tmp_path / "elsewhere", ["model.fit.batch_size=64"])
+    with pytest.raises(UserError, match="batch_size=64, but .* was trained with 40"):
+        check_training(cfg, tmp_path, ["model.net.layers=2", "model.fit.batch_size=64"])

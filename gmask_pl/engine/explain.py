@@ -40,12 +40,13 @@ from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
-from gmask_pl.processes import meet, say
+from gmask_pl.processes import alone, meet, say
 from gmask_pl.report.files import METRICS_FILE, read_metrics, write_text
 from gmask_pl.report.table import format_table
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import JSON, PairSource, UserError
 
+LOCK = ".lock"
 PREPARATION = "preparation.json"  # what learning from training pairs cost a run under way
 
 
@@ -57,7 +58,8 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
 
     Whatever was done before by the same settings on the same weights and pairs stands
     (``reuse=false``: does not): the results, else the batches of a run that was killed, else
-    explanations that were scored by other metrics.
+    explanations that were scored by other metrics. Of two runs that would leave the same, one waits
+    for the other.
 
     A pair that cannot be read, explained or scored is left out, and metrics.json says why; it is
     a UserError, at the end, if these are more than ``max_failed`` of all.
@@ -78,6 +80,23 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
     )
+    with alone(folder / LOCK, processes=cfg.trainer.devices):
+        return run(cfg, folder, name, explainer, metrics, source, classifier, data, trainer, unread)
+
+
+def run(
+    cfg: DictConfig,
+    folder: Path,
+    name: str,
+    explainer: Explainer,
+    metrics: Metrics,
+    source: PairSource,
+    classifier: PairClassifier,
+    data: PairDataModule,
+    trainer: Trainer,
+    unread: dict[str, str],
+) -> JSON:
+    """`explain` with its parts at hand. unread: the lines of the split that hold no pair."""
     pairs = data.explained
     identity = run_identity(cfg, weights_fingerprint(classifier), pairs)
     if cfg.reuse and (known := earlier_results(folder, identity)):

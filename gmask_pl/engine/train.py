@@ -16,7 +16,7 @@ from gmask_pl.config import PLACEMENT, deciding_settings
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
 from gmask_pl.engine.failures import check_split
-from gmask_pl.engine.identity import Identity, pairs_fingerprint
+from gmask_pl.engine.identity import IDENTITY, Identity, pairs_fingerprint
 from gmask_pl.engine.session import (
     data_module,
     fresh_classifier,
@@ -25,8 +25,8 @@ from gmask_pl.engine.session import (
     stored_classifier,
 )
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.processes import meet
-from gmask_pl.types import PairSource
+from gmask_pl.processes import alone, meet, say
+from gmask_pl.types import JSON, PairSource
 
 CRITERION = "dev/accuracy"
 DECIDING = ("model", "dataset", "trainer")  # of the settings, beside the seed
@@ -70,16 +70,36 @@ def truncated_pairs(data: PairDataModule, split: str) -> tuple[int, int]:
 def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     """Trains, leaves the best weights in ``cfg.weights_dir``, and returns the accuracies.
 
-    Weights that were there are replaced only when the training is complete. One that was
-    interrupted goes on after its last whole epoch. Pairs that the model
-    cannot read whole are counted; the counts and accuracies stay with the weights.
+    Weights of the same settings and pairs that are there stand (``reuse=false``: do not). Others
+    are replaced, only when the training is complete. One that was interrupted goes on after its
+    last whole epoch; of several at a time that would leave the same weights' folder, one waits for
+    the other. Pairs that the model cannot read whole are counted; the counts and accuracies, and
+    what decided the weights, stay with them.
     """
+    final = Path(cfg.weights_dir)
+    with alone(lock_of(final), processes=cfg.trainer.devices):
+        identity = training_identity(cfg, source)
+        if cfg.reuse and Identity.read(final) == identity:
+            summary: JSON = json.loads((final / SUMMARY_FILE).read_text("utf-8"))
+            say(f"weights of this training were there already (reuse=false trains again): {final}")
+            say(accuracies(summary["accuracy"]))
+            return dict(summary["accuracy"])
+        return fit(cfg, source)
+
+
+def lock_of(weights: Path) -> Path:
+    """Held while a model is trained that will lie there."""
+    return weights.with_name(f".{weights.name}.lock")
+
+
+def fit(cfg: DictConfig, source: PairSource) -> dict[str, float]:
+    """`train` by a run that holds the lock, whatever weights are there."""
+    final = Path(cfg.weights_dir)
     seed_everything(cfg.seed, workers=True, verbose=False)
     for split in ("train", "dev", "test"):
         check_split(source, split, cfg.max_failed)
     classifier = fresh_classifier(cfg, source)
     data = data_module(cfg, source, classifier)
-    final = Path(cfg.weights_dir)
     draft = final.with_name(f".{final.name}.training")
     begin(draft, training_identity(cfg, source))
     best_weights, state = draft / BEST, draft / STATE
@@ -145,11 +165,15 @@ def finish(
         "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
     }
     (draft / BEST / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    (draft / IDENTITY).rename(draft / BEST / IDENTITY)
     shutil.rmtree(final, ignore_errors=True)
     (draft / BEST).rename(final)
     shutil.rmtree(draft)
-    shown = ", ".join(f"{split} {value:.2%}" for split, value in accuracy.items())
-    print(f"accuracy: {shown}\nweights: {final}")
+    print(f"{accuracies(accuracy)}\nweights: {final}")
     for split, (pairs, truncated) in lengths.items():
         if truncated:
             print(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
+
+
+def accuracies(accuracy: dict[str, float]) -> str:
+    return "accuracy: " + ", ".join(f"{split} {value:.2%}" for split, value in accuracy.items())

@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.engine.session import stored_classifier
-from gmask_pl.engine.train import train
+from gmask_pl.engine.identity import Identity
+from gmask_pl.engine.session import plain, stored_classifier
+from gmask_pl.engine.train import fit, lock_of
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.processes import say
+from gmask_pl.processes import alone, say
 from gmask_pl.types import PairSource, UserError
 
 TRAINING = "training"  # where the logs of a training go that came first
+OF_TRAINING = ("model.net.", "model.fit.")  # settings that weights are made with
 
 
 def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> PairClassifier:
     """The model at ``weights``, else the one of this model and dataset, trained if need be.
 
-    folder: of the run; a training logs into a folder of its own below it.
+    folder: of the run; a training logs into a folder of its own below it. Raises UserError where
+    the command line asks for other settings than those that the weights were trained with.
     """
-    order = None if cfg.label_order is None else list(cfg.label_order)
+    order = None if cfg.label_order is None else [str(label) for label in cfg.label_order]
     if cfg.weights is not None:
         return stored_classifier(cfg, source, cfg.weights, order)
     if order is not None:
         raise UserError(f"label_order={order} is said of weights=..., which is not set")
-    with alone(cfg, Path(cfg.weights_dir)):
-        if not Path(cfg.weights_dir).is_dir():
-            say(
-                f"no weights at {cfg.weights_dir}: training model={cfg.model.name} on "
-                f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
-            )
-            own_logs: Any = OmegaConf.merge(cfg, {"log_dir": str(folder / TRAINING)})
-            train(own_logs, source)
-    return stored_classifier(cfg, source, cfg.weights_dir, None)
+    weights = Path(cfg.weights_dir)
+    if not weights.is_dir():
+        with alone(lock_of(weights), processes=cfg.trainer.devices):
+            if not weights.is_dir():
+                say(
+                    f"no weights at {weights}: training model={cfg.model.name} on "
+                    f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
+                )
+                own_logs: Any = OmegaConf.merge(cfg, {"log_dir": str(folder / TRAINING)})
+                fit(own_logs, source)
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+    check_training(cfg, weights, [str(override) for override in overrides])
+    return stored_classifier(cfg, source, weights, None)
 
 
-@contextmanager
-def alone(cfg: DictConfig, weights: Path) -> Iterator[None]:
-    """Lets one of several runs of a machine train a model; the others wait for its weights.
+def check_training(cfg: DictConfig, weights: Path, overrides: Sequence[str]) -> None:
+    """Raises UserError where an override is not what the weights of a folder were trained with.
 
-    Not where a run has several processes, as these train together.
+    Settings that nobody asks for may differ: a model is explained without repeating its training.
     """
-    if weights.is_dir() or cfg.trainer.devices != 1:
-        yield
+    trained = Identity.read(weights)
+    if trained is None:  # weights from elsewhere
         return
-    lock = weights.with_name(f".{weights.name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    asked, known = OmegaConf.create(plain(cfg)), OmegaConf.create(trained.settings)
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if not key.startswith(OF_TRAINING):
+            continue
+        now, then = OmegaConf.select(asked, key), OmegaConf.select(known, key)
+        if now != then:
+            raise UserError(
+                f"{key}={now}, but the model at {weights} was trained with {then}: leave the "
+                "setting out, or name a folder without weights by weights_dir=..., to train there"
+            )
