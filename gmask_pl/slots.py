@@ -67,10 +67,17 @@ class Slot:
         """Waits for one of the slots, the one that it held before if there was one."""
         self.release()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_uid != os.getuid():
+            raise UserError(
+                f"{folder} belongs to somebody else, who could read and change what is written "
+                "there: set hydra.callbacks.slots.folder to a folder of yours"
+            )
         wanted = [name for name in names if name == self.name] or list(names)
         while True:
             for name in wanted:
-                file = (folder / f"{name}.lock").open("w", encoding="utf-8")
+                # At a place that others know: through a link it would be another file.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+                file = os.fdopen(os.open(folder / f"{name}.lock", flags, 0o600), "w")
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:

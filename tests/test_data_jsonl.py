@@ -78,7 +78,9 @@ def test_a_split_is_read_once_and_its_list_is_the_callers(tmp_path: Path) -> Non
         ({k: v for k, v in GOOD.items() if k != "text2"}, "no 'text2'"),
         ({k: v for k, v in GOOD.items() if k != "label"}, "no 'label'"),
         ({**GOOD, "label": "maybe"}, "label 'maybe' is unknown; there are entailment, neutral"),
-        ({**GOOD, "label": 1}, "label is 1, not a string"),
+        ({**GOOD, "label": 1}, "label '1' is unknown; there are entailment"),
+        ({**GOOD, "label": True}, "label is True, not a string"),
+        ("[" * 100_000, "not JSON"),
         ({**GOOD, "text1": None}, "text1 is None, not a string"),
         ({**GOOD, "id": "first"}, "id 'first' is taken by .*dev.jsonl:1"),
         ({**GOOD, "highlights1": [[9]]}, "word 9 of a text of 3 words: 'A man sleeps.'"),
@@ -151,6 +153,21 @@ def test_own_pairs_in_one_file_are_the_test_split(tmp_path: Path) -> None:
     assert [(e.id, e.label) for e in source.load("test")] == [("1", None), ("7", 1), ("3", None)]
     with pytest.raises(UserError, match="no train split: the path is one file"):
         source.load("train")
+
+
+def test_own_lines_without_two_texts_are_left_out_and_told(tmp_path: Path) -> None:
+    lines = ('{"text1": "a"', '["a", "b"]', '{"text1": "a"}', '{"text1": "a", "text2": null}')
+    path = write(tmp_path / "my.jsonl", *lines, {"text1": "a", "text2": "b", "label": 1})
+    source = pairs(path, ["0", "1"])
+    assert [(e.id, e.label) for e in source.load("test")] == [("5", 1)]
+    told = source.failed("test")
+    assert list(told) == [f"{path}:{line}" for line in (1, 2, 3, 4)]
+    for why, expected in zip(
+        told.values(),
+        ("not JSON", "not a JSON object", "no 'text2' in", "text2 is None, not a string"),
+        strict=True,
+    ):
+        assert why.startswith(expected)
 
 
 def test_own_pairs_in_a_folder(tmp_path: Path) -> None:

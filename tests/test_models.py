@@ -104,6 +104,8 @@ def test_label_order_must_name_the_labels() -> None:
     assert output_columns(["a", "b"], ["LABEL_0", "LABEL_1"], ["b", "a"], "x") == [1, 0]
     with pytest.raises(UserError, match="label_order"):
         output_columns(["a", "b"], ["LABEL_0", "LABEL_1"], None, "x")
+    with pytest.raises(UserError, match="the model at x has 1 output: a classifier has one for"):
+        output_columns(["a", "b"], ["LABEL_0"], ["a"], "x")
 
 
 WORDS = ["<pad>", "<unk>", "cat", "dog"]

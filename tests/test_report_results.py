@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,8 @@ def test_examples_are_text_in_every_form() -> None:
     page = as_html("t", [example], ["note <1>"], 3)
     assert "&lt;i&gt;</mark>" in page and "note &lt;1&gt;" in page and "<i>" not in page
     lines = as_markdown("t", [example], [], 3)
+    odd = replace(example, id="x) <b>\n\n![i](http://evil/x.png)")
+    assert r"(x\) \<b\> \!\[i\]\(http://evil/x.png\))" in as_markdown("t", [odd], [], 3)
     assert r"50% **a\_b**<sub>1</sub> **\<i\>**<sub>2</sub> / x **\|y**<sub>3</sub> z" in lines
     text = as_latex("t", [example], [], 3)
     assert r"\colorbox{sideone!100}{\strut a\_b}" in text

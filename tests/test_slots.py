@@ -130,3 +130,21 @@ def test_gpus_are_those_that_the_environment_leaves(monkeypatch: pytest.MonkeyPa
     assert visible_gpus() == ["GPU-aa", "3"]
     monkeypatch.setenv(VISIBLE, "")
     assert visible_gpus() == []
+
+
+def test_no_other_file_is_touched_through_a_link(tmp_path: Path) -> None:
+    """The folder is at a place that others know."""
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "slots").mkdir()
+    (tmp_path / "slots" / "gpu-0.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic links"):
+        Slot().take(tmp_path / "slots", TWO)
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+def test_a_folder_of_somebody_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(UserError, match="belongs to somebody else"):
+        Slot().take(tmp_path, TWO)

@@ -71,18 +71,25 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{where(path, number + 1)}: cannot be read: {error}") from error
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, JSON]]:
-    """Numbered objects of a JSON Lines file; blank lines are skipped."""
+def read_jsonl(
+    path: Path, broken: Callable[[BrokenRow], None] = fail
+) -> Iterator[tuple[int, JSON]]:
+    """Numbered objects of a JSON Lines file; blank lines are skipped.
+
+    ``broken`` gets the error of a line that is no JSON object, and may raise it.
+    """
     for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where(path, number)}: not JSON ({error}): {shown(line)}") from error
-        if not isinstance(value, dict):
-            raise UserError(f"{where(path, number)}: not a JSON object: {shown(line)}")
-        yield number, value
+        except (ValueError, RecursionError) as error:
+            broken(BrokenRow(where(path, number), f"not JSON ({error}): {shown(line)}"))
+            continue
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            broken(BrokenRow(where(path, number), f"not a JSON object: {shown(line)}"))
 
 
 def read_tsv(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.files import find, need, read_jsonl, shown, where
+from gmask_pl.data.files import BrokenRow, fail, find, need, read_jsonl, shown, where
 from gmask_pl.data.source import SPLITS, Marks, Row, Tokens
 from gmask_pl.types import JSON, UserError
 
@@ -25,37 +25,45 @@ def jsonl_rows(folder: Path, split: str) -> Iterator[Row]:
     yield from file_rows(need(folder, *(split + suffix for suffix in SUFFIXES)))
 
 
-def file_rows(path: Path, *, lenient: bool = False) -> Iterator[Row]:
+def file_rows(
+    path: Path, *, lenient: bool = False, broken: Callable[[BrokenRow], None] = fail
+) -> Iterator[Row]:
     """The rows of one file; null is an unknown label.
 
     ``highlights1`` and ``highlights2``, where given, hold a list per annotator of positions of
     ``text.split()``; null is a side nobody marked. lenient: the label may be left out, and the
-    id too, for which the line number stands in.
+    id too, for which the line number stands in. ``broken`` gets the error of a line without two
+    texts, and may raise it.
     """
-    for number, line in read_jsonl(path):
+    for number, line in read_jsonl(path, broken):
         place = where(path, number)
         given = {"id": str(number), "label": None, **line} if lenient else line
         if "label" not in given:
             raise UserError(f"{place}: no 'label' in {shown(line)}")
+        try:
+            text1, text2 = (text_of(given, name, place) for name in ("text1", "text2"))
+        except BrokenRow as error:
+            broken(error)
+            continue
         yield Row(
             place=place,
             id=text_of(given, "id", place),
-            text1=text_of(given, "text1", place),
-            text2=text_of(given, "text2", place),
+            text1=text1,
+            text2=text2,
             label=None if given["label"] is None else text_of(given, "label", place),
             marks=_marks(given, place),
         )
 
 
 def text_of(given: JSON, name: str, place: str) -> str:
-    """The text under a name. Raises UserError where there is none."""
+    """The text under a name; numbers name ids and labels too. Raises BrokenRow where none is."""
     if name not in given:
-        raise UserError(f"{place}: no {name!r} in {shown(given)}")
+        raise BrokenRow(place, f"no {name!r} in {shown(given)}")
     value = given[name]
-    if name == "id" and type(value) is int:
+    if name in ("id", "label") and type(value) is int:
         return str(value)
     if not isinstance(value, str):
-        raise UserError(f"{place}: {name} is {shown(value)}, not a string")
+        raise BrokenRow(place, f"{name} is {shown(value)}, not a string")
     return _LONE.sub("\ufffd", value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from gmask_pl.data.files import MissingSplit, need
@@ -16,7 +17,7 @@ class Pairs(Source):
 
     path: a folder with {train,dev,test}.jsonl(.gz), or one such file, which is then the test
     split. labels: the label names in the order of the model's outputs. A pair may lack its label
-    (then None) and its id (then the line number).
+    (then None) and its id (then the line number); a line without two texts is left out.
     """
 
     forms = "{train,dev,test}.jsonl(.gz), or one such file, which is then the test split"
@@ -37,10 +38,13 @@ class Pairs(Source):
             return super().rows(split)
         if split != "test":
             raise MissingSplit("the path is one file")
-        return file_rows(self.path, lenient=True)
+        return self.file_rows(self.path, split)
 
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]:
-        return file_rows(need(folder, *(split + suffix for suffix in SUFFIXES)), lenient=True)
+        return self.file_rows(need(folder, *(split + suffix for suffix in SUFFIXES)), split)
+
+    def file_rows(self, path: Path, split: str) -> Iterator[Row]:
+        return file_rows(path, lenient=True, broken=partial(self.leave_out, split))
 
     def hub_rows(self, split: str) -> Iterator[Row]:
         raise UserError(

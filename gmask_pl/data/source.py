@@ -40,8 +40,9 @@ class Source(ABC):
     """Base of the datasets read from a folder or the hub. A types.PairSource.
 
     name: of the dataset. path: a local folder, or None for the hub. clean: as Appendix B does.
-    A row with an empty side is left out and told by `failed`. Raises UserError, with file, line
-    and value, for everything else that is not a pair with a known label and an id of its own.
+    A row with an empty side, or that a subclass hands to `leave_out`, is left out and told by
+    `failed`. Raises UserError, with file, line and value, for everything else that is not a pair
+    with a known label and an id of its own.
     """
 
     labels: tuple[str, ...]
@@ -94,13 +95,16 @@ class Source(ABC):
     @abstractmethod
     def hub_rows(self, split: str) -> Iterator[Row]: ...
 
+    def leave_out(self, split: str, error: BrokenRow) -> None:
+        self._failed[split][error.place] = error.reason
+
     def _examples(self, split: str) -> Iterator[PairExample]:
         seen: dict[str, str] = {}
         for row in self.rows(split):
             try:
                 example = to_example(row, self.labels, clean=self.clean)
             except BrokenRow as error:
-                self._failed[split][error.place] = error.reason
+                self.leave_out(split, error)
                 continue
             if row.id in seen:
                 raise UserError(f"{row.place}: id {shown(row.id)} is taken by {seen[row.id]}")

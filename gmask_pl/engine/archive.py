@@ -76,7 +76,7 @@ def archive(output: Path, folder: Path) -> list[Path]:
 
     Runs of pairs that were typed (``pairs=``) are left out: those are examples.
     """
-    found, _ = find_runs(output)
+    found = find_runs(output)
     by_file: dict[Path, list[Run]] = {}
     for run in found:
         if run.config.get("pairs") is None:

@@ -34,7 +34,7 @@ from gmask_pl.engine.outcome import (
 )
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.engine.scoring import Metrics, asked_results, configured_metrics, known_results
-from gmask_pl.engine.session import data_module, make_trainer
+from gmask_pl.engine.session import check_numbers, data_module, make_trainer
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
@@ -64,6 +64,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     A pair that cannot be read, explained or scored is left out, and metrics.json says why; it is
     a UserError, at the end, if these are more than ``max_failed`` of all.
     """
+    check_numbers(cfg)
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
@@ -104,6 +105,10 @@ def run(
         say(f"these results were there already (reuse=false computes them again): {folder}")
         check_run(known.get("failed", {}), len(pairs), cfg.max_failed)
         return known
+    if len(pairs) < (there := len(data.source.load(cfg.split))):
+        say(
+            f"{len(pairs)} of {there} pairs, drawn by limit_seed={cfg.limit_seed} (limit=null: all)"
+        )
     seed_everything(cfg.seed, workers=True, verbose=False)
     progress = Progress(folder, identity, rank=trainer.global_rank, labels=source.labels)
     if trainer.is_global_zero:

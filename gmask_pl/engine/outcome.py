@@ -12,14 +12,14 @@ from pytorch_lightning.loggers import WandbLogger
 
 from gmask_pl.engine.scoring import metric_removals
 from gmask_pl.engine.session import make_loggers, plain
-from gmask_pl.report.files import METRICS_FILE, write_curves, write_metrics
+from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, write_curves, write_metrics
 from gmask_pl.report.media import log_to_wandb, scalars
 from gmask_pl.report.page import write_page
 from gmask_pl.report.table import format_table
 from gmask_pl.store import read_explanations
 from gmask_pl.types import JSON, Explanation
 
-EXPLANATIONS, PAGE, CONFIG = "explanations.parquet", "report.html", "config.yaml"
+EXPLANATIONS, CONFIG = "explanations.parquet", "config.yaml"
 PAIR_SCORES = "pair_scores.parquet"
 WHAT_A_RUN_LEAVES = (CONFIG, EXPLANATIONS, PAIR_SCORES, METRICS_FILE)
 
@@ -62,7 +62,7 @@ def report(
     """Curves, page and metrics as files; metrics.json, which says that a run is whole, last."""
     write_curves(folder, results)
     write_page(
-        folder / PAGE,
+        folder / PAGE_FILE,
         title=f"{name} · {cfg.model.name} · {cfg.dataset.name}",
         settings=page_settings(cfg),
         metrics=results,
@@ -78,14 +78,14 @@ def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[s
     for logger in make_loggers(cfg, explainer=name):
         if isinstance(logger, WandbLogger):
             found = read_explanations(folder / EXPLANATIONS)
-            page, rows = folder / PAGE, cfg.report.max_pairs
+            page, rows = folder / PAGE_FILE, cfg.report.max_pairs
             log_to_wandb(logger, results, found, page, labels=labels, max_rows=rows)
         else:
             logger.log_metrics(dict(scalars(results)))
             logger.save()
         logger.finalize("success")
     print(format_table([(name, results)]))
-    print(f"report: {folder / PAGE}")
+    print(f"report: {folder / PAGE_FILE}")
 
 
 def page_settings(cfg: DictConfig) -> dict[str, Any]:

@@ -34,7 +34,6 @@ class Request:
     swept: dict[str, tuple[str, ...]]
     given: tuple[str, ...]
     runs: tuple[Run, ...]
-    unfinished: tuple[Path, ...]
 
     @property
     def folder(self) -> Path:
@@ -71,15 +70,16 @@ def read_request(arguments: Sequence[str]) -> Request:
     ]
     cfg = compose("explain", [*first, *plain], return_hydra_config=True)
     other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
-    found, unfinished = find_runs(Path(cfg.output))
-    runs = [*found, *archived_runs(None if cfg.archive is None else Path(cfg.archive))]
+    runs = [
+        *find_runs(Path(cfg.output)),
+        *archived_runs(None if cfg.archive is None else Path(cfg.archive)),
+    ]
     return Request(
         name=name,
         cfg=cfg,
         swept=swept,
         given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
         runs=tuple(agreeing(runs, [o for o in other if _of_results(o)])),
-        unfinished=tuple(unfinished),
     )
 
 

@@ -161,16 +161,15 @@ def literal(value: Any) -> Any:
     return value.replace("${", r"\${") if isinstance(value, str) else value
 
 
-def find_runs(output: Path) -> tuple[list[FolderRun], list[Path]]:
-    """The finished runs below ``output``/explain, and the folders that hold only part of one.
+def find_runs(output: Path) -> list[FolderRun]:
+    """The finished runs below ``output``/explain.
 
-    Such a run is under way, failed, or was made before runs kept the numbers of every pair.
+    A folder that holds only part of one is under way, failed, or of an earlier version.
     """
     folders = sorted({file.parent for file in (output / "explain").glob(f"*/*/*/{CONFIG}")})
     whole = [f for f in folders if all((f / name).is_file() for name in WHAT_A_RUN_LEAVES)]
     runs = [FolderRun(folder) for folder in whole]
-    known = [run for run in runs if "weights" in run.metrics.get("model", {})]
-    return known, sorted(set(folders) - {run.folder for run in known})
+    return [run for run in runs if "weights" in run.metrics.get("model", {})]
 
 
 def agreeing(runs: Iterable[Run], overrides: Sequence[Override]) -> list[Run]:

@@ -148,6 +148,11 @@ def output_columns(
     ``stored`` are the label names the model carries. Raises UserError when neither they nor
     ``label_order`` say which output is which label.
     """
+    if len(stored) < 2:
+        raise UserError(
+            f"the model at {source} has {len(stored)} output: a classifier has one for each class, "
+            "and a score, such as a re-ranker's, is not explained"
+        )
     names = list(label_order) if label_order is not None else list(stored)
     if sorted(names) != sorted(labels):
         said = "label_order" if label_order is not None else f"the model at {source}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gmask_pl.report.cards import ranks, strengths
 from gmask_pl.report.files import write_text
-from gmask_pl.report.results import escaped
+from gmask_pl.report.results import escaped, escaped_markdown
 from gmask_pl.types import Explanation
 
 # Pink for side one and blue for side two, as in the paper; the same as on the page of a run.
@@ -87,7 +87,7 @@ def as_markdown(title: str, examples: Sequence[Example], notes: Sequence[str], w
     lines = [f"# {title}", "", f"Bold: the top {words} words, with their rank.", ""]
     for example in examples:
         lines += [
-            f"## {example.heading} ({example.id})",
+            f"## {escaped_markdown(example.heading)} ({escaped_markdown(example.id)})",
             "",
             "| explainer | pair |",
             "| --- | --- |",
@@ -135,7 +135,7 @@ def _html_word(word: Shade) -> str:
 
 
 def _markdown_word(word: Shade) -> str:
-    text = "".join(f"\\{c}" if c in r"\`*_{}[]<>#|~" else c for c in word.text)
+    text = escaped_markdown(word.text)
     return text if word.rank is None else f"**{text}**<sub>{word.rank}</sub>"
 
 

@@ -165,6 +165,12 @@ def escaped(text: str) -> str:
     return text.replace("–", "--").replace("τ", r"$\tau$").replace("−", "$-$")
 
 
+def escaped_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    marked = "".join(f"\\{c}" if c in r"\`*_{}[]()<>#|~!" else c for c in text)
+    return " ".join(marked.split())
+
+
 def _latex_group(rows: list[Row], table: ResultTable) -> list[str]:
     lines: list[str] = []
     apart = False

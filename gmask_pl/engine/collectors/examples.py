@@ -19,8 +19,8 @@ class ExampleTable(Collector):
     come last.
     """
 
-    def __init__(self, *, table: str, caption: str, words: int, last: Sequence[str]) -> None:
-        self.table, self.caption, self.words, self.last = table, caption, words, list(last)
+    def __init__(self, *, caption: str, words: int, last: Sequence[str]) -> None:
+        self.caption, self.words, self.last = caption, words, list(last)
 
     def __call__(self, request: Request) -> list[Path]:
         examples: list[Example] = []

@@ -9,6 +9,7 @@ from gmask_pl.engine.request import Request
 from gmask_pl.report.files import write_text
 from gmask_pl.report.group_figure import draw_groups
 from gmask_pl.report.paper import title
+from gmask_pl.report.results import escaped_markdown
 from gmask_pl.types import UserError
 
 
@@ -39,6 +40,7 @@ class GroupFigure(Collector):
                 files += draw_groups(
                     request.folder / name, heading, alone.explanations[id], grouped
                 )
-                lines.append(f"- {where}, pair {id}: ![{heading}]({name}.png)")
+                shown = [escaped_markdown(text) for text in (id, heading)]
+                lines.append(f"- {where}, pair {shown[0]}: ![{shown[1]}]({name}.png)")
         report = write_text(request.folder / f"{request.name}.md", "\n".join(lines) + "\n")
         return [*files, report]
