@@ -106,7 +106,7 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
     def wrapped(*args: object) -> T:
         from hydra.core.hydra_config import HydraConfig
 
-        _quieten()
+        quieten()
         try:
             return main(*args)
         except Exception as error:
@@ -151,7 +151,7 @@ def _leave_no_process_waiting() -> None:
         os._exit(1)
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Hides advice that the user of these scripts cannot follow, and bars of a few milliseconds."""
     from huggingface_hub.utils import enable_progress_bars
     from transformers.utils.logging import disable_progress_bar

@@ -182,7 +182,7 @@ def _name(labels: Sequence[str], index: int, pair: str) -> str:
 
 def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
     e, groups, joint = explanation, explanation.groups, explanation.interactions
-    words = e.words1 + e.words2
+    words = e.words
     if len(e.scores) != len(words):
         raise ValueError(f"pair {e.id}: {len(e.scores)} scores for {len(words)} words")
     return {

@@ -267,6 +267,11 @@ class Explanation:
     interactions: Interactions | None = None
     truncated: bool | None = None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """In the joint order that ``scores`` and word positions follow."""
+        return self.words1 + self.words2
+
 
 @dataclass(frozen=True, slots=True)
 class PairScore:

@@ -64,7 +64,12 @@ def text_of(given: JSON, name: str, place: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise BrokenRow(place, f"{name} is {shown(value)}, not a string")
-    return _LONE.sub("\ufffd", value)
+    return whole_characters(value)
+
+
+def whole_characters(text: str) -> str:
+    """The text with a replacement character for every half of one."""
+    return _LONE.sub("\ufffd", text)
 
 
 def _marks(given: JSON, place: str) -> tuple[Marks, ...]:

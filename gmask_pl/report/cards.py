@@ -112,7 +112,7 @@ def _title(word: str, text: str) -> str:
 
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
-    words, rank, strength = e.words1 + e.words2, ranks(e.scores), strengths(e.scores)
+    words, rank, strength = e.words, ranks(e.scores), strengths(e.scores)
     return tuple(
         Word(
             text=word,
@@ -140,7 +140,7 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
 
     A word also appears, faint, in any other group that holds more of it than an even share 1/t.
     """
-    words, t = e.words1 + e.words2, len(groups.psi)
+    words, t = e.words, len(groups.psi)
     members: list[list[tuple[bool, float, Word]]] = [[] for _ in range(t)]
     for position, phi in zip(groups.candidates, groups.phi, strict=True):
         home = max(range(t), key=lambda group: phi[group])

@@ -41,7 +41,7 @@ def shades(explanation: Explanation, words: int) -> tuple[list[Shade], list[Shad
     e = explanation
     rank, strength = ranks(e.scores), strengths(e.scores)
     found = []
-    for i, word in enumerate(e.words1 + e.words2):
+    for i, word in enumerate(e.words):
         top = rank[i] <= words
         share = PALEST + (1 - PALEST) * strength[i]
         side = "one" if i < len(e.words1) else "two"

@@ -29,7 +29,7 @@ def draw_groups(
     the word belongs to the group; words without lines were not among the candidates.
     """
     assert grouped.groups is not None
-    words = grouped.words1 + grouped.words2
+    words = grouped.words
     gap = 0.6  # between the sides
     y = [-(i + (gap if i >= len(grouped.words1) else 0)) for i in range(len(words))]
     height = 0.27 * (len(words) + 3)
@@ -68,7 +68,7 @@ def _groups(axes: Axes, y: list[float], grouped: Explanation) -> None:
     places = [top - (i + 0.5) * (top - bottom) / t for i in range(t)]
     order = sorted(range(t), key=lambda i: -groups.psi[i])  # the most important first
     largest = max(groups.psi)
-    start = LEFT + WORDS + 0.15 + 0.12 * max(map(len, grouped.words1 + grouped.words2))
+    start = LEFT + WORDS + 0.15 + 0.12 * max(map(len, grouped.words))
     for place, group in zip(places, order, strict=True):
         for word, phi in zip(groups.candidates, groups.phi, strict=True):
             axes.plot(

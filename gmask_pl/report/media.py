@@ -81,7 +81,7 @@ def scalars(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any]:
     """One explanation as plain text under COLUMNS."""
     e, card = explanation, make_card(explanation, labels)
-    words, rank = e.words1 + e.words2, ranks(e.scores)
+    words, rank = e.words, ranks(e.scores)
     top = sorted((place, word) for place, word in zip(rank, words, strict=True))[:TOP_WORDS]
     groups = (
         f"{group.name} {group.psi:.2f}: {' '.join(w.text for w in group.words if not w.faint)}"
