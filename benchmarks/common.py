@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from gmask_pl.config import register
+from gmask_pl.config import CONF, register
 from gmask_pl.data.datamodule import draw
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
@@ -25,8 +25,6 @@ from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
-
-CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 @dataclass(frozen=True, slots=True)

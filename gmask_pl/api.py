@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from gmask_pl.config import quieten, register
+from gmask_pl.config import CONF, quieten, register
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
@@ -17,8 +17,6 @@ from gmask_pl.engine.session import check_numbers, make_trainer, stored_classifi
 from gmask_pl.engine.study import make_study
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Explanation, PairExample, PairSource, UserError
-
-CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 class PairExplainer:

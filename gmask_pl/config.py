@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.errors import CompactHydraException
@@ -19,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 T = TypeVar("T")
+CONF = Path(__file__).resolve().parents[1] / "conf"  # outside the package: it is the user's too
 FULL = (errno.ENOSPC, errno.EDQUOT)
 JSON = dict[str, Any]
 

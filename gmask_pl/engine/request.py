@@ -12,12 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from gmask_pl.config import INDIFFERENT
+from gmask_pl.config import CONF, INDIFFERENT
 from gmask_pl.engine.archive import archived_runs
 from gmask_pl.engine.runs import Run, agreeing, find_runs
 from gmask_pl.types import UserError
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 SWEPT = ("model", "dataset", "explainer", "seed")
 
 
