@@ -143,16 +143,20 @@ def _left_out(runs: Sequence[Run]) -> str:
 
 def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
     variants: dict[str, dict[tuple[int, ...], Run]] = {}
-    usual = usual_settings(explainer, runs[0].model)
     for run in sorted(runs, key=lambda run: run.made):
-        settings = named_parts(flat(run.explainer_settings), usual, run.model)
-        changed = {k: v for k, v in settings.items() if usual.get(k) != v}
-        shown = ", ".join(f"{key}={value}" for key, value in sorted(changed.items()))
+        shown = ", ".join(f"{key}={value}" for key, value in sorted(unusual(run).items()))
         variants.setdefault(shown, {})[run.seeds] = run
     return [
         Entry(explainer, shown, tuple(by_seed[seeds] for seeds in sorted(by_seed)))
         for shown, by_seed in sorted(variants.items())
     ]
+
+
+def unusual(run: Run) -> dict[str, Any]:
+    """The settings of a run's explainer that are not as its YAML says, flat, without seeds."""
+    usual = usual_settings(run.explainer, run.model)
+    settings = named_parts(flat(run.explainer_settings), usual, run.model)
+    return {key: value for key, value in settings.items() if usual.get(key) != value}
 
 
 @functools.cache

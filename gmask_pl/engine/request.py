@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from gmask_pl.config import CONF, INDIFFERENT
 from gmask_pl.engine.archive import archived_runs
+from gmask_pl.engine.columns import unusual
 from gmask_pl.engine.runs import Run, agreeing, find_runs
 from gmask_pl.types import UserError
 
@@ -48,7 +49,7 @@ class Request:
 def read_request(arguments: Sequence[str]) -> Request:
     """The request of Hydra overrides; Hydra must be initialised with ``conf``."""
     overrides = OverridesParser.create().parse_overrides(list(arguments))
-    by_key = {override.get_key_element(): override for override in overrides}
+    by_key = {override.get_key_element().lstrip("+"): override for override in overrides}
     if "experiment" not in by_key:
         known = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
         raise UserError(f"name what to collect by experiment=...: one of {known}")
@@ -73,13 +74,46 @@ def read_request(arguments: Sequence[str]) -> Request:
         *find_runs(Path(cfg.output)),
         *archived_runs(None if cfg.archive is None else Path(cfg.archive)),
     ]
+    agreed = agreeing(runs, [o for o in other if _of_results(o)])
     return Request(
         name=name,
         cfg=cfg,
         swept=swept,
         given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
-        runs=tuple(agreeing(runs, [o for o in other if _of_results(o)])),
+        runs=tuple(of_study(agreed, swept["explainer"], params, by_key)),
     )
+
+
+def of_study(
+    runs: Sequence[Run],
+    explainers: Sequence[str],
+    params: Mapping[str, str],
+    by_key: Mapping[str, Override],
+) -> list[Run]:
+    """The runs of a study: of ``explainers`` that are usual but for the settings that it sweeps.
+
+    params: of its sweep; by_key: the overrides of the command line, which come before them and may
+    name further settings. All runs where the sweep has no settings of an explainer.
+    """
+    own = {key: value for key, value in params.items() if _of_explainer(key)}
+    if not own:
+        return list(runs)
+    values = [text for key, text in own.items() if "@" not in key and key not in by_key]
+    runs = agreeing(runs, OverridesParser.create().parse_overrides(values))
+    names = [
+        key.rpartition("@")[2].removeprefix("explainer.")
+        for key in (*own, *filter(_of_explainer, by_key))
+    ]
+    return [
+        run
+        for run in runs
+        if run.explainer in explainers
+        and all(any(key == n or key.startswith(f"{n}.") for n in names) for key in unusual(run))
+    ]
+
+
+def _of_explainer(key: str) -> bool:
+    return key.startswith(("explainer.", "explainer@"))
 
 
 def _choices(given: Override | None, param: str | None) -> tuple[str, ...]:
