@@ -71,7 +71,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     cfg = compose("explain", [*first, *plain], return_hydra_config=True)
     other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
     runs = [
-        *find_runs(Path(cfg.output)),
+        *find_runs(Path(cfg.output), swept["model"], swept["dataset"]),
         *archived_runs(None if cfg.archive is None else Path(cfg.archive)),
     ]
     agreed = agreeing(runs, [o for o in other if _of_results(o)])
