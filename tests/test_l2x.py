@@ -282,3 +282,6 @@ def test_a_pair_of_which_no_word_is_read(tmp_path: Path, classifier: PairClassif
     assert bool(scores.isfinite().all())
     read = masked.batch.word_valid.any(1)
     torch.testing.assert_close(scores.sum(1), read.to(scores))
+    with torch.no_grad():
+        explainer.network.selector.logit.bias.fill_(torch.nan)  # a training that went astray
+    assert bool(explainer(masked).scores[read].isnan().any())

@@ -100,8 +100,9 @@ class L2X(Explainer):
         selector = self.network.selector.to(masked.batch.device)
         with torch.no_grad():
             logits = selector(masked.batch).float()
-        scores = logits.softmax(-1).nan_to_num(0.0)  # of a pair of which no word is read
-        return Attributions(scores * masked.batch.word_valid, (None,) * len(masked.batch))
+        valid = masked.batch.word_valid
+        logits = logits.masked_fill(~valid.any(1, keepdim=True), 0.0)  # no word of it is read
+        return Attributions(logits.softmax(-1) * valid, (None,) * len(valid))
 
     def _learn(
         self, network: L2XNetwork, study: Study, pairs: Sequence[PairExample]
