@@ -42,8 +42,7 @@ class PairExplainer:
         weights = cfg.weights or cfg.weights_dir
         if cfg.weights is None and not Path(weights).is_dir():
             raise UserError(f"no weights at {weights}: give weights=FOLDER, or run train.py first")
-        order = None if cfg.label_order is None else [str(label) for label in cfg.label_order]
-        self.classifier = stored_classifier(cfg, source, weights, order)
+        self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
         self.labels = source.labels
         quiet = {"inference_mode": False, "enable_progress_bar": False}
         self.trainer = make_trainer(cfg, loggers=[], callbacks=[], **quiet)

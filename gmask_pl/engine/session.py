@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,12 @@ def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
 
 
 def stored_classifier(
-    cfg: DictConfig, source: PairSource, weights: str | Path, label_order: list[str] | None
+    cfg: DictConfig, source: PairSource, weights: str | Path, label_order: Sequence[Any] | None
 ) -> PairClassifier:
     """The model at ``weights``, ready to be asked: frozen and in evaluation mode."""
     model, settings = _model(cfg)
-    classifier = model.from_weights(
-        weights, labels=source.labels, label_order=label_order, **settings
-    )
+    order = None if label_order is None else [str(label) for label in label_order]
+    classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
     classifier.requires_grad_(False)
     return classifier.eval()
 

@@ -26,11 +26,10 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> 
     folder: of the run; a training logs into a folder of its own below it. Raises UserError where
     the command line asks for other settings than those that the weights were trained with.
     """
-    order = None if cfg.label_order is None else [str(label) for label in cfg.label_order]
     if cfg.weights is not None:
-        return stored_classifier(cfg, source, cfg.weights, order)
-    if order is not None:
-        raise UserError(f"label_order={order} is said of weights=..., which is not set")
+        return stored_classifier(cfg, source, cfg.weights, cfg.label_order)
+    if cfg.label_order is not None:
+        raise UserError(f"label_order={cfg.label_order} is said of weights=..., which is not set")
     weights = Path(cfg.weights_dir)
     if not weights.is_dir():
         with alone(lock_of(weights), processes=cfg.trainer.devices):
