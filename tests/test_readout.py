@@ -14,7 +14,6 @@ from gmask_pl.explainers.coalition import (
     all_coalitions,
     choose_candidates,
     coalition_index,
-    merge_scores,
 )
 from gmask_pl.explainers.gmask import Asked
 from gmask_pl.explainers.readout import (
@@ -166,38 +165,6 @@ def test_no_order_is_missed_more_than_the_one_that_is_found() -> None:
         assert left[found] == pytest.approx(min(left))
 
 
-def test_the_rest_can_have_the_scores_of_the_filter() -> None:
-    theta, candidates = torch.tensor([[0.4, -0.3]]), torch.tensor([[3, 1]])
-    filtered = torch.tensor([[0.2, 0.9, -0.1, 0.8, 5.0]])
-    valid = torch.tensor([[True, True, True, True, False]])
-    scores = merge_scores(theta, candidates, filtered, valid, "filter")
-    expected = torch.tensor([[0.2, -0.3, -0.1, 0.4, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(scores, expected)
-    with pytest.raises(UserError, match="unknown rest"):
-        merge_scores(theta, candidates, filtered, valid, "above")
-
-
-@pytest.mark.parametrize("name", ["gmask_two_sided", "shapley"])
-def test_the_rest_has_the_scores_of_filters_in_units_of_probability_alone(
-    name: str, classifier: PairClassifier, examples: list[PairExample]
-) -> None:
-    """IMASK's scores lie between 0 and 1 for all words: they would stand before the candidates."""
-    given = ("explainer@explainer.word_filter=imask", "explainer.k=4")
-    masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
-    below, by_filter = (
-        explainer_of(name, *given, f"explainer.rest={rest}")(masked).scores
-        for rest in ("below", "filter")
-    )
-    torch.testing.assert_close(by_filter, below)
-    kept = explainer_of(
-        name, "explainer@explainer.word_filter=occlusion", "explainer.k=4", "explainer.rest=filter"
-    )(masked)
-    occluded = explainer_of("occlusion")(masked).scores.double()
-    valid = masked.batch.word_valid
-    same = torch.isclose(kept.scores.double(), occluded) & valid
-    assert bool((same.sum(1) >= valid.sum(1) - 4).all())
-
-
 @pytest.mark.parametrize("readout", ["membership", "owen", "order", "missed"])
 def test_two_sided_gmask_scores_all_words_in_any_readout(
     readout: str, classifier: PairClassifier, examples: list[PairExample]
@@ -298,26 +265,6 @@ def test_both_sides_can_be_sampled(
     assert int(masked.gradients.min()) > 0
 
 
-@pytest.mark.parametrize(
-    ("readout", "rest"),
-    [("membership", "below"), ("owen", "filter"), ("order", "filter"), ("missed", "below")],
-)
-def test_scores_of_one_unit_alone_are_merged(readout: str, rest: str) -> None:
-    """Memberships are no probabilities of the prediction; a bound's words stand first."""
-    explainer = explainer_of(
-        "gmask_two_sided", f"explainer.readout={readout}", "explainer.rest=filter"
-    )
-    assert explainer.rest == rest
-    for value, expected in (("probability", "filter"), ("log_probability", "below")):
-        shapley = explainer_of(
-            "shapley",
-            "explainer@explainer.word_filter=occlusion",
-            f"explainer.value={value}",
-            "explainer.rest=filter",
-        )
-        assert shapley.rest == expected
-
-
 def test_candidates_stand_in_the_order_of_the_text(
     classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
@@ -339,7 +286,6 @@ def test_candidates_stand_in_the_order_of_the_text(
     [
         ("readout=best", "unknown readout"),
         ("removed_weight=-1", "a weight is 0 or more"),
-        ("rest=above", "unknown rest"),
         ("value=odds", "unknown value"),
         ("t=1", "one group ranks nothing"),
         ("epochs=0", "epochs=0: at least 1"),

@@ -19,11 +19,9 @@ class Explainer(ABC):
 
     removal: what removing a word means while explaining (see `gmask_pl.masking`).
     needs_gradients: whether it differentiates the model, or only asks for its answers.
-    in_probability: whether a score says by how much p(y|.) changes, as Shapley values of it do.
     """
 
     needs_gradients: bool
-    in_probability: bool = False
 
     def __init__(self, *, removal: str) -> None:
         self.removal = removal

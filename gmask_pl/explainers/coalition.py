@@ -18,7 +18,6 @@ from gmask_pl.types import PairBatch, UserError
 
 DROP, KEEP, BOTH = "drop", "keep", "both"
 CONTEXTS = (DROP, KEEP)
-RESTS = ("below", "filter")
 VALUES = ("probability", "log_probability")
 LARGEST_TABLE = 16
 
@@ -100,35 +99,14 @@ def check_value(value: str) -> str:
     return value
 
 
-def check_rest(rest: str, in_probability: bool = True) -> str:
-    """``rest``, or ``below`` where that is ``filter`` and the scores are not ``in_probability``.
+def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:
+    """Scores (B, W) float64: theta (B, k) on the candidates, and lower ones on the other words.
 
-    Those of the filter and of the candidates must be in one unit: IMASK's, all above 0, would put
-    the other words before the candidates. Raises
-    UserError where ``rest`` is no way to place the words that are no candidates.
-    """
-    if rest not in RESTS:
-        raise UserError(f"unknown rest {rest!r}: choose one of {', '.join(RESTS)}")
-    return rest if in_probability else "below"
-
-
-def merge_scores(
-    theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor, rest: str = "below"
-) -> Tensor:
-    """Scores (B, W) float64: theta (B, k) on the candidates, and of the other words by ``rest``.
-
-    ``filter``: the filter's own scores, which must then be in the units of theta: a word that the
-    filter finds harmless stands before a candidate that proved to be harmful.
-
-    ``below``: lower than every candidate, in the filter's order, the earlier of equals first, in
-    equal steps from the lowest theta down to 0. Where it is not positive they follow in steps of
-    at most a thousandth of the largest: their own scores are unknown.
+    These follow in the filter's order, the earlier of equals first, in equal steps from the lowest
+    theta down to 0. Where that is not positive they follow in steps of at most a thousandth of the
+    largest: their own scores are unknown.
     """
     used, theta = candidates >= 0, theta.double()
-    if check_rest(rest) == "filter":
-        scores = torch.cat([filtered.double() * valid, theta.new_zeros(len(valid), 1)], 1)
-        columns = torch.where(used, candidates, valid.shape[1])
-        return scores.scatter(1, columns, theta)[:, :-1]
     columns = torch.where(used, candidates, valid.shape[1])  # a slot without a word: a spare column
     spare = torch.zeros(len(valid), valid.shape[1] + 1, dtype=torch.float64, device=valid.device)
     chosen = spare.scatter(1, columns, 1.0)[:, :-1] > 0

@@ -12,7 +12,6 @@ from gmask_pl.explainers.base import Explainer, check_counts, example_generators
 from gmask_pl.explainers.coalition import (
     KEEP,
     all_coalitions,
-    check_rest,
     check_value,
     choose_candidates,
     merge_scores,
@@ -69,9 +68,7 @@ class GMask(Explainer):
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
     holds to its prediction without any words, that may be a group of no interest.
 
-    rest: where the other words stand, see `merge_scores`; ``filter`` is of filters and readouts
-    whose scores are in units of probability, and for others the same as ``below``, as it is for
-    ``missed``, a bound over orders in which the k words come first.
+    The other words follow in the filter's order, see `merge_scores`.
     """
 
     def __init__(
@@ -99,7 +96,6 @@ class GMask(Explainer):
         evenness: str,
         removed_weight: float,
         readout: str,
-        rest: str,
         seed: int,
     ) -> None:
         super().__init__(removal=removal)
@@ -119,8 +115,6 @@ class GMask(Explainer):
         self.word_filter, self.k, self.t = word_filter, k, t
         self.estimator, self.context, self.value = estimator, context, check_value(value)
         self.removed_weight, self.readout = removed_weight, readout
-        comparable = word_filter.in_probability and readout in ("owen", "order")
-        self.rest = check_rest(rest, comparable)
         self.sampling: dict[str, Any] = {
             "samples": samples,
             "temperature": temperature,
@@ -154,7 +148,7 @@ class GMask(Explainer):
         if self.readout != "membership":
             psi = worth_shares(asked, phi, shape)
         return Attributions(
-            merge_scores(theta, candidates, filtered, masked.batch.word_valid, self.rest),
+            merge_scores(theta, candidates, filtered, masked.batch.word_valid),
             read_groups(candidates, phi, psi, shape),
         )
 

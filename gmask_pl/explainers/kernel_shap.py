@@ -36,7 +36,6 @@ class KernelShap(Explainer):
         if value not in VALUES:
             raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
         self.samples, self.value, self.seed = samples, value, seed
-        self.in_probability = value == "probability"
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid

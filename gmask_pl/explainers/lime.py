@@ -25,7 +25,6 @@ class Lime(Explainer):
     """
 
     needs_gradients = False
-    in_probability = True
 
     def __init__(
         self, *, removal: str, samples: int, kernel_width: float, alpha: float, seed: int

@@ -28,7 +28,6 @@ class Occlusion(Explainer):
     """
 
     needs_gradients = False
-    in_probability = True
 
     def __init__(self, *, removal: str, context: str, rounds: int, per_round: int) -> None:
         super().__init__(removal=removal)

@@ -26,7 +26,6 @@ class PairedRidge(Explainer):
     """
 
     needs_gradients = False
-    in_probability = True
 
     def __init__(
         self, *, removal: str, samples_per_word: int, kernel_width: float, alpha: float, seed: int

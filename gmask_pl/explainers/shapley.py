@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.coalition import (
-    check_rest,
     choose_candidates,
     merge_scores,
     value_table,
@@ -26,8 +25,7 @@ class Shapley(Explainer):
     dropped or kept meanwhile, or both, which takes the mean; value: the probability of the
     predicted class or its logarithm. No sampling: 2^k model evaluations a pair, for both contexts
     2^(k+1), beside those of the filter. The shares add up to the worth of all k words less that
-    of none. rest: the other words follow in the filter's order (``below``) or have its scores
-    (``filter``, where these and the values are in units of probability); see `merge_scores`.
+    of none. The other words follow in the filter's order, see `merge_scores`.
     """
 
     def __init__(
@@ -38,13 +36,11 @@ class Shapley(Explainer):
         k: int,
         context: str,
         value: str,
-        rest: str,
     ) -> None:
         super().__init__(removal=removal)
         if k < 2:
             raise UserError(f"k={k}: at least 2 words are needed, one of each side")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
-        self.rest = check_rest(rest, word_filter.in_probability and value == "probability")
         self.needs_gradients = word_filter.needs_gradients
 
     def prepare(self, study: Study) -> JSON:
@@ -55,7 +51,7 @@ class Shapley(Explainer):
         candidates = choose_candidates(filtered, masked.batch, self.k)
         table = value_table(masked, candidates, context=self.context, value=self.value)
         values, valid = shapley_values(table), masked.batch.word_valid
-        scores = merge_scores(values, candidates, filtered, valid, self.rest)
+        scores = merge_scores(values, candidates, filtered, valid)
         return Attributions(scores, (None,) * len(scores))
 
 
