@@ -11,12 +11,26 @@ from hydra.utils import instantiate
 from gmask_pl.config import CONF, quieten, register
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.jsonl import whole_characters
-from gmask_pl.data.source import Row, to_example
-from gmask_pl.engine.loops import ExplainLoop
+from gmask_pl.data.source import BrokenRow, Row, to_example
+from gmask_pl.engine.loops import ExplainLoop, Keep
 from gmask_pl.engine.session import check_numbers, make_trainer, stored_classifier
 from gmask_pl.engine.study import make_study
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Explanation, PairExample, PairSource, UserError
+
+
+class NotExplained(UserError):
+    """Some of the pairs could not be explained, and the others were.
+
+    explanations: one a pair in their order, None where there is none. reasons: why, by the
+    position of the pair from 0.
+    """
+
+    def __init__(self, explanations: list[Explanation | None], reasons: dict[int, str]) -> None:
+        told = [f"pair {i + 1}: {why}" for i, why in sorted(reasons.items())]
+        more = f"; {len(told) - 3} more" if len(told) > 3 else ""
+        super().__init__(f"{'; '.join(told[:3])}{more} (the others: .explanations of this error)")
+        self.explanations, self.reasons = explanations, reasons
 
 
 class PairExplainer:
@@ -51,19 +65,26 @@ class PairExplainer:
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[Explanation]:
         """The explanation of every pair, in their order.
 
-        ``prediction`` is an index of ``labels``. Raises UserError for a text without words, and
-        for a pair about which the model gives no finite answer.
+        ``prediction`` is an index of ``labels``. Raises NotExplained, with the explanations of
+        the other pairs, where a text has no words or the model gives no finite answer.
         """
-        if not pairs:
-            return []
-        cfg, found = self.cfg, dict[int, list[Explanation]]()
+        cfg, found = self.cfg, dict[int, Explanation]()
         given = _Given(pairs, self.labels, clean=cfg.dataset.get("clean", False))
-        failed: dict[str, str] = {}
+        failed = given.unread
 
         def keep(batch: int, explained: list[Explanation], lacking: dict[str, str]) -> None:
-            found[batch] = explained
-            failed.update(lacking)
+            found.update({int(explanation.id) - 1: explanation for explanation in explained})
+            failed.update({int(id) - 1: reason for id, reason in lacking.items()})
 
+        if given.pairs:
+            self._explain(given, keep)
+        if failed:
+            raise NotExplained([found.get(i) for i in range(len(pairs))], failed)
+        return [found[i] for i in range(len(pairs))]
+
+    def _explain(self, given: _Given, keep: Keep) -> None:
+        """``keep`` is called with every batch of the pairs, as in `ExplainLoop`."""
+        cfg = self.cfg
         data = PairDataModule(
             source=given,
             encoder=self.classifier.encoder(cfg.unit),
@@ -83,9 +104,6 @@ class PairExplainer:
             answers=cfg.answers,
         )
         self.trainer.predict(loop, data, return_predictions=False)
-        if failed:
-            raise UserError("; ".join(f"pair {id}: {reason}" for id, reason in failed.items()))
-        return [explanation for batch in sorted(found) for explanation in found[batch]]
 
 
 class _Given:
@@ -95,12 +113,15 @@ class _Given:
         self, pairs: Sequence[tuple[str, str]], labels: tuple[str, ...], *, clean: bool
     ) -> None:
         self.labels = labels
-        self.pairs = []
-        for i, (text1, text2) in enumerate(pairs, start=1):
+        self.pairs: list[PairExample] = []
+        self.unread: dict[int, str] = {}
+        for i, (text1, text2) in enumerate(pairs):
             sides = whole_characters(text1), whole_characters(text2)
-            self.pairs.append(
-                to_example(Row(f"pair {i}", str(i), *sides, None), labels, clean=clean)
-            )
+            row = Row(f"pair {i + 1}", str(i + 1), *sides, None)
+            try:
+                self.pairs.append(to_example(row, labels, clean=clean))
+            except BrokenRow as error:
+                self.unread[i] = error.reason
 
     def load(self, split: str) -> list[PairExample]:
         return self.pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import runpy
@@ -22,12 +23,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from hypothesis import Phase, settings
 from pytorch_lightning import Trainer
+from torch import Tensor
 
 from gmask_pl.explainers.study import Study
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
-from gmask_pl.types import PairExample
+from gmask_pl.types import ModelInput, PairExample
 
 # shap compiles helpers that are run a few times on tiny pairs: compiling takes longer than they do.
 os.environ["NUMBA_DISABLE_JIT"] = "1"
@@ -191,3 +193,24 @@ def responsive(classifier: PairClassifier) -> PairClassifier:
         if factor < 1 or parameter.dim() > 1:
             parameter.mul_(factor)
     return classifier
+
+
+def silent_about(classifier: PairClassifier, when: Callable[[ModelInput], Tensor]) -> None:
+    """Makes the answers to some rows (N,) bool of its inputs no numbers."""
+
+    def hook(module: Any, inputs: tuple[ModelInput], logits: Tensor) -> Tensor:
+        return torch.where(when(inputs[0])[:, None], math.nan, logits)
+
+    classifier.register_forward_hook(hook)
+
+
+def holds(classifier: PairClassifier, word: str) -> Callable[[ModelInput], Tensor]:
+    """Whether a row holds the word: all its pieces, one after the other."""
+    batch = classifier.encoder("word")([make_example("one", word, word)])
+    pieces = batch.token_ids[batch.word_of_token == 0]
+
+    def held(inputs: ModelInput) -> Tensor:
+        seen = torch.where(inputs.attention > 0, inputs.token_ids, -1)
+        return (seen.unfold(1, len(pieces), 1) == pieces).all(2).any(1)
+
+    return held

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import CONF, LABELS, TEXTS, untrained, within
+from conftest import CONF, LABELS, TEXTS, holds, silent_about, untrained, within
 
-from gmask_pl.api import PairExplainer
+from gmask_pl.api import NotExplained, PairExplainer
 from gmask_pl.store import read_explanations
 from gmask_pl.types import UserError
 
@@ -49,10 +49,23 @@ def test_it_says_what_a_run_says(weights: Path, tmp_path: Path) -> None:
     assert explain([]) == []
 
 
-def test_what_cannot_be_explained_is_told(weights: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_explained_is_told_with_what_can(weights: Path) -> None:
     explain = PairExplainer(*settings(weights, "explainer=occlusion"))
-    with pytest.raises(UserError, match="pair 2: text 1 is empty"):
-        explain([TEXTS[0], ("  ", "a dog")])
+    with pytest.raises(NotExplained, match="pair 1: text 1 is empty") as error:
+        explain([("  ", "a dog"), TEXTS[0]])
+    assert [e and e.id for e in error.value.explanations] == [None, "2"]
+    assert list(error.value.reasons) == [0]
+    with pytest.raises(NotExplained, match="pair 3: text 2 is empty: ''; 1 more") as error:
+        explain([("a dog", "")] * 4)
+    assert error.value.explanations == [None] * 4
+    silent_about(explain.classifier, holds(explain.classifier, "dog"))
+    with pytest.raises(NotExplained, match="pair 2: the model's answer is not a") as error:
+        explain([("a man", "a cat"), ("a dog", "a cat"), ("a man", "a man")])
+    assert [e and e.id for e in error.value.explanations] == ["1", None, "3"]
+
+
+def test_what_cannot_be_asked_is_told(weights: Path, tmp_path: Path) -> None:
+    explain = PairExplainer(*settings(weights, "explainer=occlusion"))
     assert len(explain([("half \ud800", "a dog")])) == 1
     with pytest.raises(UserError, match="batch_size=0: give a whole number"):
         PairExplainer(*settings(weights, "batch_size=0"))

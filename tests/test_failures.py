@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import CONF, LABELS, explainer_of, make_example
+from conftest import CONF, LABELS, explainer_of, holds, make_example, silent_about
 from hydra import compose, initialize_config_dir
 from pytorch_lightning import Trainer
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gmask_pl.data.pairs import Pairs
@@ -37,27 +36,6 @@ SETTINGS = {
     "occlusion": (),
     "shapley": ("explainer.k=3",),
 }
-
-
-def silent_about(classifier: PairClassifier, when: Callable[[ModelInput], Tensor]) -> None:
-    """Makes the answers to some rows (N,) bool of its inputs no numbers."""
-
-    def hook(module: Any, inputs: tuple[ModelInput], logits: Tensor) -> Tensor:
-        return torch.where(when(inputs[0])[:, None], math.nan, logits)
-
-    classifier.register_forward_hook(hook)
-
-
-def holds(classifier: PairClassifier, word: str) -> Callable[[ModelInput], Tensor]:
-    """Whether a row holds the word: all its pieces, one after the other."""
-    batch = classifier.encoder("word")([make_example("one", word, word)])
-    pieces = batch.token_ids[batch.word_of_token == 0]
-
-    def held(inputs: ModelInput) -> Tensor:
-        seen = torch.where(inputs.attention > 0, inputs.token_ids, -1)
-        return (seen.unfold(1, len(pieces), 1) == pieces).all(2).any(1)
-
-    return held
 
 
 def explained(

@@ -28,6 +28,8 @@ from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
 
 EVALUATIONS = "evaluations"
+# Takes the number of a batch, its explanations, and by id why a pair has none.
+Keep = Callable[[int, list[Explanation], dict[str, str]], None]
 
 
 def trim_memory() -> None:
@@ -118,7 +120,7 @@ class ExplainLoop(AskingLoop):
         classifier: PairClassifier,
         explainer: Explainer,
         batches: Sequence[int],
-        keep: Callable[[int, list[Explanation], dict[str, str]], None],
+        keep: Keep,
         **asking: Any,
     ) -> None:
         super().__init__(classifier, batches, **asking)

@@ -100,8 +100,7 @@ def two_sided_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
     k words and its counterpart for kept words together. The scores are the words' Shapley values
     of (kept(S) + removed(all but S)) / 2, dealt out by rank, so they stay in units of probability.
     """
-    values = shapley_values((kept + removed.flip(1)) / 2)
-    return in_order(best_order(kept - removed, used), values, used)
+    return _dealt(kept - removed, kept, removed, used)
 
 
 def missed_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
@@ -109,8 +108,13 @@ def missed_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
 
     It is the bound of AOPC over orders of the k words, where the metric removes no more than k.
     """
+    return _dealt(-removed, kept, removed, used)
+
+
+def _dealt(worth: Tensor, kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
+    """The Shapley values of both tables in the best order of ``worth``."""
     values = shapley_values((kept + removed.flip(1)) / 2)
-    return in_order(best_order(-removed, used), values, used)
+    return in_order(best_order(worth, used), values, used)
 
 
 def _bits(k: int, device: torch.device) -> Tensor:
