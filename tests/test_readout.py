@@ -149,9 +149,49 @@ def test_two_sides_find_the_word_that_one_side_cannot() -> None:
     bits = all_coalitions(3)
     either = (bits[:, 0] | bits[:, 1]).double()[None]
     removed = 0.9 * either.flip(1)  # p without S: what is left of the words says
-    scores = two_sided_order(0.9 * either, removed, torch.ones(1, 3, dtype=torch.bool))
+    used = torch.ones(1, 3, dtype=torch.bool)
+    scores = two_sided_order(0.9 * either, either > 0.5, removed, used, removed_weight=1.0)
     assert scores.argmin(1).tolist() == [2]
     assert float(scores.sum()) == pytest.approx(0.9)
+
+
+def test_the_two_sided_order_is_the_best_of_all() -> None:
+    """Against all orders, where each of its three parts is what the order hangs on."""
+    kept, removed = torch.rand(2, 5, 16, generator=torch.Generator().manual_seed(0)).double()
+    decided, used = kept.flip(1) > 0.5, torch.ones(5, 4, dtype=torch.bool)
+    found = []
+    for weight, held in ((0.0, decided), (3.0, decided), (0.0, torch.zeros_like(decided))):
+        scores = two_sided_order(kept, held, removed, used, removed_weight=weight)
+        found.append(scores.argsort(dim=1, descending=True).tolist())
+        for row, order in enumerate(found[-1]):
+            sums = {
+                o: sum(
+                    float(held[row, s] + kept[row, s] - weight * removed[row, s])
+                    for s in (sum(8 >> w for w in o[:u]) for u in range(1, 5))
+                )
+                for o in itertools.permutations(range(4))
+            }
+            assert sums[tuple(order)] == pytest.approx(max(sums.values()))
+    assert found[0] != found[1] and found[0] != found[2]
+
+
+def test_the_two_tables_are_asked_for_once(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """Whether a subset decides is read from the answer that tells its probability."""
+    masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
+    candidates = torch.tensor([[0, 1, 2]] * len(examples))
+    asked = Asked(masked, candidates, "drop")
+    before = masked.evaluations.clone()
+    assert asked.kept.shape == asked.decided.shape == (len(examples), 8)
+    assert (masked.evaluations - before).tolist() == [8] * len(examples)
+    keep = torch.zeros_like(masked.batch.word_valid)
+    keep[:, 1] = True  # of three bits the middle one, so subset 2
+    logits = masked.logits(keep[:, None])[:, 0]
+    torch.testing.assert_close(
+        asked.kept[:, 2], -logits.log_softmax(-1).gather(1, masked.prediction[:, None])[:, 0]
+    )
+    assert torch.equal(asked.decided[:, 2], logits.argmax(-1) == masked.prediction)
 
 
 def test_no_order_is_missed_more_than_the_one_that_is_found() -> None:
@@ -286,6 +326,7 @@ def test_candidates_stand_in_the_order_of_the_text(
     [
         ("readout=best", "unknown readout"),
         ("removed_weight=-1", "a weight is 0 or more"),
+        ("order_weight=-1", "order_weight=-1: a weight is 0 or more"),
         ("value=odds", "unknown value"),
         ("t=1", "one group ranks nothing"),
         ("epochs=0", "epochs=0: at least 1"),

@@ -62,7 +62,7 @@ class GMask(Explainer):
     - ``owen``: their Owen values under the groups (a word in the group that it belongs to most),
       of the mean of what a subset does alone and what is lost without it;
     - ``order``: by the order of the k words that suffices most and is missed most at every length,
-      see `two_sided_order`. It does not depend on the groups;
+      order_weight times as much, see `two_sided_order`. It does not depend on the groups;
     - ``missed``: by the order that is missed most alone, the bound of AOPC over these k words.
     All but the first ask for both tables, and read from them what a group is worth as well, see
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
@@ -96,6 +96,7 @@ class GMask(Explainer):
         evenness: str,
         removed_weight: float,
         readout: str,
+        order_weight: float,
         seed: int,
     ) -> None:
         super().__init__(removal=removal)
@@ -110,11 +111,12 @@ class GMask(Explainer):
             )
         if readout not in READOUTS:
             raise UserError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
-        if removed_weight < 0:
-            raise UserError(f"removed_weight={removed_weight}: a weight is 0 or more")
+        for name, weight in (("removed_weight", removed_weight), ("order_weight", order_weight)):
+            if not weight >= 0:
+                raise UserError(f"{name}={weight}: a weight is 0 or more")
         self.word_filter, self.k, self.t = word_filter, k, t
         self.estimator, self.context, self.value = estimator, context, check_value(value)
-        self.removed_weight, self.readout = removed_weight, readout
+        self.removed_weight, self.readout, self.order_weight = removed_weight, readout, order_weight
         self.sampling: dict[str, Any] = {
             "samples": samples,
             "temperature": temperature,
@@ -212,8 +214,11 @@ class GMask(Explainer):
         if self.readout == "owen":
             return owen_values(asked.worth, phi.argmax(-1))
         kept, removed = (-asked.kept.double()).exp(), asked.removed.double()
-        order = two_sided_order if self.readout == "order" else missed_order
-        return order(kept, removed, asked.candidates >= 0)
+        used = asked.candidates >= 0
+        if self.readout == "missed":
+            return missed_order(kept, removed, used)
+        weight = self.order_weight
+        return two_sided_order(kept, asked.decided, removed, used, removed_weight=weight)
 
 
 class Asked:
@@ -231,9 +236,20 @@ class Asked:
         return all_coalitions(self.candidates.shape[1]).to(self.candidates.device)[None]
 
     @cached_property
+    def _alone(self) -> Tensor:
+        """log p(class | a subset), (B, 2^k, C)."""
+        return self.masked.logits(self._keep(self.bits)).log_softmax(-1)
+
+    @cached_property
     def kept(self) -> Tensor:
         """-log p(y | a subset), (B, 2^k)."""
-        return self.masked.cross_entropy(self._keep(self.bits))
+        y = self.masked.prediction[:, None, None].expand(-1, self._alone.shape[1], 1)
+        return -self._alone.gather(2, y).squeeze(2)
+
+    @cached_property
+    def decided(self) -> Tensor:
+        """Whether y is what the model predicts of a subset, (B, 2^k) bool."""
+        return self._alone.argmax(-1) == self.masked.prediction[:, None]
 
     @cached_property
     def removed(self) -> Tensor:

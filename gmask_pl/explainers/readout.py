@@ -92,15 +92,21 @@ def in_order(order: Tensor, values: Tensor, used: Tensor) -> Tensor:
     return torch.where(used, values.scatter(1, order, dealt), values)
 
 
-def two_sided_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
+def two_sided_order(
+    kept: Tensor, decided: Tensor, removed: Tensor, used: Tensor, *, removed_weight: float
+) -> Tensor:
     """Scores (B, k) by which the first words suffice most and are missed most, at every length.
 
-    kept, removed (B, 2^k): p(y|.) with only a set of the words, and without it. Of all k! orders
-    the one is taken that maximises sum_u kept(first u) - removed(first u), which is AOPC over the
-    k words and its counterpart for kept words together. The scores are the words' Shapley values
-    of (kept(S) + removed(all but S)) / 2, dealt out by rank, so they stay in units of probability.
+    kept, removed (B, 2^k): p(y|.) with only a set of the words, and without it; decided (B, 2^k)
+    bool: whether y is predicted with only a set. Of all k! orders the one is taken that maximises
+
+        sum_u decided(first u) + kept(first u) - removed_weight * removed(first u),
+
+    which are post-hoc accuracy, the counterpart of AOPC for kept words, and AOPC over the k words.
+    The scores are the words' Shapley values of (kept(S) + removed(all but S)) / 2, dealt out by
+    rank, so they stay in units of probability.
     """
-    return _dealt(kept - removed, kept, removed, used)
+    return _dealt(decided + kept - removed_weight * removed, kept, removed, used)
 
 
 def missed_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
