@@ -291,6 +291,15 @@ def test_a_setting_that_is_null_is_a_setting(output: Path) -> None:
     assert rows["GMASK"]["value"] and "GMASK (t=3)" not in rows
 
 
+def test_a_setting_may_refer_to_another_part(output: Path) -> None:
+    fake_run(output, "random", "weights=FOLDER/minilm-planted", aopc=BASE + 0.5)
+    given = "weights=FOLDER/minilm-${dataset.name}"
+    row = cells(collected(output, "table2", ASKED, given), "table2.csv")["random"]
+    assert float(row["value"]) == pytest.approx(BASE.mean() + 0.5)
+    given = "weights=FOLDER/other-${dataset.name}"
+    assert not cells(collected(output, "table2", ASKED, given), "table2.csv")["random"]["value"]
+
+
 def test_other_weights_or_pairs_are_not_compared(output: Path) -> None:
     fake_run(output, "random", "limit=5", aopc=BASE[:5] + 5)
     fake_run(output, "imask", "batch_size=4", aopc=BASE + 5, weights="f" * 16)

@@ -205,7 +205,9 @@ def _unchanged(config: DictConfig, key: str, value: Any) -> bool:
     # A copy of the part that the key is of: whole settings take long to copy.
     part = key.split(".")[0]
     changed = OmegaConf.create({part: _plain(config, part)})
-    OmegaConf.update(changed, key, value, force_add=True)
+    # What it refers to, as in 'weights=minilm-${dataset.name}', may be of another part.
+    given = _plain(OmegaConf.create({"value": value}, parent=config), "value")
+    OmegaConf.update(changed, key, given, force_add=True)
     return bool(_plain(changed, key) == _plain(config, key))
 
 
