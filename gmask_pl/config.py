@@ -56,7 +56,8 @@ def deciding_settings(cfg: DictConfig) -> JSON:
     """The resolved settings that can change a number of a run.
 
     An explainer that draws at random holds the seed among its own settings, so the seed of the
-    whole run decides nothing more, except in training.
+    whole run decides nothing more, except in training. Of a folder of weights below ``output`` the
+    place there; none where other weights are given.
     """
     indifferent = INDIFFERENT | ({"seed"} if "explainer" in cfg else set())
     settings: JSON = {}
@@ -67,13 +68,27 @@ def deciding_settings(cfg: DictConfig) -> JSON:
     if "explainer" in cfg and "trainer" in settings:
         trainer = settings["trainer"].items()
         settings["trainer"] = {key: value for key, value in trainer if key not in PLACEMENT}
+    if settings.get("weights") is not None:
+        settings.pop("weights_dir", None)
+    elif "weights_dir" in settings:
+        place = os.path.relpath(cfg.weights_dir, cfg.output)
+        settings["weights_dir"] = cfg.weights_dir if place.startswith("..") else place
     return settings
 
 
 def digest(settings: JSON) -> str:
-    """Eight hexadecimal digits of settings, whatever the order of their keys."""
-    text = json.dumps(settings, sort_keys=True)
+    """Eight hexadecimal digits of settings, whatever the order of their keys; 3 is 3.0."""
+    text = json.dumps(_plain_numbers(settings), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _plain_numbers(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        return {key: _plain_numbers(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_plain_numbers(value) for value in settings]
+    whole = isinstance(settings, float) and settings.is_integer()
+    return int(settings) if whole else settings
 
 
 def seeds_of(settings: Any) -> tuple[int, ...]:

@@ -160,10 +160,16 @@ def test_the_same_settings_have_one_folder_however_they_are_asked_for() -> None:
         ["experiment=demo"],
         ["limit=100", "explainer.k=10", "seed=0"],
         ["limit=100", "logger=[csv,wandb]", "workers=2", "report.max_pairs=5", "reuse=true"],
+        ["limit=100", "explainer.gamma_z=10"],
     )
     assert len({folder(*overrides) for overrides in asked}) == 1
+    assert folder("output=other").removeprefix("other") == folder().removeprefix("outputs")
     shared = {folder(f"experiment={name}") for name in ("table2", "table4", "table7", "figure3")}
     assert len(shared) == 1
+    given = {folder("weights=W", f"weights_dir={place}") for place in ("a", "b")}
+    assert len(given) == 1
+    places = {folder(f"weights_dir={place}") for place in ("a", "b", "outputs/models/c")}
+    assert len(places) == 3
 
 
 def test_the_seed_takes_no_part_where_nothing_is_drawn() -> None:
