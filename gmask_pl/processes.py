@@ -63,6 +63,15 @@ def sum_over_processes(trainer: Trainer, tensors: Iterable[Tensor]) -> None:
         tensor.copy_(trainer.strategy.reduce(own, reduce_op="sum"))
 
 
+def check_share(batch_size: int, processes: int) -> None:
+    """Raises UserError for a batch that is not to be shared evenly."""
+    if batch_size % processes:
+        raise UserError(
+            f"a batch of {batch_size} pairs cannot be shared by {processes} processes: choose a "
+            f"batch size that {processes} divides, or other trainer.devices and trainer.num_nodes"
+        )
+
+
 def training_loader(
     items: Sequence[Any],
     batch_size: int,
@@ -77,11 +86,7 @@ def training_loader(
     batch_size: of all processes together. Raises UserError when they cannot share it.
     """
     rank, processes = place_of(trainer)
-    if batch_size % processes:
-        raise UserError(
-            f"a batch of {batch_size} pairs cannot be shared by {processes} processes: choose a "
-            f"batch size that {processes} divides, or other trainer.devices and trainer.num_nodes"
-        )
+    check_share(batch_size, processes)
     dataset = cast("Dataset[Any]", items)
     shared = processes > 1
     return DataLoader(

@@ -350,7 +350,7 @@ def test_a_model_that_does_not_answer_about_some_pairs(
     ],
 )
 def test_what_cannot_be_run_is_one_message(folder: Path, overrides: list[str], named: str) -> None:
-    found = started("explain.py", folder, *SMALL, *overrides)
+    found = run("explain.py", folder, *SMALL, *overrides)
     assert found.returncode == 2
     assert named in found.stderr
     assert "Traceback" not in found.stderr

@@ -26,7 +26,7 @@ from gmask_pl.engine.session import (
     stored_classifier,
 )
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.processes import alone, meet, say
+from gmask_pl.processes import alone, check_share, meet, say
 from gmask_pl.types import JSON, PairSource
 
 CRITERION = "dev/accuracy"
@@ -118,6 +118,8 @@ def fit(cfg: DictConfig, source: PairSource) -> dict[str, float]:
         max_epochs=cfg.model.fit.max_epochs,
         gradient_clip_val=cfg.model.fit.gradient_clip,
     )
+    # Before other processes are started, which the loader would complain in.
+    check_share(cfg.model.fit.batch_size, trainer.num_devices * trainer.num_nodes)
     meet(trainer)  # before any process looks at what is there
     trainer.fit(classifier, data, ckpt_path=str(state) if state.is_file() else None)
     trainer.strategy.barrier()  # before the draft is read
