@@ -163,9 +163,12 @@ class MaskedModel:
 
     def cross_entropy(self, keep: Tensor) -> Tensor:
         """-log p(prediction | kept words), (B, S), for keep-masks (B, S, W) bool."""
-        log_p = self.logits(keep).log_softmax(-1)
-        target = self.prediction[:, None, None].expand(-1, keep.shape[1], 1)
-        return -log_p.gather(2, target).squeeze(2)
+        return self.cross_entropy_of(self.logits(keep))
+
+    def cross_entropy_of(self, logits: Tensor) -> Tensor:
+        """-log p(prediction), (B, S), of logits (B, S, C)."""
+        target = self.prediction[:, None, None].expand(-1, logits.shape[1], 1)
+        return -logits.log_softmax(-1).gather(2, target).squeeze(2)
 
     def cross_entropy_gradient(
         self, keep: Tensor, *, distinct: bool = True

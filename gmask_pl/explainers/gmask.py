@@ -237,14 +237,13 @@ class Asked:
 
     @cached_property
     def _alone(self) -> Tensor:
-        """log p(class | a subset), (B, 2^k, C)."""
-        return self.masked.logits(self._keep(self.bits)).log_softmax(-1)
+        """Logits of a subset alone, (B, 2^k, C)."""
+        return self.masked.logits(self._keep(self.bits))
 
     @cached_property
     def kept(self) -> Tensor:
         """-log p(y | a subset), (B, 2^k)."""
-        y = self.masked.prediction[:, None, None].expand(-1, self._alone.shape[1], 1)
-        return -self._alone.gather(2, y).squeeze(2)
+        return self.masked.cross_entropy_of(self._alone)
 
     @cached_property
     def decided(self) -> Tensor:
