@@ -28,10 +28,11 @@ from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Classifier, ModelInput
 
 RELEASED = "released"
-FAST = {
+FAST: dict[str, tuple[str, dict[str, Any]]] = {
     "gmask exact": ("gmask", {"estimator": "exact"}),
     "gmask straight_through": ("gmask", {"estimator": "straight_through"}),
     "gmask_two_sided": ("gmask_two_sided", {}),
+    "gmask_two_sided, few": ("gmask_two_sided", {"k": 4, "word_filter": {"samples_per_word": 4}}),
     "gmask_released": ("gmask_released", {"estimator": "straight_through"}),
 }
 

@@ -31,6 +31,8 @@ INDIFFERENT = frozenset(
 )
 # Of the trainer: how many processes share the work, which explanations do not depend on.
 PLACEMENT = ("devices", "num_nodes", "strategy")
+# Of a metric: where other runs find what it has learnt of a pair.
+SHARED = "cache"
 
 
 class Refused(CompactHydraException):
@@ -68,6 +70,9 @@ def deciding_settings(cfg: DictConfig) -> JSON:
     if "explainer" in cfg and "trainer" in settings:
         trainer = settings["trainer"].items()
         settings["trainer"] = {key: value for key, value in trainer if key not in PLACEMENT}
+    for metric in settings.get("metric", {}).values():
+        if isinstance(metric, dict):
+            metric.pop(SHARED, None)
     if settings.get("weights") is not None:
         settings.pop("weights_dir", None)
     elif "weights_dir" in settings:

@@ -35,7 +35,7 @@ from gmask_pl.types import ModelInput, PairExample
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"  # read at import
 
-settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+settings.register_profile("steady", max_examples=60, derandomize=True, deadline=None, database=None)
 SEARCH = (Phase.explicit, Phase.generate)
 settings.register_profile("fuzz", max_examples=5_500, phases=SEARCH, deadline=None, database=None)
 settings.load_profile("steady")

@@ -164,6 +164,8 @@ def test_the_same_settings_have_one_folder_however_they_are_asked_for() -> None:
     )
     assert len({folder(*overrides) for overrides in asked}) == 1
     assert folder("output=other").removeprefix("other") == folder().removeprefix("outputs")
+    bounds = {folder("metric=[naopc]", f"metric.naopc.cache={place}") for place in ("a", "null")}
+    assert bounds == {folder("metric=[naopc]")}
     shared = {folder(f"experiment={name}") for name in ("table2", "table4", "table7", "figure3")}
     assert len(shared) == 1
     given = {folder("weights=W", f"weights_dir={place}") for place in ("a", "b")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,9 +26,9 @@ class CurveFigure(ScoreTable):
     x = y = ""
     suffixes: tuple[str, ...] = ("",)  # a panel each
 
+    @abstractmethod
     def points(self, width: int) -> list[Points]:
         """The curves that rows of ``width`` numbers hold: name, x, and y of averaged rows."""
-        raise NotImplementedError
 
     def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
         panels = [self._panels(request, one) for one in scored]

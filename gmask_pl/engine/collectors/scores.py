@@ -215,12 +215,13 @@ class ScoreTable(Collector):
             if column.entries:
                 run = column.entries[0].runs[0]
                 several = sorted({len(entry.runs) for entry in column.entries})
-                seeds = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
+                seeds = " to ".join(map(str, sorted({several[0], several[-1]})))
+                seeds += " seed" if several == [1] else " seeds"
                 accuracy = run.metrics["model"]["accuracy"]
                 right = "" if accuracy is None else f", model right on {accuracy:.1%}"
                 how = "" if column.removal is None else f", words removed by {column.removal}"
                 lines.append(
-                    f"{one.where}: {column.pairs} {run.config.split} pairs, {seeds} seeds{how}, "
+                    f"{one.where}: {column.pairs} {run.config.split} pairs, {seeds}{how}, "
                     f"weights {run.weights[:8]}{right}."
                 )
             lines += [f"{one.where}: {note}." for note in column.notes]
