@@ -74,6 +74,7 @@ def deciding_settings(cfg: DictConfig) -> JSON:
         if isinstance(metric, dict):
             metric.pop(SHARED, None)
     if settings.get("weights") is not None:
+        settings["weights"] = os.path.normpath(settings["weights"])
         settings.pop("weights_dir", None)
     elif "weights_dir" in settings:
         place = os.path.relpath(cfg.weights_dir, cfg.output)
@@ -83,15 +84,16 @@ def deciding_settings(cfg: DictConfig) -> JSON:
 
 def digest(settings: JSON) -> str:
     """Eight hexadecimal digits of settings, whatever the order of their keys; 3 is 3.0."""
-    text = json.dumps(_plain_numbers(settings), sort_keys=True)
+    text = json.dumps(plain_numbers(settings), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def _plain_numbers(settings: Any) -> Any:
+def plain_numbers(settings: Any) -> Any:
+    """Settings in which every whole number is an int: 3.0 is 3."""
     if isinstance(settings, dict):
-        return {key: _plain_numbers(value) for key, value in settings.items()}
+        return {key: plain_numbers(value) for key, value in settings.items()}
     if isinstance(settings, list | tuple):
-        return [_plain_numbers(value) for value in settings]
+        return [plain_numbers(value) for value in settings]
     whole = isinstance(settings, float) and settings.is_integer()
     return int(settings) if whole else settings
 

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from gmask_pl.config import deciding_settings, digest, register
 from gmask_pl.engine.archive import archive, read_archive
 from gmask_pl.engine.collect import collect
+from gmask_pl.engine.identity import Identity
 from gmask_pl.report.files import write_metrics
 from gmask_pl.store import write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, Groups, PairScore, UserError
@@ -47,6 +48,7 @@ def fake_run(
     failed: Sequence[str] = (),
     deleted: Sequence[float] = (),
     evidence: Sequence[float] = (),
+    pairs: str = "",
 ) -> Path:
     """A finished run of ``explainer`` whose pairs have these AOPC, those that failed left out.
 
@@ -98,6 +100,7 @@ def fake_run(
     if len(deleted):
         told["by_removal"] = {removal: results for removal in ("pad", "delete")}
     write_metrics(folder, {"model": model, **results, **told})
+    Identity(deciding_settings(cfg), weights, pairs).write(folder)
     return folder
 
 
@@ -555,3 +558,62 @@ def test_collectors_fit_their_yaml_and_choices_exist(name: str) -> None:
                 first = [f"{part}={params[part][0]}" for part in ("explainer",) if part in params]
                 with initialize_config_dir(str(CONF), version_base="1.3"):
                     compose("explain", [*first, f"{key}={choice}"])
+
+
+def test_other_texts_of_the_same_names_are_other_pairs(tmp_path: Path) -> None:
+    """As lines of a file of one's own are named by their numbers."""
+    fake_run(tmp_path, "gmask", aopc=BASE + 0.1, pairs="a")
+    fake_run(tmp_path, "imask", aopc=BASE, pairs="a")
+    fake_run(tmp_path, "imask", "batch_size=1", aopc=BASE + 0.2, pairs="b")
+    files = collected(tmp_path, "table2", "seed=0")
+    found = cells(files, "table2.csv")
+    assert float(found["IMASK"]["value"]) == pytest.approx(BASE.mean(), abs=1e-3)
+    assert "not comparable: 1 runs of 12 pairs (imask)" in files["table2.md"].read_text("utf-8")
+    (file,) = archive(tmp_path, tmp_path / "kept")
+    assert sorted(run.pairs for run in read_archive(file)) == ["a", "a", "b"]
+
+
+def test_a_model_that_is_read_otherwise_is_another(tmp_path: Path) -> None:
+    fake_run(tmp_path, "gmask", aopc=BASE + 0.1)
+    fake_run(tmp_path, "gmask", "trainer.precision=bf16-mixed", aopc=BASE - 0.1)
+    fake_run(tmp_path, "imask", aopc=BASE)
+    files = collected(tmp_path, "table2", "seed=0")
+    found = cells(files, "table2.csv")
+    assert float(found["GMASK"]["value"]) == pytest.approx(BASE.mean() + 0.1, abs=1e-3)
+    assert "not comparable: 1 runs of 12 pairs (gmask)" in files["table2.md"].read_text("utf-8")
+
+
+def test_a_run_of_an_earlier_version_is_no_seed_of_this_one(tmp_path: Path) -> None:
+    fake_run(tmp_path, "gmask_two_sided", "seed=0", aopc=BASE)
+    earlier = fake_run(tmp_path, "gmask_two_sided", "seed=1", aopc=BASE - 0.4)
+    config = OmegaConf.load(earlier / "config.yaml")
+    del config.explainer["order_weight"]
+    OmegaConf.save(config, earlier / "config.yaml")
+    found = cells(collected(tmp_path, "table2"), "table2.csv")
+    assert found["gmask_two_sided"]["seeds"] == "1"
+    assert found["gmask_two_sided (order_weight=?)"]["seeds"] == "1"
+    for asked in ("++explainer.order_weight=3.0", "++explainer.order_weight=10.0"):
+        kept = cells(collected(tmp_path, "table2", asked), "table2.csv")
+        assert "gmask_two_sided (order_weight=?)" not in kept
+
+
+def test_whole_numbers_are_one_setting_however_they_are_written(tmp_path: Path) -> None:
+    fake_run(tmp_path, "gmask_two_sided", "seed=0", "explainer.order_weight=1", aopc=BASE)
+    fake_run(tmp_path, "gmask_two_sided", "seed=1", "explainer.order_weight=1.0", aopc=BASE)
+    fake_run(tmp_path, "gmask_two_sided", "seed=2", "explainer.order_weight=3", aopc=BASE)
+    found = cells(collected(tmp_path, "table2"), "table2.csv")
+    assert found["gmask_two_sided (order_weight=1)"]["seeds"] == "2"
+    assert found["gmask_two_sided"]["seeds"] == "1"
+
+
+def test_seeds_that_are_not_there_are_told(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        fake_run(tmp_path, "gmask", f"seed={seed}", aopc=BASE)
+    fake_run(tmp_path, "imask", "seed=1", aopc=BASE)
+    fake_run(tmp_path, "occlusion", aopc=BASE)
+    said = collected(tmp_path, "table2")["table2.md"].read_text("utf-8")
+    assert "1 to 3 seeds of what draws at random." in said
+    assert "not there yet: seed 0 of IMASK; seed 2 of IMASK." in said
+    said = collected(tmp_path, "table2", "seed=1")["table2.md"].read_text("utf-8")
+    assert "1 seed of what draws at random." in said
+    assert "not there yet" not in said

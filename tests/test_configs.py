@@ -164,6 +164,8 @@ def test_the_same_settings_have_one_folder_however_they_are_asked_for() -> None:
     )
     assert len({folder(*overrides) for overrides in asked}) == 1
     assert folder("output=other").removeprefix("other") == folder().removeprefix("outputs")
+    written = {folder(f"weights={place}") for place in ("W", "W/", "./W")}
+    assert len(written) == 1
     bounds = {folder("metric=[naopc]", f"metric.naopc.cache={place}") for place in ("a", "null")}
     assert bounds == {folder("metric=[naopc]")}
     shared = {folder(f"experiment={name}") for name in ("table2", "table4", "table7", "figure3")}
@@ -193,6 +195,17 @@ def test_runs_of_an_experiment_are_one_group() -> None:
 def test_experiments_compose(name: str) -> None:
     cfg = composed("explain", f"experiment={name}")
     assert cfg.dataset.name
+
+
+def test_what_is_scored_under_several_removals_can_be() -> None:
+    """Not the oracles, which are made for one."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", ["experiment=removals"], return_hydra_config=True)
+    names = cfg.hydra.sweeper.params.explainer.split(",")
+    assert {"gmask", "lime", "random"} <= {*names}
+    for name in names:
+        cfg = composed("explain", "experiment=removals", f"explainer={name}")
+        assert instantiate(cfg.explainer)
 
 
 @pytest.mark.parametrize("name", choices("hydra/launcher"))

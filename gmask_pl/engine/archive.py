@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import INDIFFERENT
+from gmask_pl.config import INDIFFERENT, SHARED, plain_numbers
 from gmask_pl.engine.failures import EXPLAINING
 from gmask_pl.engine.runs import ELSEWHERE, Costs, Run, Scores, find_runs, literal
+from gmask_pl.processes import alone
 from gmask_pl.store import write_parquet
 from gmask_pl.types import JSON, UserError
 
@@ -64,11 +65,12 @@ class ArchivedRun(Run):
         where: str,
         made: int,
         metrics: JSON,
+        pairs: str,
         costs: Costs,
         scores: Scores,
     ) -> None:
         super().__init__(explainer, config, where=where, made=made)
-        self.metrics, self.costs, self.scores = metrics, costs, scores
+        self.metrics, self.pairs, self.costs, self.scores = metrics, pairs, costs, scores
 
 
 def archive(output: Path, folder: Path) -> list[Path]:
@@ -76,6 +78,11 @@ def archive(output: Path, folder: Path) -> list[Path]:
 
     Runs of pairs that were typed (``pairs=``) are left out: those are examples.
     """
+    with alone(folder / ".lock", processes=1):
+        return _archive(output, folder)
+
+
+def _archive(output: Path, folder: Path) -> list[Path]:
     found = find_runs(output)
     by_file: dict[Path, list[Run]] = {}
     for run in found:
@@ -113,7 +120,7 @@ def read_archive(file: Path) -> list[Run]:
 
 def run_name(run: Run) -> str:
     """What two runs share that are the same run again: explainer, settings, weights, pairs."""
-    same = [run.explainer, _settings(run), run.weights, run.drawn]
+    same = [run.explainer, plain_numbers(_settings(run)), run.weights, run.pairs, run.drawn]
     return json.dumps(same, sort_keys=True)
 
 
@@ -129,7 +136,7 @@ def _settings(run: Run) -> JSON:
         part.pop(last, None)
     for metric in kept["metric"].values():
         if isinstance(metric, dict):
-            metric.pop("cache", None)
+            metric.pop(SHARED, None)
     return kept
 
 
@@ -159,7 +166,7 @@ def _to_row(run: Run) -> JSON:
 
 def _results(run: Run) -> JSON:
     """Of metrics.json what cannot be told from the numbers of the pairs."""
-    kept: JSON = {"model": run.metrics["model"]}
+    kept: JSON = {"model": run.metrics["model"], "pairs": run.pairs}
     if run.failed:
         kept["failed"] = {EXPLAINING: dict.fromkeys(sorted(run.failed), "")}
     by_removal = run.metrics.get("by_removal")
@@ -184,12 +191,14 @@ def _from_row(row: JSON, file: Path) -> Run:
     costs: Costs = dict(
         zip(row["ids"], zip(row["seconds"], row["evaluations"], strict=True), strict=True)
     )
+    results = json.loads(row["results"])
     return ArchivedRun(
         row["explainer"],
         OmegaConf.create(literal(json.loads(row["config"]))),
         where=f"{file} ({row['explainer']})",
         made=row["made"],
-        metrics=json.loads(row["results"]),
+        metrics=results,
+        pairs=results.get("pairs", ""),
         costs=costs,
         scores=scores,
     )

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
+from gmask_pl.config import plain_numbers
 from gmask_pl.engine.runs import Run
 from gmask_pl.metrics.paired import Rows
-from gmask_pl.types import JSON, UserError
+from gmask_pl.types import JSON
 
 # Settings of a metric that do not change what it says of a pair.
 _AFTERWARDS = ("resamples", "seed", "cache", "min_denominator")
+# Settings beside explainer and metric that change what a model answers about a pair.
+_READING = ("unit", "label_order", "trainer.precision", "model.net.max_length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +69,20 @@ class Column:
     def pairs(self) -> int:
         return len(self.entries[0].compared) if self.entries else 0
 
+    @property
+    def of_pairs(self) -> tuple[str, list[str]]:
+        """What the pairs are that its entries are compared on."""
+        first = self.entries[0]
+        return first.runs[0].pairs, first.compared
+
 
 def make_column(
     runs: Iterable[Run], model: str, dataset: str, *, metric: str | None, removal: str | None
 ) -> Column:
     """The column of a model and dataset, from whatever runs there are.
 
-    Runs are compared that explain the same pairs of a model with the same weights, in the same
-    unit, and whose metric, where one is given, is asked in the same way. Where there are several
+    Runs are compared that explain the same pairs, texts and all, of a model with the same weights
+    that is asked in the same way, as their metric is, where one is given. Where there are several
     such sets of runs, the one with the most explainers stands, of these the one with the most
     pairs, of these the newest. Of two runs with the same settings and seed the newer stands. Pairs
     that one of them failed at are left out of all.
@@ -117,14 +122,14 @@ def _setting(run: Run, metric: str | None, removal: str | None) -> str:
     """What two runs must share to be compared."""
     shared: JSON = {
         "weights": run.weights,
-        "unit": run.config.unit,
-        "pairs": run.drawn,
+        "pairs": [run.pairs, run.drawn],
+        "reading": [str(OmegaConf.select(run.config, key)) for key in _READING],
     }
     if metric is not None:
         settings: Any = OmegaConf.to_container(run.config.metric[metric])
         shared["metric"] = {k: v for k, v in settings.items() if k not in _AFTERWARDS}
         shared["removal"] = _removals(run, metric, removal)[0]
-    return json.dumps(shared, sort_keys=True)
+    return json.dumps(plain_numbers(shared), sort_keys=True)
 
 
 def _size(runs: Sequence[Run]) -> tuple[int, int, int]:
@@ -144,60 +149,12 @@ def _left_out(runs: Sequence[Run]) -> str:
 def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
     variants: dict[str, dict[tuple[int, ...], Run]] = {}
     for run in sorted(runs, key=lambda run: run.made):
-        shown = ", ".join(f"{key}={value}" for key, value in sorted(unusual(run).items()))
+        shown = ", ".join(f"{key}={value}" for key, value in sorted(run.unusual.items()))
         variants.setdefault(shown, {})[run.seeds] = run
     return [
         Entry(explainer, shown, tuple(by_seed[seeds] for seeds in sorted(by_seed)))
         for shown, by_seed in sorted(variants.items())
     ]
-
-
-def unusual(run: Run) -> dict[str, Any]:
-    """The settings of a run's explainer that are not as its YAML says, flat, without seeds."""
-    usual = usual_settings(run.explainer, run.model)
-    settings = named_parts(flat(run.explainer_settings), usual, run.model)
-    return {key: value for key, value in settings.items() if usual.get(key) != value}
-
-
-@functools.cache
-def usual_settings(explainer: str, model: str) -> dict[str, Any]:
-    """What the YAML of an explainer says for a model, flat; needs Hydra to be initialised."""
-    try:
-        cfg = compose("explain", [f"explainer={explainer}", f"model={model}"])
-    except MissingConfigException as error:
-        raise UserError(
-            f"runs of explainer={explainer} model={model} cannot be told apart: conf/ does not "
-            "hold both; put them back, or move these runs out of outputs"
-        ) from error
-    return flat(OmegaConf.to_container(cfg.explainer, resolve=True))
-
-
-def named_parts(settings: dict[str, Any], usual: dict[str, Any], model: str) -> dict[str, Any]:
-    """Flat settings in which a part such as ``word_filter``, where it is not the usual one, is
-    the name of its YAML, if it is as one of them says."""
-    found = dict(settings)
-    parts = {key.removesuffix("._target_") for key in settings if key.endswith("._target_")}
-    for part in sorted(parts, key=len):
-        own = {key: found[key] for key in found if key.startswith(f"{part}.")}
-        if all(usual.get(key) == value for key, value in own.items()):
-            continue
-        nested = {key.removeprefix(f"{part}."): value for key, value in own.items()}
-        for name in GlobalHydra.instance().config_loader().get_group_options("explainer"):
-            if usual_settings(name, model) == nested:
-                found = {key: found[key] for key in found if key not in own} | {part: name}
-                break
-    return found
-
-
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names, without seeds."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        elif key != "seed":
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def relative(path: Path) -> str:

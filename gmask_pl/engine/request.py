@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from gmask_pl.config import CONF, INDIFFERENT
 from gmask_pl.engine.archive import archived_runs
-from gmask_pl.engine.columns import unusual
 from gmask_pl.engine.runs import Run, agreeing, find_runs
 from gmask_pl.types import UserError
 
@@ -108,7 +107,7 @@ def of_study(
         run
         for run in runs
         if run.explainer in explainers
-        and all(any(key == n or key.startswith(f"{n}.") for n in names) for key in unusual(run))
+        and all(any(key == n or key.startswith(f"{n}.") for n in names) for key in run.unusual)
     ]
 
 
@@ -128,7 +127,7 @@ def _choices(given: Override | None, param: str | None) -> tuple[str, ...]:
 
 
 def _of_collecting(override: Override) -> bool:
-    return override.get_key_element().lstrip("+").split(".")[0] == "collect"
+    return override.get_key_element().lstrip("+").split(".")[0] in ("collect", "archive")
 
 
 def _of_results(override: Override) -> bool:

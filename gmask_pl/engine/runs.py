@@ -17,7 +17,9 @@ from yaml import YAMLError
 
 from gmask_pl.config import seeds_of
 from gmask_pl.engine.failures import failed_pairs
+from gmask_pl.engine.identity import Identity
 from gmask_pl.engine.outcome import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
+from gmask_pl.engine.usual import lacking, unusual
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.paired import Rows
 from gmask_pl.report.files import METRICS_FILE, read_metrics
@@ -37,12 +39,14 @@ class Run:
     """One finished run of explain.py: ``explainer`` is the choice that its folder is named by.
 
     where: what a message calls it; made: when, in nanoseconds. metrics: what metrics.json says;
+    pairs: the fingerprint of their texts and of what is known of them, "" where it was not kept;
     costs: seconds and model evaluations of every pair by its id; scores: the numbers of every
     pair by metric, then by removal, in the order of the run, then by id.
     """
 
     archived = False
     metrics: JSON
+    pairs: str
     costs: Costs
     scores: Scores
 
@@ -58,6 +62,11 @@ class Run:
     @property
     def explainer_settings(self) -> JSON:
         return OmegaConf.to_container(self.config.explainer)  # type: ignore[return-value]
+
+    @property
+    def unusual(self) -> dict[str, Any]:
+        """The settings of the explainer that are not as its YAML says, flat, without seeds."""
+        return unusual(self.explainer, self.model, self.explainer_settings)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -114,6 +123,11 @@ class FolderRun(Run):
     @cached_property
     def metrics(self) -> JSON:  # type: ignore[override]
         return read_metrics(self.folder)
+
+    @cached_property
+    def pairs(self) -> str:  # type: ignore[override]
+        identity = Identity.read(self.folder)
+        return "" if identity is None else identity.pairs
 
     @cached_property
     def explanations(self) -> dict[str, Explanation]:
@@ -190,7 +204,9 @@ def _agrees(run: Run, override: Override) -> bool:
         if not run.seeds:
             return True
     elif key.startswith("explainer.") and not _holds(run.config, key):
-        return True  # a setting of another explainer
+        # A setting of another explainer, or one that an earlier version did not have.
+        lacks = lacking(run.explainer, run.model, run.explainer_settings)
+        return key.removeprefix("explainer.") not in lacks
     return any(_unchanged(run.config, key, value) for value in override_values(override))
 
 

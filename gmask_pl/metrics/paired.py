@@ -63,7 +63,7 @@ def compare(
     explainers. The p-value is a paired permutation test of the summary itself, also where that
     is no mean over pairs (Eq. 11 is a ratio of averages): if two explainers are alike, their
     names may be swapped on any pair. Holm's correction is over all differences given back.
-    Undefined differences take no part in it. Raises ValueError where pairs do not match.
+    Undefined differences take no part in it. Raises ValueError where their numbers differ.
     """
     if len({len(rows) for rows in tables.values()}) > 1:
         raise ValueError("explainers can only be compared on the same pairs")

@@ -43,7 +43,28 @@ def missing(request: Request, column: Column) -> tuple[list[str], str]:
     lacking = [name for name in request.swept["explainer"] if not column.of(name)]
     where = {"model": [column.model], "dataset": [column.dataset]}
     command = request.command(EXPLAIN, **where, explainer=lacking)
-    return lacking, f"no run yet: `{command}`"
+    cell = (column.model, column.dataset)
+    there = {run.explainer for run in request.runs if (run.model, run.dataset) == cell}
+    how = ", or none with this metric on these pairs" if there & {*lacking} else ""
+    return lacking, f"no run yet{how}: `{command}`"
+
+
+def seeds_told(request: Request, column: Column) -> list[str]:
+    """How many seeds the entries of a column have that draw at random, and which are not there."""
+    drawing = [entry for entry in column.entries if entry.runs[0].seeds]
+    if not drawing:
+        return []
+    counts = sorted({len(entry.runs) for entry in drawing})
+    told = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    by_seed: dict[str, list[str]] = {}
+    for entry in drawing:
+        there = {str(run.config.seed) for run in entry.runs}
+        for seed in request.swept["seed"]:
+            if seed not in there:
+                by_seed.setdefault(seed, []).append(label(entry))
+    missing = [f"seed {seed} of {', '.join(names)}" for seed, names in sorted(by_seed.items())]
+    lines = [f"{told} seed{'s' * (counts != [1])} of what draws at random"]
+    return lines + [f"not there yet: {'; '.join(missing)}"] * bool(missing)
 
 
 def in_order(request: Request, names: Iterable[str], last: Sequence[str]) -> list[str]:

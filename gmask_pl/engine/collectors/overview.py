@@ -60,7 +60,9 @@ class Overview(Collector):
                 for name in list(dict.fromkeys(labels)) or [title("explainers", explainer)]
             ]
         notes = [
-            note for part, one in zip(self.parts, scored, strict=True) for note in part.notes([one])
+            note
+            for part, one in zip(self.parts, scored, strict=True)
+            for note in part.notes(request, [one])
         ]
         return ResultTable(
             title=scored[0].where,

@@ -18,6 +18,7 @@ from gmask_pl.engine.collectors.base import (
     label,
     missing,
     ordered,
+    seeds_told,
 )
 from gmask_pl.engine.columns import Column, Entry
 from gmask_pl.engine.request import Request
@@ -154,7 +155,7 @@ class ScoreTable(Collector):
             rows=tuple(rows),
             digits=self.digits,
             paper_digits=3,
-            notes=tuple(self.notes(scored)),
+            notes=tuple(self.notes(request, scored)),
         )
 
     def rows(self, request: Request, explainer: str, scored: Sequence[Scored]) -> list[Row]:
@@ -202,7 +203,7 @@ class ScoreTable(Collector):
             reason="" if found["value"] is not None else "the score is not defined on these pairs",
         )
 
-    def notes(self, scored: Sequence[Scored]) -> list[str]:
+    def notes(self, request: Request, scored: Sequence[Scored]) -> list[str]:
         """What holds for whole columns, and how to read the table."""
         lines = [
             "Brackets: 95 % bootstrap interval over pairs, seeds averaged first. Bold: the best, "
@@ -214,17 +215,15 @@ class ScoreTable(Collector):
             column = one.column
             if column.entries:
                 run = column.entries[0].runs[0]
-                several = sorted({len(entry.runs) for entry in column.entries})
-                seeds = " to ".join(map(str, sorted({several[0], several[-1]})))
-                seeds += " seed" if several == [1] else " seeds"
                 accuracy = run.metrics["model"]["accuracy"]
                 right = "" if accuracy is None else f", model right on {accuracy:.1%}"
                 how = "" if column.removal is None else f", words removed by {column.removal}"
                 lines.append(
-                    f"{one.where}: {column.pairs} {run.config.split} pairs, {seeds}{how}, "
+                    f"{one.where}: {column.pairs} {run.config.split} pairs{how}, "
                     f"weights {run.weights[:8]}{right}."
                 )
-            lines += [f"{one.where}: {note}." for note in column.notes]
+            told = [*seeds_told(request, column), *column.notes]
+            lines += [f"{one.where}: {note}." for note in told]
         if any(WEAK in self._marks(one) for one in scored):
             lines.append(
                 f"{WEAK} not meaningful: without any word the prediction is hardly less sure, and "

@@ -18,6 +18,7 @@ from gmask_pl.engine.collectors.base import (
     in_order,
     label,
     missing,
+    seeds_told,
 )
 from gmask_pl.engine.columns import Column, Entry
 from gmask_pl.engine.request import Request
@@ -84,7 +85,7 @@ class SecondsTable(Collector):
                 ]
         notes = ["Brackets: 95 % bootstrap interval over pairs, seeds averaged first."]
         for c in columns:
-            told = [f"{c.pairs} pairs", *c.notes] if c.entries else []
+            told = [f"{c.pairs} pairs", *seeds_told(request, c), *c.notes] if c.entries else []
             notes += [
                 f"{title('models', c.model)}, {title('datasets', c.dataset)}: {t}." for t in told
             ]

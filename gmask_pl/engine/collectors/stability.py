@@ -82,7 +82,7 @@ class StabilityTable(Collector):
         names = [name for name in one if name in two]
         if len(names) < 2:
             return Cell(reason="fewer than two explainers are scored under both removals")
-        if {len(table) for name in names for table in (one[name], two[name])} != {first.pairs}:
+        if first.of_pairs != second.of_pairs:
             return Cell(reason="the explainers are scored on other pairs under the other removal")
         summary = first.entries[0].runs[0].metric_class(metric).summary
         both = [*(one[name] for name in names), *(two[name] for name in names)]
