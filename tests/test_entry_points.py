@@ -116,7 +116,8 @@ def test_two_experiments_share_their_runs_and_are_collected(
     assert option == "-m"
     collected = run(module, folder, *choices, "collect.resamples=50", "collect.permutations=50")
     assert collected.returncode == 0, collected.stderr[-2000:]
-    assert "4 test pairs, 1 to 2 seeds, words removed by pad" in collected.stdout
+    assert "4 test pairs, words removed by pad" in collected.stdout
+    assert "2 seeds of what draws at random" in collected.stdout
     left = {path.name for path in (folder / "outputs/paper/table4").iterdir()}
     forms = {f"table4.{form}" for form in ("md", "tex", "csv")}
     assert left == forms | {"table4_differences.md", "table4_differences.csv"}
