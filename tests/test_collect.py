@@ -48,11 +48,13 @@ def fake_run(
     failed: Sequence[str] = (),
     deleted: Sequence[float] = (),
     evidence: Sequence[float] = (),
+    together: Sequence[float] = (),
     pairs: str = "",
 ) -> Path:
     """A finished run of ``explainer`` whose pairs have these AOPC, those that failed left out.
 
     deleted: the AOPC under the removal ``delete``, beside ``pad``. evidence: whether it is found.
+    together: the effect of groups beyond that of their words.
     """
     given_ids, numbers_of = IDS[: len(aopc)], dict(zip(IDS, aopc, strict=False))
     ids = [id for id in given_ids if id not in failed]
@@ -91,6 +93,8 @@ def fake_run(
         rows += [PairScore(id, "pad", metric, row) for metric, row in numbers.items()]
     rows += [PairScore(i, "delete", "aopc", (v,)) for i, v in zip(ids, deleted, strict=False)]
     rows += [PairScore(i, None, "evidence", (v, v)) for i, v in zip(ids, evidence, strict=False)]
+    effects = zip(ids, together, strict=False)
+    rows += [PairScore(i, "pad", "group_removed", (1.0, v, 0.0, v, 0.0)) for i, v in effects]
     write_pair_scores(folder / "pair_scores.parquet", rows)
     model = {"accuracy": 0.75, "n": len(ids), "truncated": 0, "weights": weights}
     results = {"aopc": {}, "post_hoc_accuracy": {}, "degradation": {"meaningful": meaningful}}
@@ -425,6 +429,25 @@ def rewritten(folder: Path, old: str, new: str, name: str = "config.yaml") -> No
     text = (folder / name).read_text("utf-8")
     assert old in text
     (folder / name).write_text(text.replace(old, new), "utf-8")
+
+
+def test_what_has_no_better_side_has_no_best(tmp_path: Path) -> None:
+    for name, effect in (("gmask", 0.3), ("imask", -0.3)):
+        fake_run(tmp_path, name, "metric=[aopc,group_removed]", aopc=BASE, together=BASE + effect)
+    asked = ("collect.metric=group_removed", "collect.table=none", ASKED)
+    rows = cells(collected(tmp_path, "table2", *asked), "table2.csv")
+    assert float(rows["GMASK"]["value"]) == pytest.approx(BASE.mean() + 0.3)
+    assert {rows[name]["best"] for name in ("GMASK", "IMASK")} == {"False"}
+
+
+def test_the_papers_numbers_are_told_to_be_of_others(output: Path) -> None:
+    told = "of other weights and pairs"
+    ours = collected(output, "table2", ASKED)
+    assert told not in ours["table2.md"].read_text("utf-8")
+    for name in ("gmask", "imask"):
+        fake_run(output, name, "dataset=mrpc", "model=dattn", "dataset.path=x", aopc=BASE)
+    theirs = collected(output, "table2", "dataset=mrpc", "model=dattn")
+    assert told in theirs["table2.md"].read_text("utf-8")
 
 
 def test_an_overview_holds_what_the_single_tables_say(output: Path) -> None:

@@ -167,4 +167,5 @@ def test_the_best_and_its_rivals() -> None:
     assert rivals_of_the_best(values, tests, higher=True, level=0.05) == {"a", "b"}
     assert rivals_of_the_best(values, tests, higher=False, level=0.05) == {"c"}
     assert rivals_of_the_best(values, tests, higher=True, level=0.4) == {"a"}
+    assert rivals_of_the_best(values, tests, higher=None, level=0.05) == set()
     assert rivals_of_the_best({"a": 0.5}, [], higher=True, level=0.05) == set()

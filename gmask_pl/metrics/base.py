@@ -29,11 +29,12 @@ class PairMetric(Metric):
 
     n_masks: how many masks S the metric asks about per example; width: numbers in a row;
     resamples, seed: of the bootstrap. ``meaning``: one line for the page of a run.
+    ``higher_is_better``: None where neither is.
     """
 
     full_state_update: bool = False
     is_differentiable: bool = False
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     meaning: str = ""
     # Of a metric that reads groups: the group (B, W) int64 of every word of the batch, the most
     # important group being 0, and -1 for a word of none. Set before the batch is evaluated.

@@ -25,14 +25,16 @@ class GroupEffect(PairMetric):
     - ``kept``: what they do alone, p(y|them) - p(y|nothing). Words that decide together are above
       0, words that stand in for one another below.
 
-    Words that have nothing to do with one another have 0. Groups of one word take no part;
-    neither do pairs without a group of several words, which ``n`` leaves out.
+    Words that have nothing to do with one another have 0, so neither sign is the better one.
+    Groups of one word take no part; neither do pairs without a group of several words, which
+    ``n`` leaves out.
 
     A row: whether the pair counts, and over its groups the mean effect of a group, the mean sum
     of single effects, and both for the most important group that counts. max_groups, max_words:
     the most groups and grouped words a pair may have, which fix what is asked of the model.
     """
 
+    higher_is_better = None
     reads_groups = True
     meaning = "effect of a group, less the sum of its words' single effects"
 

@@ -22,7 +22,7 @@ class KnownWords(ABC):
     """
 
     meaning: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
 
     def __init__(self, *, resamples: int, seed: int) -> None:
         owner = type(self).__name__

@@ -122,10 +122,17 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def rivals_of_the_best(
-    values: Mapping[str, float], differences: Sequence[Difference], *, higher: bool, level: float
+    values: Mapping[str, float],
+    differences: Sequence[Difference],
+    *,
+    higher: bool | None,
+    level: float,
 ) -> set[str]:
-    """The best and those not significantly worse: corrected p of their difference above level."""
-    if len(values) < 2:
+    """The best and those not significantly worse: corrected p of their difference above level.
+
+    higher: whether the highest value is the best, or the lowest; None: there is no best.
+    """
+    if higher is None or len(values) < 2:
         return set()
     best = (max if higher else min)(values, key=lambda name: values[name])
     worse = {

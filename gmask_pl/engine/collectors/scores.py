@@ -211,6 +211,10 @@ class ScoreTable(Collector):
             "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
             "alone."
         ]
+        if any(self._printed(one.column) for one in scored):
+            lines.append(
+                "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
+            )
         for one in scored:
             column = one.column
             if column.entries:
@@ -230,6 +234,12 @@ class ScoreTable(Collector):
                 "the score divides by that difference."
             )
         return lines
+
+    def _printed(self, column: Column) -> bool:
+        """Whether the paper has a number in this column."""
+        names = {entry.explainer for entry in column.entries}
+        found = (published(self.table, column.model, e, column.dataset) for e in names)
+        return any(number is not None for number in found)
 
     def _marks(self, one: Scored) -> set[str]:
         results = (
