@@ -218,6 +218,19 @@ class Groups:
     phi: tuple[tuple[float, ...], ...]
     psi: tuple[float, ...]
 
+    @property
+    def members(self) -> dict[int, frozenset[int]]:
+        """The word positions of each group, by its index in ``psi``, the most important first.
+
+        A word belongs to the group of its highest phi, of equals the first. Groups that no word
+        belongs to are left out.
+        """
+        found: dict[int, set[int]] = {}
+        for word, row in zip(self.candidates, self.phi, strict=True):
+            found.setdefault(row.index(max(row)), set()).add(word)
+        by_importance = sorted(found, key=lambda group: (-self.psi[group], group))
+        return {group: frozenset(found[group]) for group in by_importance}
+
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
@@ -271,6 +284,17 @@ class Explanation:
     def words(self) -> tuple[str, ...]:
         """In the joint order that ``scores`` and word positions follow."""
         return self.words1 + self.words2
+
+    @property
+    def word_groups(self) -> tuple[tuple[float, tuple[str, ...]], ...]:
+        """The importance psi of each group and its words, the most important group first."""
+        groups, words = self.groups, self.words
+        if groups is None:
+            return ()
+        return tuple(
+            (groups.psi[group], tuple(words[position] for position in sorted(members)))
+            for group, members in groups.members.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from gmask_pl.metrics.base import evaluate
 from gmask_pl.metrics.group_effect import GroupEffect
 from gmask_pl.metrics.group_evidence import GroupEvidence, rand_index
 from gmask_pl.metrics.group_sides import GroupSides
-from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Explanation, Groups, PairExample, UserError
 
@@ -57,8 +56,11 @@ def explained(example: PairExample, groups: Groups | None) -> Explanation:
 
 def test_groups_come_by_importance_without_empty_ones() -> None:
     phi = ((0.2, 0.7, 0.1), (0.6, 0.3, 0.1), (0.1, 0.5, 0.4))
-    found = hard_groups(Groups((4, 7, 2), phi, (0.3, 0.5, 0.2)))
-    assert found == [frozenset({4, 2}), frozenset({7})]
+    groups = Groups((4, 7, 2), phi, (0.3, 0.5, 0.2))
+    assert list(groups.members.items()) == [(1, frozenset({4, 2})), (0, frozenset({7}))]
+    pair = explained(make_example("one", "a man plays guitar", "the man plays banjo"), groups)
+    assert pair.word_groups == ((0.5, ("plays", "the")), (0.3, ("banjo",)))
+    assert replace(pair, groups=None).word_groups == ()
 
 
 @pytest.mark.parametrize("name", ["random_groups", "interaction_groups"])
@@ -96,7 +98,7 @@ def test_random_groups_are_even_and_drawn_by_pair(
     together = run(examples)
     for groups, example in zip(together, examples, strict=True):
         assert groups is not None
-        sizes = [len(group) for group in hard_groups(groups)]
+        sizes = [len(group) for group in groups.members.values()]
         assert max(sizes) - min(sizes) <= 1
         (alone,) = run([example])
         assert alone is not None and alone.phi == groups.phi
@@ -142,7 +144,7 @@ def effect(
 
     valid = torch.ones(1, n, dtype=torch.bool)
     metric.groups = torch.full((1, n), -1)
-    for number, words in enumerate(hard_groups(groups) if groups else ()):
+    for number, words in enumerate(groups.members.values() if groups else ()):
         metric.groups[0, list(words)] = number
     scores, whole = torch.arange(n, 0.0, -1)[None], torch.tensor([[0.9, 0.1]])
     evaluate({"effect": metric}, ask, scores, valid, whole.double())

@@ -16,8 +16,8 @@ class Pairs(Source):
     """``dataset=pairs dataset.path=my.jsonl dataset.labels=[no,yes]``: text1, text2, label.
 
     path: a folder with {train,dev,test}.jsonl(.gz), or one such file, which is then the test
-    split. labels: the label names in the order of the model's outputs. A pair may lack its label
-    (then None) and its id (then the line number); a line without two texts is left out.
+    split. labels: the label names, in any order. A pair may lack its label (then None) and its id
+    (then the line number); a line without two texts is left out.
     """
 
     forms = "{train,dev,test}.jsonl(.gz), or one such file, which is then the test split"
@@ -29,8 +29,8 @@ class Pairs(Source):
         self.labels = tuple(map(str, labels or ()))
         if len(set(self.labels)) < max(2, len(self.labels)):
             raise UserError(
-                f"dataset.labels={list(self.labels)}: give at least two different label names in "
-                "the order of the model's outputs, as in dataset.labels=[no,yes]"
+                f"dataset.labels={list(self.labels)}: give at least two different label names, "
+                "as in dataset.labels=[no,yes]"
             )
 
     def rows(self, split: str) -> Iterator[Row]:

@@ -22,7 +22,6 @@ from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
-from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
@@ -190,7 +189,7 @@ class ScoreLoop(AskingLoop):
         for row, name in enumerate(batch.ids):
             own = found[name]
             scores[row, : len(own.scores)] = torch.tensor(own.scores, dtype=torch.float64)
-            for group, words in enumerate(hard_groups(own.groups) if own.groups else ()):
+            for group, words in enumerate(own.groups.members.values() if own.groups else ()):
                 groups[row, list(words)] = group
         rows: list[PairScore] = []
         for removal, metrics in self.metrics.items():

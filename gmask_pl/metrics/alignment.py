@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.known import KnownWords
-from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.types import JSON, Explanation, PairExample
 
 
@@ -33,7 +32,7 @@ class AlignmentAgreement(KnownWords):
         if explanation.groups is None or example.alignments is None:
             return
         n1 = len(example.spans1)
-        groups = hard_groups(explanation.groups)
+        groups = explanation.groups.members.values()
         together = {
             (i, j - n1) for group in groups for i in group if i < n1 for j in group if j >= n1
         }

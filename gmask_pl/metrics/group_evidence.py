@@ -10,7 +10,6 @@ from torchmetrics.functional.clustering import adjusted_rand_score
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.evidence import Evidence
 from gmask_pl.metrics.known import KnownWords
-from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.types import JSON, Explanation, Groups, PairExample
 
 
@@ -44,7 +43,7 @@ class GroupEvidence(KnownWords):
 def rand_index(groups: Groups, evidence: Evidence) -> float:
     """The index over the grouped words: each group of the evidence is a cluster, and so are all
     other words together. 1: the groups are these clusters; 0: what groups at random have."""
-    clusters = {word: number for number, group in enumerate(hard_groups(groups)) for word in group}
+    clusters = {word: group for group, words in groups.members.items() for word in words}
     known = [next((i for i, own in enumerate(evidence, 1) if word in own), 0) for word in clusters]
     found = torch.tensor(list(clusters.values()))
     return float(adjusted_rand_score(found, torch.tensor(known)))

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.known import KnownWords
-from gmask_pl.metrics.membership import hard_groups
 from gmask_pl.types import JSON, Explanation, PairExample
 
 
@@ -28,7 +27,7 @@ class GroupSides(KnownWords):
         if explanation.groups is None:
             return
         n1 = len(example.spans1)
-        groups = hard_groups(explanation.groups)
+        groups = explanation.groups.members.values()
         several = [group for group in groups if len(group) > 1]
         both = [group for group in several if min(group) < n1 <= max(group)]
         words = sum(map(len, groups))
