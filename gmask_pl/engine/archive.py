@@ -95,15 +95,22 @@ def _archive(output: Path, folder: Path) -> list[Path]:
     return sorted(by_file)
 
 
-def archived_runs(folder: Path | None) -> list[Run]:
-    """All runs of an archive. Raises UserError where a file of it is none."""
+def archived_runs(
+    folder: Path | None, models: Sequence[str] = (), datasets: Sequence[str] = ()
+) -> list[Run]:
+    """The runs of an archive, of some models and datasets where any are named.
+
+    Raises UserError where a file of it is none.
+    """
     if folder is None:
         return []
     if not folder.is_dir():
         raise UserError(
             f"archive={folder}: no such folder; `python -m gmask_pl.engine.archive` makes one"
         )
-    return [run for file in sorted(folder.glob("*.parquet")) for run in read_archive(file)]
+    places = [f"{dataset}_{model}" for model in models or "*" for dataset in datasets or "*"]
+    files = {file for place in places for file in folder.glob(f"{place}.parquet")}
+    return [run for file in sorted(files) for run in read_archive(file)]
 
 
 def read_archive(file: Path) -> list[Run]:

@@ -69,9 +69,10 @@ def read_request(arguments: Sequence[str]) -> Request:
     ]
     cfg = compose("explain", [*first, *plain], return_hydra_config=True)
     other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
+    chosen = swept["model"], swept["dataset"]
     runs = [
-        *find_runs(Path(cfg.output), swept["model"], swept["dataset"]),
-        *archived_runs(None if cfg.archive is None else Path(cfg.archive)),
+        *find_runs(Path(cfg.output), *chosen),
+        *archived_runs(None if cfg.archive is None else Path(cfg.archive), *chosen),
     ]
     agreed = agreeing(runs, [o for o in other if _of_results(o)])
     return Request(

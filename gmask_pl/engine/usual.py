@@ -42,7 +42,10 @@ def lacking(explainer: str, model: str, settings: JSON) -> set[str]:
 def usual_settings(explainer: str, model: str) -> dict[str, Any]:
     """What the YAML of an explainer says for a model, flat."""
     try:
-        cfg = compose("explain", [f"explainer={explainer}", f"model={model}"])
+        # Without what takes long to compose and no explainer depends on.
+        cfg = compose(
+            "explain", [f"explainer={explainer}", f"model={model}", "metric=[]", "logger=[]"]
+        )
     except MissingConfigException as error:
         raise UserError(
             f"runs of explainer={explainer} model={model} cannot be told apart: conf/ does not "
