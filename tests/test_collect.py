@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import math
 import re
@@ -18,7 +19,7 @@ import pytest
 from conftest import CONF
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.config import deciding_settings, digest, register
 from gmask_pl.engine.archive import archive, read_archive
@@ -35,6 +36,13 @@ QUICK = ("collect.resamples=200", "collect.permutations=400")
 CELL = ("model=bert_tiny", "dataset=planted")
 BASE = np.linspace(0.2, 0.5, len(IDS))
 WORDS = (("a", "man", "plays", "guitar"), ("a", "man", "plays", "banjo"))
+
+
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
+    """The settings of a run; composing them takes most of the time of one that is made up."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("explain", list(overrides))
 
 
 def fake_run(
@@ -59,10 +67,8 @@ def fake_run(
     given_ids, numbers_of = IDS[: len(aopc)], dict(zip(IDS, aopc, strict=False))
     ids = [id for id in given_ids if id not in failed]
     aopc = [numbers_of[id] for id in ids]
-    given = [f"explainer={explainer}", *CELL, f"output={output}", "log_dir=logs", "run_name=x"]
-    given += overrides
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("explain", given)
+    cfg = composed(f"explainer={explainer}", *CELL, "log_dir=logs", "run_name=x", *overrides).copy()
+    cfg.output = str(output)
     folder = output / "explain" / f"{cfg.dataset.name}_{cfg.model.name}" / explainer
     folder /= digest(deciding_settings(cfg))
     folder.mkdir(parents=True)
@@ -558,6 +564,10 @@ def test_mistakes_are_told(output: Path) -> None:
         collect(["limit=5"])
     with pytest.raises(UserError, match="no collector"):
         collect(["experiment=demo"])
+    folder = output / "explain" / "planted_bert_tiny"
+    (folder / "imask").rename(folder / "forgotten")
+    with pytest.raises(UserError, match="explainer=forgotten model=bert_tiny cannot be told apart"):
+        collected(output, "table2", ASKED)
 
 
 EXPERIMENTS = sorted(

@@ -8,7 +8,8 @@ from typing import Any
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
 
 from gmask_pl.config import plain_numbers
 from gmask_pl.types import JSON, UserError
@@ -42,16 +43,27 @@ def lacking(explainer: str, model: str, settings: JSON) -> set[str]:
 def usual_settings(explainer: str, model: str) -> dict[str, Any]:
     """What the YAML of an explainer says for a model, flat."""
     try:
-        # Without what takes long to compose and no explainer depends on.
-        cfg = compose(
-            "explain", [f"explainer={explainer}", f"model={model}", "metric=[]", "logger=[]"]
-        )
-    except MissingConfigException as error:
+        settings = _composed(model)[explainer]
+    except (MissingConfigException, ConfigKeyError) as error:
         raise UserError(
             f"runs of explainer={explainer} model={model} cannot be told apart: conf/ does not "
             "hold both; put them back, or move these runs out of outputs"
         ) from error
-    return flat(plain_numbers(OmegaConf.to_container(cfg.explainer, resolve=True)))
+    return flat(plain_numbers(OmegaConf.to_container(settings, resolve=True)))
+
+
+@functools.cache
+def _composed(model: str) -> DictConfig:
+    """The settings of all explainers by their names, composed at once, as that takes long."""
+    known = [f"+explainer@known.{name}={name}" for name in _explainers()]
+    # Without what else takes long, and no explainer depends on.
+    cfg = compose("explain", [f"model={model}", "metric=[]", "logger=[]", *known])
+    found: DictConfig = cfg.known
+    return found
+
+
+def _explainers() -> list[str]:
+    return list(GlobalHydra.instance().config_loader().get_group_options("explainer"))
 
 
 def named_parts(settings: dict[str, Any], usual: dict[str, Any], model: str) -> dict[str, Any]:
@@ -64,7 +76,7 @@ def named_parts(settings: dict[str, Any], usual: dict[str, Any], model: str) -> 
         if all(usual.get(key) == value for key, value in own.items()):
             continue
         nested = {key.removeprefix(f"{part}."): value for key, value in own.items()}
-        for name in GlobalHydra.instance().config_loader().get_group_options("explainer"):
+        for name in _explainers():
             if usual_settings(name, model) == nested:
                 found = {key: found[key] for key in found if key not in own} | {part: name}
                 break
