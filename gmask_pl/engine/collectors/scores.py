@@ -211,7 +211,7 @@ class ScoreTable(Collector):
             "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
             "alone."
         ]
-        if any(self._printed(one.column) for one in scored):
+        if any(self._printed(request, one.column) for one in scored):
             lines.append(
                 "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
             )
@@ -235,9 +235,9 @@ class ScoreTable(Collector):
             )
         return lines
 
-    def _printed(self, column: Column) -> bool:
-        """Whether the paper has a number in this column."""
-        names = {entry.explainer for entry in column.entries}
+    def _printed(self, request: Request, column: Column) -> bool:
+        """Whether the paper has a number in this column, be it of an explainer without a run."""
+        names = {*request.swept["explainer"], *(entry.explainer for entry in column.entries)}
         found = (published(self.table, column.model, e, column.dataset) for e in names)
         return any(number is not None for number in found)
 
