@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from gmask_pl.config import CONF, register
 from gmask_pl.data.datamodule import draw
+from gmask_pl.engine.session import make_trainer
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
@@ -29,17 +30,22 @@ from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The configuration of a benchmark, its model, and pairs drawn as explain.py draws them."""
+    """The configuration of a benchmark, its model, and pairs drawn as explain.py draws them.
+
+    device: of the configured Trainer; the model and the batches are there.
+    """
 
     overrides: tuple[str, ...]
     cfg: DictConfig
+    device: torch.device
     classifier: PairClassifier
     study: Study
     examples: tuple[PairExample, ...]
 
     def batches(self, examples: Sequence[PairExample]) -> list[PairBatch]:
         encode, size = self.study.encode, self.cfg.batch_size
-        return [encode(examples[i : i + size]) for i in range(0, len(examples), size)]
+        starts = range(0, len(examples), size)
+        return [encode(examples[i : i + size]).to(self.device) for i in starts]
 
     def explainer(self, name: str, **settings: Any) -> Explainer:
         """An explainer of ``conf/explainer`` with other settings, ready to explain."""
@@ -47,6 +53,7 @@ class Bench:
             cfg = compose("explain", [*self.overrides, f"explainer={name}"])
         found: Explainer = instantiate(cfg.explainer, **settings)
         found.prepare(self.study)
+        self.classifier.to(self.device)  # a Trainer that learns from pairs takes it back in the end
         return found
 
     def bind(
@@ -66,12 +73,14 @@ class Bench:
         pairs = sum(map(len, batches))
         evaluations = gradients = 0
         found = []
+        wait(self.device)
         start = time.perf_counter()
         for batch in batches:
             masked = self.bind(batch, explainer.removal, classifier)
             found.append(explainer(masked))
             evaluations += int(masked.evaluations.sum())
             gradients += int(masked.gradients.sum())
+        wait(self.device)
         seconds = time.perf_counter() - start
         costs = {
             "seconds": seconds / pairs,
@@ -91,21 +100,34 @@ def prepared(overrides: Sequence[str], pairs: int) -> Bench:
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load(cfg.split), pairs, cfg.limit_seed)
     study = make_study(cfg, source, classifier)
-    return Bench(tuple(overrides), cfg, classifier, study, tuple(examples))
+    device = make_trainer(cfg, loggers=[], callbacks=[]).strategy.root_device
+    return Bench(tuple(overrides), cfg, device, classifier.to(device), study, tuple(examples))
 
 
 def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The median of the seconds of some work."""
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was asked for: a GPU answers before it has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """The median of the seconds of some work on the device."""
     found = []
     for _ in range(repeats):
+        wait(device)
         start = time.perf_counter()
         work()
+        wait(device)
         found.append(time.perf_counter() - start)
     return statistics.median(found)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def report(bench: Bench, name: str, rows: list[dict[str, Any]]) -> None:
@@ -119,6 +141,7 @@ def report(bench: Bench, name: str, rows: list[dict[str, Any]]) -> None:
         print("".join(text.rjust(width) for text, width in zip(texts, widths, strict=True)))
     facts = {
         "overrides": bench.overrides,
+        "device": device_name(bench.device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "rows": rows,

@@ -56,7 +56,7 @@ def measured(bench: Bench, name: str, pairs: int) -> dict[str, float]:
     examples = bench.examples[:pairs]
     if name == RELEASED:
         explainer = bench.explainer("gmask_released", estimator="sampled")
-        batches = [bench.study.encode([example]) for example in examples]
+        batches = [batch for example in examples for batch in bench.batches([example])]
         explaining: Classifier = Carrying(bench.classifier)
     else:
         kind, settings = FAST[name]

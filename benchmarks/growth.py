@@ -80,7 +80,8 @@ def learning_seconds(bench: Bench, groups: int, repeats: int) -> float:
     tables = []
     for batch in bench.batches(bench.examples):
         masked = bench.bind(batch, explainer.removal)
-        first = -torch.arange(batch.word_valid.shape[1]).expand(len(batch), -1).double()
+        position = torch.arange(batch.word_valid.shape[1], device=batch.device)
+        first = -position.expand(len(batch), -1).double()
         candidates = choose_candidates(first, batch, explainer.k)
         shape = group_shape(candidates, batch)
         shape = replace(shape, groups=torch.full_like(shape.groups, groups))
@@ -92,7 +93,7 @@ def learning_seconds(bench: Bench, groups: int, repeats: int) -> float:
         for asked, shape, ids in tables:
             explainer.groups(asked, shape, example_generators(explainer.seed, ids))
 
-    return seconds(learn, repeats) / len(bench.examples)
+    return seconds(learn, repeats, bench.device) / len(bench.examples)
 
 
 def numbers(text: str) -> list[int]:

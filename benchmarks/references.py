@@ -60,7 +60,7 @@ def main() -> None:
 
         found = [bench.explain(ours[name], batches)[0] for _ in range(options.repeats)]
         own = sorted(run["seconds"] for run in found)[len(found) // 2]
-        other = seconds(one_by_one, options.repeats) / len(bench.examples)
+        other = seconds(one_by_one, options.repeats, bench.device) / len(bench.examples)
         rows.append(
             {
                 "explainer": name,
@@ -102,8 +102,9 @@ def lime_package(
                     return_tensors="pt",
                 )
                 with torch.inference_mode():
-                    found.append(classifier.network(**tokens).logits.softmax(-1))
-            return torch.cat(found).double().numpy()
+                    logits = classifier.network(**tokens.to(classifier.device)).logits
+                    found.append(logits.softmax(-1))
+            return torch.cat(found).cpu().double().numpy()
 
         return explainer.explain_instance(
             " ".join(names), predict, num_features=len(names), num_samples=samples, top_labels=1
@@ -114,8 +115,8 @@ def lime_package(
 
 def masked_forward(bench: Bench, example: PairExample) -> tuple[Tensor, Tensor, Any]:
     """The token ids of a pair, the word of each token, and what captum calls with changed ids."""
-    batch = bench.study.encode([example])
-    positions = torch.arange(batch.token_ids.shape[1])[None]
+    (batch,) = bench.batches([example])
+    positions = torch.arange(batch.token_ids.shape[1], device=batch.device)[None]
 
     def forward(ids: Tensor) -> Tensor:
         same = (len(ids), -1)

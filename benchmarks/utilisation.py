@@ -37,13 +37,14 @@ def main() -> None:
     bench = prepared(overrides, options.pairs)
     if not isinstance(bench.classifier, BertPairClassifier):
         raise UserError(f"model={bench.cfg.model.name}: a transformer is measured here")
-    peak = matrix_throughput(options.matrix, options.repeats)
+    peak = matrix_throughput(options.matrix, options.repeats, bench.device)
     rows: list[dict[str, Any]] = []
     for context in tqdm(("drop", "keep"), desc="utilisation"):
         counter = Counted(bench.classifier)
         tables(bench, options.k, context)
         counter.remove()
-        spent = seconds(partial(tables, bench, options.k, context), options.repeats)
+        work = partial(tables, bench, options.k, context)
+        spent = seconds(work, options.repeats, bench.device)
         rows.append(
             {
                 "context": context,
@@ -64,7 +65,8 @@ def tables(bench: Bench, k: int, context: str) -> None:
     """The tables of all pairs over k words, the first ones of both sides."""
     for batch in bench.batches(bench.examples):
         masked = bench.bind(batch, "pad")
-        order = -torch.arange(batch.word_valid.shape[1]).expand_as(batch.word_valid).float()
+        position = torch.arange(batch.word_valid.shape[1], device=batch.device)
+        order = -position.expand_as(batch.word_valid).float()
         candidates = choose_candidates(order, batch, k)
         value_table(masked, candidates, context=context, value="probability")
 
@@ -107,15 +109,15 @@ def linear_weights(network: nn.Module, *parts: str) -> int:
     )
 
 
-def matrix_throughput(rows: int, repeats: int) -> float:
+def matrix_throughput(rows: int, repeats: int, device: torch.device) -> float:
     """Operations a second of a large product, the best that the device does here."""
-    one, other = torch.randn(2, rows, rows)
+    one, other = torch.randn(2, rows, rows, device=device)
 
     def product() -> Tensor:
         return one @ other
 
     product()
-    return 2 * rows**3 / seconds(product, max(5, repeats))
+    return 2 * rows**3 / seconds(product, max(5, repeats), device)
 
 
 if __name__ == "__main__":
