@@ -1,0 +1,139 @@
+"""A GPU explains and scores as a processor does, but for rounding; skipped where there is none."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import CONF, explainer_of, make_example, study_of
+from pytorch_lightning import Trainer
+from torch.utils.data import DataLoader
+
+from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.metrics.aopc import AOPC
+from gmask_pl.metrics.degradation import Degradation
+from gmask_pl.metrics.naopc import NormalisedAOPC
+from gmask_pl.metrics.post_hoc_accuracy import PostHocAccuracy
+from gmask_pl.models.base import PairClassifier
+from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.types import Explanation, PairExample, PairScore
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+TEXTS = (
+    ("a man plays the electric guitar on stage .", "a man plays the guitar ."),
+    ("two dogs run", "two animals are running today"),
+    ("she sleeps today", "nobody sleeps here"),
+)
+EXPLAINERS = sorted(file.stem for file in (CONF / "explainer").glob("*.yaml"))
+DRAWN_ELSEWHERE = {"l2x"}  # the noise of its training, from the generator of the device
+SMALL = {
+    "gmask_released": ("explainer.samples=20",),
+    "iba": ("explainer.tokens=20",),
+    "l2x": ("explainer.k=2", "explainer.epochs=2"),
+    "kernel_shap": ("explainer.samples=200",),
+    "lime": ("explainer.samples=300",),
+}
+
+
+def trainer(accelerator: str, **settings: Any) -> Trainer:
+    return Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision="32-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+
+
+def explained(
+    classifier: PairClassifier,
+    examples: list[PairExample],
+    name: str,
+    accelerator: str,
+    folder: Path,
+) -> list[Explanation]:
+    model = "dattn" if isinstance(classifier, DecomposableAttention) else "bert_tiny"
+    explainer = explainer_of(name, f"model={model}", *SMALL.get(name, ()))
+    encode = classifier.encoder("word")
+    make = partial(trainer, accelerator)
+    explainer.prepare(study_of(classifier, encode, examples, folder, trainer=make))
+    found: list[Explanation] = []
+
+    def keep(number: int, explanations: list[Explanation], failed: dict[str, str]) -> None:
+        assert not failed
+        found.extend(explanations)
+
+    loop = ExplainLoop(classifier, explainer, [0], keep, token_budget=512)
+    loader = DataLoader([encode(examples)], batch_size=None)
+    make(inference_mode=False).predict(loop, loader, return_predictions=False)
+    return found
+
+
+@pytest.fixture
+def pairs() -> list[PairExample]:
+    return [make_example(f"pair-{i}", *texts) for i, texts in enumerate(TEXTS)]
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_explains_as_a_processor_does(
+    responsive: PairClassifier, pairs: list[PairExample], name: str, tmp_path: Path
+) -> None:
+    slow, fast = (
+        explained(responsive, pairs, name, accelerator, tmp_path / accelerator)
+        for accelerator in ("cpu", "gpu")
+    )
+    for one, other in zip(slow, fast, strict=True):
+        assert (one.id, one.prediction, one.gradients) == (
+            other.id,
+            other.prediction,
+            other.gradients,
+        )
+        if name not in DRAWN_ELSEWHERE:
+            assert other.evaluations == one.evaluations
+            assert other.scores == pytest.approx(one.scores, rel=5e-3, abs=5e-4)
+        assert len(other.scores) == len(one.scores)
+
+
+def test_scores_as_a_processor_does(
+    responsive: PairClassifier, pairs: list[PairExample], tmp_path: Path
+) -> None:
+    explanations = explained(responsive, pairs, "random", "cpu", tmp_path)
+    drawn = {"resamples": 10, "seed": 0}
+
+    def scored(accelerator: str) -> list[PairScore]:
+        metrics = {
+            "aopc": AOPC(max_removed=10, **drawn),
+            "post_hoc_accuracy": PostHocAccuracy(max_words=10, **drawn),
+            "degradation": Degradation(steps=10, min_denominator=0.01, **drawn),
+            "naopc": NormalisedAOPC(
+                max_removed=5, beam=2, exact_words=9, min_range=0.01, cache=None, **drawn
+            ),
+        }
+        found: list[PairScore] = []
+
+        def keep(number: int, rows: list[PairScore], failed: dict[str, str]) -> None:
+            assert not failed
+            found.extend(rows)
+
+        loop = ScoreLoop(
+            responsive,
+            {removal: metrics for removal in ("pad", "delete")},
+            [0],
+            lambda number: explanations,
+            keep,
+            token_budget=512,
+        )
+        loader = DataLoader([responsive.encoder("word")(pairs)], batch_size=None)
+        trainer(accelerator).predict(loop, loader, return_predictions=False)
+        return found
+
+    for one, other in zip(scored("cpu"), scored("gpu"), strict=True):
+        assert (one.id, one.removal, one.metric) == (other.id, other.removal, other.metric)
+        assert other.row == pytest.approx(one.row, rel=1e-3, abs=1e-4)
