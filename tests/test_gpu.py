@@ -96,7 +96,8 @@ def test_explains_as_a_processor_does(
             other.gradients,
         )
         if name not in DRAWN_ELSEWHERE:
-            assert other.evaluations == one.evaluations
+            # A search follows another of two sets whose worth differs by rounding.
+            assert other.evaluations == pytest.approx(one.evaluations, rel=0.01)
             assert other.scores == pytest.approx(one.scores, rel=5e-3, abs=5e-4)
         assert len(other.scores) == len(one.scores)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -112,7 +114,8 @@ class BertPairClassifier(PairClassifier):
             return self._logits(inputs)
 
     def _logits(self, inputs: ModelInput) -> Tensor:
-        logits: Tensor = self.network(**self._reading(inputs)).logits
+        with _kernels(inputs.attention):
+            logits: Tensor = self.network(**self._reading(inputs)).logits
         return logits[:, self.columns]
 
     def received_attention(self, inputs: ModelInput, layer: int) -> Tensor:
@@ -241,6 +244,14 @@ class BertPairClassifier(PairClassifier):
 
 
 _TRAINING = ("lr", "weight_decay", "warmup", "linear_decay", "word_dropout")
+
+
+def _kernels(attention: Tensor) -> AbstractContextManager[None]:
+    """Within it, attention is computed by kernels that can differentiate what is asked for.
+
+    The memory-efficient one on GPUs fails where of its inputs the mask alone has a gradient.
+    """
+    return nullcontext() if attention.dtype == torch.bool else sdpa_kernel(SDPBackend.MATH)
 
 
 def _first_position(network: PreTrainedModel) -> int:
