@@ -29,6 +29,8 @@ TEXTS = (
     ("she sleeps today", "nobody sleeps here"),
 )
 EXPLAINERS = sorted(file.stem for file in (CONF / "explainer").glob("*.yaml"))
+# Their scores are ranks, and of two orders whose worth differs by rounding either may be found.
+SEARCHED = {"oracle", "oracle_lowest"}
 DRAWN_ELSEWHERE = {"l2x"}  # the noise of its training, from the generator of the device
 SMALL = {
     "gmask_released": ("explainer.samples=20",),
@@ -95,9 +97,10 @@ def test_explains_as_a_processor_does(
             other.prediction,
             other.gradients,
         )
-        if name not in DRAWN_ELSEWHERE:
-            # A search follows another of two sets whose worth differs by rounding.
-            assert other.evaluations == pytest.approx(one.evaluations, rel=0.01)
+        if name in SEARCHED:
+            assert sorted(other.scores) == sorted(one.scores)
+        elif name not in DRAWN_ELSEWHERE:
+            assert other.evaluations == one.evaluations
             assert other.scores == pytest.approx(one.scores, rel=5e-3, abs=5e-4)
         assert len(other.scores) == len(one.scores)
 
