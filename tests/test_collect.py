@@ -52,7 +52,7 @@ def fake_run(
     aopc: Sequence[float],
     weights: str = "0123456789abcdef",
     meaningful: bool = True,
-    seconds: float = 0.5,
+    seconds: float | Sequence[float] = 0.5,
     failed: Sequence[str] = (),
     deleted: Sequence[float] = (),
     evidence: Sequence[float] = (),
@@ -86,7 +86,7 @@ def fake_run(
             groups=groups if explainer == "gmask" else None,
             evaluations=100,
             gradients=0,
-            seconds=seconds,
+            seconds=seconds if isinstance(seconds, float) else seconds[IDS.index(id)],
         )
         for id in ids
     ]
@@ -360,6 +360,17 @@ def test_seconds_and_evaluations(output: Path) -> None:
     files = collected(output, "table7", ASKED)
     assert float(cells(files, "table7.csv")["IMASK"]["value"]) == 0.5
     assert float(cells(files, "table7_evaluations.csv")["IMASK"]["value"]) == 100
+
+
+def test_seconds_vary_from_batch_to_batch(output: Path) -> None:
+    """Three quarters of the pairs are a batch and take 1 second, the others are one and take 5."""
+    seconds = [1.0 if i < 3 * len(IDS) / 4 else 5.0 for i in range(len(IDS))]
+    fake_run(output, "gmask_released", aopc=BASE, seconds=seconds)
+    found = cells(collected(output, "table7", ASKED), "table7.csv")
+    value, low, high = (float(found["gmask_released"][key]) for key in ("value", "low", "high"))
+    assert (value, low, high) == (2.0, 1.0, 5.0)
+    assert found["gmask_released"]["pairs"] == str(len(IDS))
+    assert (found["IMASK"]["low"], found["IMASK"]["high"]) == ("", "")  # all pairs are one batch
 
 
 def test_seconds_with_known_answers_are_not_shown(output: Path) -> None:

@@ -32,7 +32,8 @@ SECONDS, EVALUATIONS = 0, 1  # of what a pair costs
 class SecondsTable(Collector):
     """Mean wall-clock seconds a pair, beside the paper's ``table``, and a table of evaluations.
 
-    Seconds are the pair's share of its batch, on whatever machine made the run.
+    Seconds are the pair's share of its batch, on whatever machine made the run. So what varies is a
+    batch, and the interval of seconds resamples these; of a single batch there is none.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class SecondsTable(Collector):
                     )
                     for shown in list(labels) or [title("explainers", name)]
                 ]
-        notes = ["Brackets: 95 % bootstrap interval over pairs, seeds averaged first."]
+        over = "pairs" if reading == EVALUATIONS else "batches, whose pairs share their seconds"
+        notes = [f"Brackets: 95 % bootstrap interval over {over}; seeds averaged first."]
         for c in columns:
             told = [f"{c.pairs} pairs", *seeds_told(request, c), *c.notes] if c.entries else []
             notes += [
@@ -123,10 +125,16 @@ class SecondsTable(Collector):
         runs = [[cost[reading] for cost in costs] for costs in entry.costs]
         if any(map(math.isnan, chain.from_iterable(runs))):
             return Cell(paper=printed, reason="not measured: answers came from other runs")
-        rows = torch.tensor(runs, dtype=torch.float64).mean(0)[:, None]
+        pairs = torch.tensor(runs, dtype=torch.float64)
+        rows = pairs.mean(0)[:, None] if reading == EVALUATIONS else by_batch(pairs)
         found = estimate(
-            rows, lambda mean: mean, resamples=self.resamples, seed=self.seed
+            rows,
+            lambda means: means[..., :1] / (1 if reading == EVALUATIONS else means[..., 1:]),
+            resamples=self.resamples,
+            seed=self.seed,
         ).headline()
+        if reading == SECONDS and len(rows) == 1:
+            found |= {"low": None, "high": None}
         learnt = entry.runs[0].metrics.get("preparation", {})
         told = ", ".join(f"{k} {v:g}" for k, v in learnt.items() if type(v) in (int, float))
         return Cell(
@@ -134,7 +142,17 @@ class SecondsTable(Collector):
             found["low"],
             found["high"],
             printed,
-            pairs=len(rows),
+            pairs=pairs.shape[1],
             seeds=len(runs),
             reason=f"learnt from training pairs before: {told}" if told else "",
         )
+
+
+def by_batch(seconds: torch.Tensor) -> torch.Tensor:
+    """Of every batch the seconds of its pairs, the mean over seeds, and how many: (batches, 2).
+
+    seconds (seeds, pairs): a pair's share of its batch, so those of one batch are alike.
+    """
+    _, batch = seconds.unique(dim=1, return_inverse=True)
+    rows = torch.zeros(int(batch.max()) + 1, 2, dtype=seconds.dtype)
+    return rows.index_add(0, batch, torch.stack([seconds.mean(0), torch.ones_like(seconds[0])], 1))
