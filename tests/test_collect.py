@@ -224,6 +224,22 @@ def test_what_is_no_archive_is_named(output: Path, tmp_path: Path) -> None:
         collected(output, "table2", ASKED, f"archive={folder}")
 
 
+def test_pairs_that_were_looked_at_can_be_left_out(tmp_path: Path) -> None:
+    for name, more in (("imask", 0.0), ("gmask", 0.1)):
+        fake_run(tmp_path, name, "limit=12", aopc=BASE + more)
+    fake_run(tmp_path, "occlusion", "limit=5", aopc=BASE[:5])
+    asked = ("explainer=gmask,imask", "limit=12", "beyond=5")
+    files = collected(tmp_path, "table2", *asked)
+    rows = cells(files, "table2.csv")
+    assert {row["pairs"] for row in rows.values()} == {"7"}
+    assert float(rows["IMASK"]["value"]) == pytest.approx(BASE[5:].mean())
+    assert "5 pairs are left out, which were seen before" in files["table2.md"].read_text("utf-8")
+    with pytest.raises(UserError, match="beyond=6: no run with limit=6"):
+        collected(tmp_path, "table2", *asked[:2], "beyond=6")
+    with pytest.raises(UserError, match="of 12 pairs none is left"):
+        collected(tmp_path, "table2", *asked[:2], "beyond=12")
+
+
 def test_a_part_that_is_not_the_usual_one_goes_by_its_name(output: Path) -> None:
     for name in ("occlusion", "keep_one_in"):  # of one class, with other settings
         fake_run(output, "gmask", f"explainer@explainer.word_filter={name}", aopc=BASE)

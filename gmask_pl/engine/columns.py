@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from gmask_pl.config import plain_numbers
 from gmask_pl.engine.runs import Run
 from gmask_pl.metrics.paired import Rows
-from gmask_pl.types import JSON
+from gmask_pl.types import JSON, UserError
 
 # Settings of a metric that do not change what it says of a pair.
 _AFTERWARDS = ("resamples", "seed", "cache", "min_denominator")
@@ -26,7 +26,7 @@ class Entry:
     """An explainer with one choice of settings, and its runs, one for each seed.
 
     settings: where they differ from its YAML, as in ``samples=500``. without: the pairs that some
-    explainer it is compared with has failed at.
+    explainer it is compared with has failed at, or that have been seen before.
     """
 
     explainer: str
@@ -77,7 +77,13 @@ class Column:
 
 
 def make_column(
-    runs: Iterable[Run], model: str, dataset: str, *, metric: str | None, removal: str | None
+    runs: Iterable[Run],
+    model: str,
+    dataset: str,
+    *,
+    metric: str | None,
+    removal: str | None,
+    seen: frozenset[str] = frozenset(),
 ) -> Column:
     """The column of a model and dataset, from whatever runs there are.
 
@@ -85,8 +91,8 @@ def make_column(
     that is asked in the same way, as their metric is, where one is given. Where there are several
     such sets of runs, the one with the most explainers stands, of these the one with the most
     pairs, of these the newest. Of two runs with the same settings and seed the newer stands. Pairs
-    that one of them failed at are left out of all.
-    removal: None is the first one of each run.
+    that one of them failed at are left out of all, as are those that were ``seen`` before.
+    removal: None is the first one of each run. Raises UserError where no pair is left.
     """
     mine = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
     if metric is not None:
@@ -105,10 +111,16 @@ def make_column(
     )
     notes = [_left_out(group) for group in sets.values() if group is not chosen]
     failed = {entry.explainer: run.failed for entry in entries for run in entry.runs if run.failed}
+    without = frozenset().union(*failed.values())
     if failed:
-        without = frozenset().union(*failed.values())
-        entries = tuple(replace(entry, without=without) for entry in entries)
         notes.append(f"{len(without)} pairs are left out, at which {', '.join(failed)} failed")
+    drawn = frozenset(chosen[0].drawn)
+    if known := drawn & seen:
+        without |= known
+        notes.append(f"{len(known)} pairs are left out, which were seen before")
+    if drawn <= without:
+        raise UserError(f"{model}, {dataset}: of {len(drawn)} pairs none is left to compare")
+    entries = tuple(replace(entry, without=without) for entry in entries)
     return Column(model, dataset, used, entries, tuple(notes))
 
 

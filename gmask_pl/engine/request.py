@@ -25,7 +25,8 @@ class Request:
     """An experiment as the command line asks for it.
 
     swept: the choices of model, dataset, explainer and seed. given: the other overrides of the
-    command line. runs: the finished runs that agree with them.
+    command line. runs: the finished runs that agree with them. seen: by model and dataset the
+    pairs that are left out, as runs with the limit ``beyond`` explain them.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Request:
     swept: dict[str, tuple[str, ...]]
     given: tuple[str, ...]
     runs: tuple[Run, ...]
+    seen: Mapping[tuple[str, str], frozenset[str]]
 
     @property
     def folder(self) -> Path:
@@ -75,13 +77,33 @@ def read_request(arguments: Sequence[str]) -> Request:
         *archived_runs(None if cfg.archive is None else Path(cfg.archive), *chosen),
     ]
     agreed = agreeing(runs, [o for o in other if _of_results(o)])
+    seen = {} if cfg.beyond is None else seen_pairs(runs, cfg)
     return Request(
         name=name,
         cfg=cfg,
         swept=swept,
         given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
         runs=tuple(of_study(agreed, swept["explainer"], params, by_key)),
+        seen=seen,
     )
+
+
+def seen_pairs(runs: Sequence[Run], cfg: DictConfig) -> dict[tuple[str, str], frozenset[str]]:
+    """The pairs of the runs with the limit ``beyond``, by model and dataset.
+
+    Raises UserError where there is none.
+    """
+    asked = {key: cfg[key] for key in ("split", "limit_seed")} | {"limit": cfg.beyond}
+    seen: dict[tuple[str, str], frozenset[str]] = {}
+    for run in runs:
+        if all(run.config.get(key) == value for key, value in asked.items()):
+            cell = (run.model, run.dataset)
+            seen[cell] = seen.get(cell, frozenset()).union(run.drawn)
+    if not seen:
+        raise UserError(
+            f"beyond={cfg.beyond}: no run with limit={cfg.beyond} says which pairs these are"
+        )
+    return seen
 
 
 def of_study(

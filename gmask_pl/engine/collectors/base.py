@@ -27,12 +27,20 @@ def columns_of(
 ) -> list[Column]:
     """The column of every model and dataset that the request sweeps, empty ones included.
 
-    Their runs are of the request's split, unit and ``pairs``; the number of pairs is theirs.
+    Their runs are of the request's split, unit and ``pairs``; the number of pairs is theirs, less
+    those that the request has ``seen``.
     """
     asked = {key: request.cfg[key] for key in ("split", "unit", "pairs")}
     runs = [run for run in request.runs if all(run.config[k] == v for k, v in asked.items())]
     return [
-        make_column(runs, model, dataset, metric=metric, removal=removal)
+        make_column(
+            runs,
+            model,
+            dataset,
+            metric=metric,
+            removal=removal,
+            seen=request.seen.get((model, dataset), frozenset()),
+        )
         for model in request.swept["model"]
         for dataset in request.swept["dataset"]
     ]

@@ -220,7 +220,8 @@ class ScoreTable(Collector):
             if column.entries:
                 run = column.entries[0].runs[0]
                 accuracy = run.metrics["model"]["accuracy"]
-                right = "" if accuracy is None else f", model right on {accuracy:.1%}"
+                whole = accuracy is not None and not column.entries[0].without
+                right = f", model right on {accuracy:.1%}" if whole else ""
                 how = "" if column.removal is None else f", words removed by {column.removal}"
                 lines.append(
                     f"{one.where}: {column.pairs} {run.config.split} pairs{how}, "
