@@ -22,7 +22,9 @@ NOTES = (
     "Kendall's tau-b between the orders of the explainers under two removals: 1 is the same order, "
     "0 no relation, -1 the opposite. Brackets: 95 % bootstrap interval over pairs, which are drawn "
     "once for all explainers and removals. A drawn order is noisier than the order itself, so the "
-    "interval reaches down further than up. Neither the floor nor bounds take part.",
+    "interval mostly reaches down further than up; where two explainers are nearly alike, most "
+    "draws may order them the same way under both removals though all pairs do not, and the "
+    "interval lie above the value. Neither the floor nor bounds take part.",
 )
 
 
