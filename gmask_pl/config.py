@@ -26,9 +26,8 @@ JSON = dict[str, Any]
 
 # Where results go and how they are shown, not what they are.
 INDIFFERENT = frozenset(
-    ("hydra", "output", "log_dir", "run_name", "explainers_dir")
-    + ("logger", "workers", "report", "reuse", "collect", "archive", "beyond", "answers")
-    + ("max_failed",)
+    ("hydra", "output", "log_dir", "run_name", "explainers_dir", "logger", "workers", "report")
+    + ("reuse", "collect", "archive", "beyond", "answers", "max_failed")
 )
 # Of the trainer: how many processes share the work, which explanations do not depend on.
 PLACEMENT = ("devices", "num_nodes", "strategy")

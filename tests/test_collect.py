@@ -234,7 +234,7 @@ def test_pairs_that_were_looked_at_can_be_left_out(tmp_path: Path) -> None:
     assert {row["pairs"] for row in rows.values()} == {"7"}
     assert float(rows["IMASK"]["value"]) == pytest.approx(BASE[5:].mean())
     assert "5 pairs are left out, which were seen before" in files["table2.md"].read_text("utf-8")
-    with pytest.raises(UserError, match="beyond=6: no run with limit=6"):
+    with pytest.raises(UserError, match="beyond=6: no run of bert_tiny on planted with limit=6"):
         collected(tmp_path, "table2", *asked[:2], "beyond=6")
     with pytest.raises(UserError, match="of 12 pairs none is left"):
         collected(tmp_path, "table2", *asked[:2], "beyond=12")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def read_request(arguments: Sequence[str]) -> Request:
         *archived_runs(None if cfg.archive is None else Path(cfg.archive), *chosen),
     ]
     agreed = agreeing(runs, [o for o in other if _of_results(o)])
-    seen = {} if cfg.beyond is None else seen_pairs(runs, cfg)
+    seen = {} if cfg.beyond is None else seen_pairs(runs, agreed, cfg)
     return Request(
         name=name,
         cfg=cfg,
@@ -88,10 +88,12 @@ def read_request(arguments: Sequence[str]) -> Request:
     )
 
 
-def seen_pairs(runs: Sequence[Run], cfg: DictConfig) -> dict[tuple[str, str], frozenset[str]]:
-    """The pairs of the runs with the limit ``beyond``, by model and dataset.
+def seen_pairs(
+    runs: Sequence[Run], agreed: Iterable[Run], cfg: DictConfig
+) -> dict[tuple[str, str], frozenset[str]]:
+    """The pairs of those ``runs`` that have the limit ``beyond``, by model and dataset.
 
-    Raises UserError where there is none.
+    Raises UserError where there are ``agreed`` runs of a model and dataset but none of these.
     """
     asked = {key: cfg[key] for key in ("split", "limit_seed")} | {"limit": cfg.beyond}
     seen: dict[tuple[str, str], frozenset[str]] = {}
@@ -99,9 +101,10 @@ def seen_pairs(runs: Sequence[Run], cfg: DictConfig) -> dict[tuple[str, str], fr
         if all(run.config.get(key) == value for key, value in asked.items()):
             cell = (run.model, run.dataset)
             seen[cell] = seen.get(cell, frozenset()).union(run.drawn)
-    if not seen:
+    for model, dataset in {(run.model, run.dataset) for run in agreed} - seen.keys():
         raise UserError(
-            f"beyond={cfg.beyond}: no run with limit={cfg.beyond} says which pairs these are"
+            f"beyond={cfg.beyond}: no run of {model} on {dataset} with limit={cfg.beyond} says "
+            "which pairs these are"
         )
     return seen
 
@@ -150,7 +153,7 @@ def _choices(given: Override | None, param: str | None) -> tuple[str, ...]:
 
 
 def _of_collecting(override: Override) -> bool:
-    return override.get_key_element().lstrip("+").split(".")[0] in ("collect", "archive")
+    return override.get_key_element().lstrip("+").split(".")[0] in ("collect", "archive", "beyond")
 
 
 def _of_results(override: Override) -> bool:

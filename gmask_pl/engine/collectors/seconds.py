@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gmask_pl.engine.collectors.base import (
     BOUND,
@@ -126,14 +127,14 @@ class SecondsTable(Collector):
         if any(map(math.isnan, chain.from_iterable(runs))):
             return Cell(paper=printed, reason="not measured: answers came from other runs")
         pairs = torch.tensor(runs, dtype=torch.float64)
-        rows = pairs.mean(0)[:, None] if reading == EVALUATIONS else by_batch(pairs)
+        rows = totals(pairs) if reading == EVALUATIONS else by_batch(pairs)
         found = estimate(
             rows,
-            lambda means: means[..., :1] / (1 if reading == EVALUATIONS else means[..., 1:]),
+            lambda means: means[..., :1] / means[..., 1:],
             resamples=self.resamples,
             seed=self.seed,
         ).headline()
-        if reading == SECONDS and len(rows) == 1:
+        if len(rows) == 1:
             found |= {"low": None, "high": None}
         learnt = entry.runs[0].metrics.get("preparation", {})
         told = ", ".join(f"{k} {v:g}" for k, v in learnt.items() if type(v) in (int, float))
@@ -148,11 +149,17 @@ class SecondsTable(Collector):
         )
 
 
-def by_batch(seconds: torch.Tensor) -> torch.Tensor:
-    """Of every batch the seconds of its pairs, the mean over seeds, and how many: (batches, 2).
+def totals(costs: Tensor) -> Tensor:
+    """Of every pair what it costs, the mean over seeds, and that it is one: (pairs, 2).
 
-    seconds (seeds, pairs): a pair's share of its batch, so those of one batch are alike.
+    costs (seeds, pairs).
     """
+    mean = costs.mean(0)
+    return torch.stack([mean, torch.ones_like(mean)], 1)
+
+
+def by_batch(seconds: Tensor) -> Tensor:
+    """`totals` of whole batches: a pair has its share of its batch, so those of one are alike."""
     _, batch = seconds.unique(dim=1, return_inverse=True)
-    rows = torch.zeros(int(batch.max()) + 1, 2, dtype=seconds.dtype)
-    return rows.index_add(0, batch, torch.stack([seconds.mean(0), torch.ones_like(seconds[0])], 1))
+    rows = seconds.new_zeros(int(batch.max()) + 1, 2)
+    return rows.index_add(0, batch, totals(seconds))
