@@ -15,13 +15,14 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from gmask_pl.config import CONF, register
+from gmask_pl.config import register
 from gmask_pl.data.datamodule import draw
-from gmask_pl.engine.session import make_trainer
+from gmask_pl.engine.session import make_trainer, model_identity
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.study import Study
+from gmask_pl.identity.parts import CONF
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
@@ -99,8 +100,9 @@ def prepared(overrides: Sequence[str], pairs: int) -> Bench:
     source = instantiate(cfg.dataset)
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load(cfg.split), pairs, cfg.limit_seed)
-    study = make_study(cfg, source, classifier)
-    device = make_trainer(cfg, loggers=[], callbacks=[]).strategy.root_device
+    trainer = make_trainer(cfg, loggers=[], callbacks=[])
+    study = make_study(cfg, source, classifier, model_identity(classifier, trainer))
+    device = trainer.strategy.root_device
     return Bench(tuple(overrides), cfg, device, classifier.to(device), study, tuple(examples))
 
 

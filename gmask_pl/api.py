@@ -8,13 +8,19 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from gmask_pl.config import CONF, quieten, register
+from gmask_pl.config import quieten, register
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import BrokenRow, Row, to_example
 from gmask_pl.engine.loops import ExplainLoop, Keep
-from gmask_pl.engine.session import check_numbers, make_trainer, stored_classifier
+from gmask_pl.engine.session import (
+    check_numbers,
+    make_trainer,
+    model_identity,
+    stored_classifier,
+)
 from gmask_pl.engine.study import make_study
+from gmask_pl.identity.parts import CONF
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Explanation, PairExample, PairSource, UserError
 
@@ -60,7 +66,8 @@ class PairExplainer:
         self.labels = source.labels
         quiet = {"inference_mode": False, "enable_progress_bar": False}
         self.trainer = make_trainer(cfg, loggers=[], callbacks=[], **quiet)
-        self.explainer.prepare(make_study(cfg, source, self.classifier))
+        self.model = model_identity(self.classifier, self.trainer)
+        self.explainer.prepare(make_study(cfg, source, self.classifier, self.model))
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[Explanation]:
         """The explanation of every pair, in their order.
@@ -102,6 +109,7 @@ class PairExplainer:
             keep,
             token_budget=TokenBudget(cfg.token_budget),
             answers=cfg.answers,
+            model=self.model.digest,
         )
         self.trainer.predict(loop, data, return_predictions=False)
 

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
-import json
 import logging
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-T = TypeVar("T")
-CONF = Path(__file__).resolve().parents[1] / "conf"  # outside the package: it is the user's too
-FULL = (errno.ENOSPC, errno.EDQUOT)
-JSON = dict[str, Any]
-
-# Where results go and how they are shown, not what they are.
-INDIFFERENT = frozenset(
-    ("hydra", "output", "log_dir", "run_name", "explainers_dir", "logger", "workers", "report")
-    + ("reuse", "collect", "archive", "beyond", "answers", "max_failed")
+from gmask_pl.identity.parts import described
+from gmask_pl.identity.placing import (
+    EXPLAIN,
+    TRAIN,
+    Told,
+    digest_of,
+    folder_settings,
+    place_of,
+    seeds_of,
 )
-# Of the trainer: how many processes share the work, which explanations do not depend on.
-PLACEMENT = ("devices", "num_nodes", "strategy")
-# Of a metric: where other runs find what it has learnt of a pair.
-SHARED = "cache"
+
+T = TypeVar("T")
+JSON = dict[str, Any]
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Refused(CompactHydraException):
@@ -51,61 +48,21 @@ def run_key(*, _root_: DictConfig) -> str:
     if "explainer" not in settings or seeds_of(settings["explainer"]):
         shown["seed"] = _root_["seed"]
     named = ",".join(f"{key}={'all' if value is None else value}" for key, value in shown.items())
-    return f"{named}-{digest(settings)}" if named else digest(settings)
+    key = digest_of(settings, size=4)
+    return f"{named}-{key}" if named else key
 
 
 def deciding_settings(cfg: DictConfig) -> JSON:
-    """The resolved settings that can change a number of a run.
-
-    An explainer that draws at random holds the seed among its own settings, so the seed of the
-    whole run decides nothing more, except in training. Of a folder of weights below ``output`` the
-    place there; none where other weights are given.
-    """
-    indifferent = INDIFFERENT | ({"seed"} if "explainer" in cfg else set())
+    """The resolved settings that can change a number of a run, see `folder_settings`."""
+    table = EXPLAIN if "explainer" in cfg else TRAIN
     settings: JSON = {}
-    for key in sorted(map(str, cfg.keys() - indifferent)):
-        value = cfg[key]
-        nested = OmegaConf.is_config(value)
-        settings[key] = OmegaConf.to_container(value, resolve=True) if nested else value
-    if "explainer" in cfg and "trainer" in settings:
-        trainer = settings["trainer"].items()
-        settings["trainer"] = {key: value for key, value in trainer if key not in PLACEMENT}
-    for metric in settings.get("metric", {}).values():
-        if isinstance(metric, dict):
-            metric.pop(SHARED, None)
-    if settings.get("weights") is not None:
-        settings["weights"] = os.path.normpath(settings["weights"])
-        settings.pop("weights_dir", None)
-    elif "weights_dir" in settings:
-        place = os.path.relpath(cfg.weights_dir, cfg.output)
-        settings["weights_dir"] = cfg.weights_dir if place.startswith("..") else place
-    return settings
-
-
-def digest(settings: JSON) -> str:
-    """Eight hexadecimal digits of settings, whatever the order of their keys; 3 is 3.0."""
-    text = json.dumps(plain_numbers(settings), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def plain_numbers(settings: Any) -> Any:
-    """Settings in which every whole number is an int: 3.0 is 3."""
-    if isinstance(settings, dict):
-        return {key: plain_numbers(value) for key, value in settings.items()}
-    if isinstance(settings, list | tuple):
-        return [plain_numbers(value) for value in settings]
-    whole = isinstance(settings, float) and settings.is_integer()
-    return int(settings) if whole else settings
-
-
-def seeds_of(settings: Any) -> tuple[int, ...]:
-    """The values of every ``seed`` within the settings of an explainer; none: it draws nothing."""
-    if isinstance(settings, list):
-        return tuple(seed for value in settings for seed in seeds_of(value))
-    if not isinstance(settings, dict):
-        return ()
-    own = (settings["seed"],) if settings.get("seed") is not None else ()
-    return own + tuple(seed for value in settings.values() for seed in seeds_of(value))
+    for key in map(str, cfg):
+        # Where results go may not be known yet, but for what weights are found below.
+        if key == "output" or place_of(key, table) is not Told.NOT:
+            value = cfg[key]
+            nested = OmegaConf.is_config(value)
+            settings[key] = OmegaConf.to_container(value, resolve=True) if nested else value
+    return folder_settings(described(settings))
 
 
 def register() -> None:

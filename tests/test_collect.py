@@ -21,10 +21,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import deciding_settings, digest, register
+from gmask_pl.config import deciding_settings, register
 from gmask_pl.engine.archive import archive, read_archive
 from gmask_pl.engine.collect import collect
-from gmask_pl.engine.identity import Identity
+from gmask_pl.identity.of_result import Identity
+from gmask_pl.identity.parts import described
+from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, digest_of, told_settings
 from gmask_pl.report.files import write_metrics
 from gmask_pl.store import write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, Groups, PairScore, UserError
@@ -70,7 +72,7 @@ def fake_run(
     cfg = composed(f"explainer={explainer}", *CELL, "log_dir=logs", "run_name=x", *overrides).copy()
     cfg.output = str(output)
     folder = output / "explain" / f"{cfg.dataset.name}_{cfg.model.name}" / explainer
-    folder /= digest(deciding_settings(cfg))
+    folder /= digest_of(deciding_settings(cfg), size=4)
     folder.mkdir(parents=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     groups = Groups((1, 3, 7), ((0.9, 0.1), (0.2, 0.8), (0.3, 0.7)), (0.3, 0.7))
@@ -110,7 +112,10 @@ def fake_run(
     if len(deleted):
         told["by_removal"] = {removal: results for removal in ("pad", "delete")}
     write_metrics(folder, {"model": model, **results, **told})
-    Identity(deciding_settings(cfg), weights, pairs).write(folder)
+    settings = told_settings(
+        described(OmegaConf.to_container(cfg, resolve=True)), EXPLAIN, BY_VALUE
+    )
+    Identity(settings, {"weights": weights}, pairs).write(folder)
     return folder
 
 
@@ -248,7 +253,7 @@ def test_a_part_that_is_not_the_usual_one_goes_by_its_name(output: Path) -> None
     rows = cells(collected(output, "table2", "explainer=gmask"), "table2.csv")
     assert {"GMASK", "GMASK (word_filter=occlusion)", "GMASK (word_filter=keep_one_in)"} < set(rows)
     (left,) = (name for name in rows if "per_round=9" in name)
-    assert "Occlusion" in left
+    assert "word_filter.kind=occlusion" in left
 
 
 def test_a_table_of_what_runs_there_are(output: Path) -> None:
@@ -563,7 +568,7 @@ def test_a_run_from_elsewhere_runs_no_code_and_reads_no_environment(
     assert not any("hunter2" in file.read_text("utf-8") for file in files.values())
     for folder in (output / "explain").glob("*/*/*"):
         rewritten(folder, "gmask_pl.metrics.aopc.AOPC", "antigravity.AOPC")
-    with pytest.raises(UserError, match="antigravity.*is no metric of this project"):
+    with pytest.raises(UserError, match="antigravity.*is no metric of conf"):
         collected(output, "table2", ASKED)
     assert "antigravity" not in sys.modules
 

@@ -17,7 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import register, run_key, seeds_of, user_facing
+from gmask_pl.config import register, run_key, user_facing
+from gmask_pl.identity.placing import seeds_of
 from gmask_pl.models.base import PairClassifier
 
 register()

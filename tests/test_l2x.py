@@ -18,6 +18,7 @@ from gmask_pl.engine.study import make_study
 from gmask_pl.explainers.l2x import L2X
 from gmask_pl.explainers.l2x_network import L2XNetwork, select
 from gmask_pl.explainers.study import FACTS, SETTINGS, WEIGHTS, Study
+from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.masking import MaskedModel
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.models.dattn import WordEncoder
@@ -255,7 +256,8 @@ def test_own_pairs_without_a_train_split(tmp_path: Path, classifier: PairClassif
     labels = f"dataset.labels=[{','.join(LABELS)}]"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", ["explainer=l2x", "dataset=pairs", f"dataset.path={file}", labels])
-    study = make_study(cfg, instantiate(cfg.dataset), classifier)
+    model = identity_of_model(classifier, "32-true")
+    study = make_study(cfg, instantiate(cfg.dataset), classifier, model)
     with pytest.raises(UserError, match="learns from training pairs") as raised:
         instantiate(cfg.explainer).prepare(study)
     assert raised.value.__cause__ is None  # the message holds it

@@ -14,9 +14,10 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.engine.scoring import Metrics, asked_results
+from gmask_pl.identity.of_model import weights_digest
+from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.base import evaluate
 from gmask_pl.metrics.naopc import NormalisedAOPC
@@ -225,12 +226,12 @@ def test_a_key_names_the_pair_as_it_is_read(
 
 
 def test_a_fingerprint_follows_every_weight(classifier: PairClassifier) -> None:
-    before = weights_fingerprint(classifier)
-    assert weights_fingerprint(classifier) == before
+    before = weights_digest(classifier)
+    assert weights_digest(classifier) == before
     weight = list(classifier.parameters())[-1]
     with torch.no_grad():
         weight.view(-1)[0] += 1e-3
-    assert weights_fingerprint(classifier) != before
+    assert weights_digest(classifier) != before
 
 
 @pytest.mark.slow

@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONF
-from hydra import compose, initialize_config_dir
 
-from gmask_pl.config import register
 from gmask_pl.engine.explain import earlier_results
-from gmask_pl.engine.identity import IDENTITY, Identity, pairs_fingerprint, run_identity
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
+from gmask_pl.identity.of_result import Identity
 from gmask_pl.store import read_explanations, write_explanations
-from gmask_pl.types import Explanation, Highlight, PairExample, PairScore
+from gmask_pl.types import Explanation, PairScore
 
-register()
 LABELS = ("no", "yes")
-ONE = Identity({"k": 10, "metric": {"aopc": 1}}, "weights", "pairs")
+ONE = Identity({"k": 10, "metric": {"aopc": 1}}, {"weights": "some"}, "pairs")
 
 
 def explanation(name: str) -> Explanation:
@@ -30,54 +26,6 @@ def scores(name: str) -> list[PairScore]:
     return [PairScore(name, "pad", "aopc", (0.5,)), PairScore(name, "mask", "aopc", (0.25,))]
 
 
-def identity(pairs: list[PairExample], *overrides: str) -> Identity:
-    given = ["log_dir=logs", "run_name=x", *overrides]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return run_identity(compose("explain", given), "weights", pairs)
-
-
-def test_what_can_change_a_number_is_told_and_nothing_else(examples: list[PairExample]) -> None:
-    base = identity(examples)
-    same = ("logger=[]", "report.max_pairs=3", "trainer.devices=2", "workers=1")
-    assert identity(examples, *same, "+trainer.strategy=ddp", "reuse=false") == base
-    assert identity(examples, "seed=1").differences(base) == ["setting explainer"]
-    assert identity(examples, "limit=7").differences(base) == ["setting limit"]
-    assert identity(examples[:2]).differences(base) == ["pairs"]
-    assert replace(base, weights="others").differences(base) == ["weights of the model"]
-    metric = identity(examples, "metric=[aopc]")
-    assert metric.differences(base) == ["setting metric"]
-    assert metric.explains_as(base) and not identity(examples, "seed=1").explains_as(base)
-    assert not replace(base, pairs="others").explains_as(base)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"id": "other"},
-        {"text1": "a man plays the electric guitar on Stage ."},
-        {"spans2": ((0, 1),)},
-        {"label": None},
-        {"highlights": (Highlight(None, frozenset({1})),)},
-        {"evidence": (frozenset({1, 3}),)},
-    ],
-)
-def test_pairs_are_others_when_anything_of_one_is(
-    examples: list[PairExample], change: dict[str, Any]
-) -> None:
-    changed = [replace(examples[0], **change), *examples[1:]]
-    assert pairs_fingerprint(changed) != pairs_fingerprint(examples)
-    assert pairs_fingerprint(examples[::-1]) != pairs_fingerprint(examples)
-    assert pairs_fingerprint(iter(examples)) == pairs_fingerprint(examples)
-
-
-def test_an_identity_is_read_back(tmp_path: Path) -> None:
-    ONE.write(tmp_path)
-    assert Identity.read(tmp_path) == ONE
-    (tmp_path / IDENTITY).write_text('{"weights": "half')
-    assert Identity.read(tmp_path) is None
-    assert Identity.read(tmp_path / "none") is None
-
-
 def test_results_stand_only_when_they_are_whole_and_of_the_same_run(tmp_path: Path) -> None:
     ONE.write(tmp_path)
     for name in ("config.yaml", "explanations.parquet", "pair_scores.parquet"):
@@ -85,7 +33,7 @@ def test_results_stand_only_when_they_are_whole_and_of_the_same_run(tmp_path: Pa
     assert earlier_results(tmp_path, ONE) is None
     (tmp_path / "metrics.json").write_text('{"aopc": 1}')
     assert earlier_results(tmp_path, ONE) == {"aopc": 1}
-    assert earlier_results(tmp_path, replace(ONE, weights="others")) is None
+    assert earlier_results(tmp_path, replace(ONE, model={"weights": "others"})) is None
 
 
 def test_batches_of_several_processes_come_back_in_their_order(tmp_path: Path) -> None:
@@ -124,7 +72,7 @@ def test_another_run_does_not_go_on_where_this_one_was(tmp_path: Path) -> None:
     progress = Progress(tmp_path, ONE, rank=0, labels=LABELS)
     progress.begin(afresh=False)
     progress.explained(0, [explanation("a")], {})
-    other = Progress(tmp_path, replace(ONE, weights="others"), rank=0, labels=LABELS)
+    other = Progress(tmp_path, replace(ONE, model={"weights": "others"}), rank=0, labels=LABELS)
     other.begin(afresh=False)
     assert other.left(EXPLAINED, 1) == [0]
     again = Progress(tmp_path, ONE, rank=0, labels=LABELS)

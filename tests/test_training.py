@@ -17,10 +17,10 @@ from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
 from gmask_pl.engine.checkpoint import SafeCheckpoints
-from gmask_pl.engine.identity import Identity
 from gmask_pl.engine.session import plain
 from gmask_pl.engine.train import CRITERION, BestWeights, train
 from gmask_pl.engine.weights import check_training
+from gmask_pl.identity.of_result import Identity
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.processes import alone
 from gmask_pl.types import UserError

@@ -15,16 +15,16 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import INDIFFERENT, SHARED, plain_numbers
 from gmask_pl.engine.failures import EXPLAINING
-from gmask_pl.engine.runs import ELSEWHERE, Costs, Run, Scores, find_runs, literal
+from gmask_pl.engine.runs import Costs, Run, Scores, find_runs, literal
+from gmask_pl.identity.parts import described
+from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, Told, told_settings
 from gmask_pl.processes import alone
 from gmask_pl.store import write_parquet
 from gmask_pl.types import JSON, UserError
@@ -71,6 +71,7 @@ class ArchivedRun(Run):
     ) -> None:
         super().__init__(explainer, config, where=where, made=made)
         self.metrics, self.pairs, self.costs, self.scores = metrics, pairs, costs, scores
+        self.model_identity = metrics.get("model_identity", {})
 
 
 def archive(output: Path, folder: Path) -> list[Path]:
@@ -126,25 +127,10 @@ def read_archive(file: Path) -> list[Run]:
 
 
 def run_name(run: Run) -> str:
-    """What two runs share that are the same run again: explainer, settings, weights, pairs."""
-    same = [run.explainer, plain_numbers(_settings(run)), run.weights, run.pairs, run.drawn]
-    return json.dumps(same, sort_keys=True)
-
-
-def _settings(run: Run) -> JSON:
-    """The settings of a run that decide its numbers, without folders of its machine."""
-    settings: Any = OmegaConf.to_container(run.config)
-    kept = {key: value for key, value in settings.items() if key not in INDIFFERENT}
-    for name in ELSEWHERE:
-        *parents, last = name.split(".")
-        part = kept
-        for parent in parents:
-            part = part.get(parent) or {}
-        part.pop(last, None)
-    for metric in kept["metric"].values():
-        if isinstance(metric, dict):
-            metric.pop(SHARED, None)
-    return kept
+    """What two runs share that are the same run again: explainer, settings, model, pairs."""
+    settings = told_settings(run.portable, EXPLAIN, {*BY_VALUE, Told.MODEL})
+    model = run.model_identity or run.weights
+    return json.dumps([run.explainer, settings, model, run.pairs, run.drawn], sort_keys=True)
 
 
 def _to_row(run: Run) -> JSON:
@@ -152,7 +138,7 @@ def _to_row(run: Run) -> JSON:
     return {
         "explainer": run.explainer,
         "made": run.made,
-        "config": json.dumps(_settings(run), sort_keys=True),
+        "config": json.dumps(run.portable, sort_keys=True),
         "results": json.dumps(_results(run), sort_keys=True),
         "ids": ids,
         "seconds": [run.costs[id][0] for id in ids],
@@ -174,6 +160,8 @@ def _to_row(run: Run) -> JSON:
 def _results(run: Run) -> JSON:
     """Of metrics.json what cannot be told from the numbers of the pairs."""
     kept: JSON = {"model": run.metrics["model"], "pairs": run.pairs}
+    if run.model_identity:
+        kept["model_identity"] = run.model_identity
     if run.failed:
         kept["failed"] = {EXPLAINING: dict.fromkeys(sorted(run.failed), "")}
     by_removal = run.metrics.get("by_removal")
@@ -201,7 +189,7 @@ def _from_row(row: JSON, file: Path) -> Run:
     results = json.loads(row["results"])
     return ArchivedRun(
         row["explainer"],
-        OmegaConf.create(literal(json.loads(row["config"]))),
+        OmegaConf.create(described(literal(json.loads(row["config"])))),
         where=f"{file} ({row['explainer']})",
         made=row["made"],
         metrics=results,

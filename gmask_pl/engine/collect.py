@@ -16,10 +16,11 @@ from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
-from gmask_pl.config import CONF, register
+from gmask_pl.config import register
 from gmask_pl.engine.collectors.base import Collector
 from gmask_pl.engine.columns import relative
 from gmask_pl.engine.request import read_request
+from gmask_pl.identity.parts import CONF
 from gmask_pl.types import UserError
 
 

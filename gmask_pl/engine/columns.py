@@ -6,19 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from gmask_pl.config import plain_numbers
 from gmask_pl.engine.runs import Run
+from gmask_pl.identity.placing import EXPLAIN, Told, told_settings
 from gmask_pl.metrics.paired import Rows
 from gmask_pl.types import JSON, UserError
-
-# Settings of a metric that do not change what it says of a pair.
-_AFTERWARDS = ("resamples", "seed", "cache", "min_denominator")
-# Settings beside explainer and metric that change what a model answers about a pair.
-_READING = ("unit", "label_order", "trainer.precision", "model.net.max_length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +92,7 @@ def make_column(
     sets: dict[str, list[Run]] = {}
     for run in mine:
         sets.setdefault(_setting(run, metric, removal), []).append(run)
+    sets = {f"{key}{model}": own for key in sets for model, own in _by_model(sets[key]).items()}
     if not sets:
         return Column(model, dataset, removal, (), ())
     chosen = max(sets.values(), key=_size)
@@ -135,13 +128,26 @@ def _setting(run: Run, metric: str | None, removal: str | None) -> str:
     shared: JSON = {
         "weights": run.weights,
         "pairs": [run.pairs, run.drawn],
-        "reading": [str(OmegaConf.select(run.config, key)) for key in _READING],
+        "model": told_settings(run.portable, EXPLAIN, {Told.MODEL}),
+        "unit": run.config.unit,
     }
     if metric is not None:
-        settings: Any = OmegaConf.to_container(run.config.metric[metric])
-        shared["metric"] = {k: v for k, v in settings.items() if k not in _AFTERWARDS}
+        asked = told_settings({"metric": run.portable["metric"]}, EXPLAIN, {Told.VALUE})
+        shared["metric"] = asked["metric"][metric]
         shared["removal"] = _removals(run, metric, removal)[0]
-    return json.dumps(plain_numbers(shared), sort_keys=True)
+    return json.dumps(shared, sort_keys=True)
+
+
+def _by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs of the same weights and settings by what else their model is.
+
+    A run of an earlier version has not kept it: it is of the same model as the others where these
+    are of one.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(json.dumps(run.model_identity, sort_keys=True), []).append(run)
+    return {"": list(runs)} if len(found.keys() - {"{}"}) < 2 else found
 
 
 def _size(runs: Sequence[Run]) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -20,8 +21,6 @@ from gmask_pl.engine.failures import (
     check_run,
     check_split,
 )
-from gmask_pl.engine.fingerprint import weights_fingerprint
-from gmask_pl.engine.identity import Identity, run_identity
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.engine.outcome import (
     CONFIG,
@@ -34,10 +33,18 @@ from gmask_pl.engine.outcome import (
 )
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.engine.scoring import Metrics, asked_results, configured_metrics, known_results
-from gmask_pl.engine.session import check_numbers, data_module, make_trainer
+from gmask_pl.engine.session import (
+    check_numbers,
+    data_module,
+    make_trainer,
+    model_identity,
+    plain,
+)
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
+from gmask_pl.explainers.study import Study
+from gmask_pl.identity.of_result import Identity, identity_of_run
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
 from gmask_pl.processes import alone, meet, say
@@ -99,7 +106,10 @@ def run(
 ) -> JSON:
     """`explain` with its parts at hand. unread: the lines of the split that hold no pair."""
     pairs = data.explained
-    identity = run_identity(cfg, weights_fingerprint(classifier), pairs)
+    model = model_identity(classifier, trainer)
+    study = make_study(cfg, source, classifier, model)
+    learnt_from = study.train() if explainer.learns else ()
+    identity = identity_of_run(plain(cfg), model, pairs, learnt_from)
     if cfg.reuse and (known := earlier_results(folder, identity)):
         say(format_table([(name, known)]))
         say(f"these results were there already (reuse=false computes them again): {folder}")
@@ -114,8 +124,13 @@ def run(
     if trainer.is_global_zero:
         begin(cfg, folder, progress, data)
     meet(trainer)  # before any process looks at what is done
-    explain_batches(cfg, trainer, explainer, classifier, source, data, progress)
-    score_batches(cfg, trainer, metrics, classifier, data, progress)
+    asking = {
+        "token_budget": TokenBudget(cfg.token_budget),
+        "answers": cfg.answers,
+        "model": model.digest,
+    }
+    explain_batches(trainer, explainer, classifier, study, data, progress, **asking)
+    score_batches(trainer, metrics, classifier, data, progress, **asking)
     if not trainer.is_global_zero:
         return {}
     failed = {
@@ -127,7 +142,7 @@ def run(
     (folder / METRICS_FILE).unlink(missing_ok=True)  # it comes back last: the run is whole then
     write_explanations(folder / EXPLANATIONS, progress.explanations(), source.labels)
     results = facts(read_explanations(folder / EXPLANATIONS))
-    results["model"]["weights"] = identity.weights
+    results["model"]["weights"] = model.weights
     if any(failed.values()):
         results["failed"] = failed
     if (preparation := progress.folder / PREPARATION).is_file():
@@ -170,42 +185,35 @@ def begin(cfg: DictConfig, folder: Path, progress: Progress, data: PairDataModul
 
 
 def explain_batches(
-    cfg: DictConfig,
     trainer: Trainer,
     explainer: Explainer,
     classifier: PairClassifier,
-    source: PairSource,
+    study: Study,
     data: PairDataModule,
     progress: Progress,
+    **asking: Any,
 ) -> None:
     """Explains the batches of this process that are not explained yet."""
     left = begun(progress, EXPLAINED, data)
     if not left:
         return
-    preparation = explainer.prepare(make_study(cfg, source, classifier))
+    preparation = explainer.prepare(study)
     if preparation and trainer.is_global_zero:
         write_text(progress.folder / PREPARATION, json.dumps(preparation))
         print(f"learnt from training pairs: {preparation}")
     data.chosen = left[trainer.global_rank :: trainer.world_size]
-    loop = ExplainLoop(
-        classifier,
-        explainer,
-        data.chosen,
-        progress.explained,
-        token_budget=TokenBudget(cfg.token_budget),
-        answers=cfg.answers,
-    )
+    loop = ExplainLoop(classifier, explainer, data.chosen, progress.explained, **asking)
     trainer.predict(loop, data, return_predictions=False)
     finished(trainer, progress, EXPLAINED, data)
 
 
 def score_batches(
-    cfg: DictConfig,
     trainer: Trainer,
     metrics: Metrics,
     classifier: PairClassifier,
     data: PairDataModule,
     progress: Progress,
+    **asking: Any,
 ) -> None:
     """Asks the model for the metrics about the batches of this process that are not scored yet."""
     explained = progress.done(EXPLAINED)
@@ -218,8 +226,7 @@ def score_batches(
         data.chosen,
         lambda number: read_explanations(explained[number]),
         progress.scored,
-        token_budget=TokenBudget(cfg.token_budget),
-        answers=cfg.answers,
+        **asking,
     )
     trainer.predict(loop, data, return_predictions=False)
     finished(trainer, progress, SCORED, data)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from gmask_pl.answers import BatchAnswers
-from gmask_pl.engine.fingerprint import pair_keys, weights_fingerprint
 from gmask_pl.explainers.base import Explainer
+from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
 from gmask_pl.models.base import PairClassifier
@@ -44,7 +44,8 @@ class AskingLoop(LightningModule):
     """A loop that asks a classifier about masked pairs.
 
     batches: the numbers of the batches that the loader will give, in their order. answers: a
-    folder where answers are kept for other runs, and found; None: nowhere.
+    folder where answers are kept for other runs, and found; None: nowhere. model: the digest of
+    the classifier's identity; None is found out where it is needed.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class AskingLoop(LightningModule):
         *,
         token_budget: TokenBudget | int,
         answers: str | Path | None = None,
+        model: str | None = None,
     ) -> None:
         super().__init__()
         # There may be fewer batches than processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier, self.batches = classifier, batches
-        self.token_budget, self.answers = token_budget, answers
+        self.token_budget, self.answers, self._model = token_budget, answers, model
 
     def without_failures(self, batch: PairBatch, do: Callable[[PairBatch], None]) -> dict[str, str]:
         """Does ``do`` for as many pairs of a batch as it can be done for.
@@ -92,20 +94,15 @@ class AskingLoop(LightningModule):
 
     def keys(self, batch: PairBatch, removal: str) -> list[str]:
         """A name for everything that the answers about each pair depend on."""
-        outputs = getattr(self.classifier, "columns", None)
-        settings = (self.fingerprint, str(outputs), removal, str(self.trainer.precision))
-        return pair_keys(batch, *settings)
+        if self._model is None:
+            self._model = identity_of_model(self.classifier, str(self.trainer.precision)).digest
+        return pair_keys(batch, self._model, removal)
 
     def on_predict_batch_end(self, *batch: Any) -> None:
         trim_memory()
         if self.trainer.received_sigterm:  # which Lightning notes, and goes on with a prediction
             print("asked to end: what is done is kept, and the same command goes on from there")
             sys.exit(128 + signal.SIGTERM)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The model's, computed once it is asked for."""
-        return weights_fingerprint(self.classifier)
 
 
 class ExplainLoop(AskingLoop):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from gmask_pl.engine.identity import Identity
+from gmask_pl.identity.of_result import Identity
 from gmask_pl.store import (
     read_explanations,
     read_failed,

@@ -12,9 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from gmask_pl.config import CONF, INDIFFERENT
 from gmask_pl.engine.archive import archived_runs
 from gmask_pl.engine.runs import Run, agreeing, find_runs
+from gmask_pl.identity.parts import CONF
+from gmask_pl.identity.placing import EXPLAIN, Told, place_of
 from gmask_pl.types import UserError
 
 SWEPT = ("model", "dataset", "explainer", "seed")
@@ -161,4 +162,4 @@ def _of_results(override: Override) -> bool:
     (such as metric=[...]), which the settings of a run do not name."""
     key = override.get_key_element().lstrip("+")
     part = override.is_delete() or "@" in key or (CONF / key).is_dir()
-    return not part and key.split(".")[0] not in INDIFFERENT
+    return not part and place_of(key, EXPLAIN) is not Told.NOT

@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gmask_pl.config import seeds_of
 from gmask_pl.engine.failures import failed_pairs
-from gmask_pl.engine.identity import Identity
 from gmask_pl.engine.outcome import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
 from gmask_pl.engine.usual import lacking, unusual
+from gmask_pl.identity.of_result import Identity
+from gmask_pl.identity.parts import KIND, TARGET, described, target_of
+from gmask_pl.identity.placing import EXPLAIN, PATHS, Told, seeds_of, told_settings, without
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.paired import Rows
 from gmask_pl.report.files import METRICS_FILE, read_metrics
@@ -28,8 +29,6 @@ from gmask_pl.types import JSON, Explanation, UserError
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's reads ten times faster
 _AWAY = "move that run away, or make it again"
-# Settings that say where weights and pairs lie on a machine.
-ELSEWHERE = ("weights", "weights_dir", "dataset.path")
 
 Costs = dict[str, tuple[float, int]]
 Scores = dict[str, dict[str | None, Rows]]
@@ -38,14 +37,16 @@ Scores = dict[str, dict[str | None, Rows]]
 class Run:
     """One finished run of explain.py: ``explainer`` is the choice that its folder is named by.
 
-    where: what a message calls it; made: when, in nanoseconds. metrics: what metrics.json says;
-    pairs: the fingerprint of their texts and of what is known of them, "" where it was not kept;
-    costs: seconds and model evaluations of every pair by its id; scores: the numbers of every
-    pair by metric, then by removal, in the order of the run, then by id.
+    config: its settings, each part by its kind. where: what a message calls it; made: when, in
+    nanoseconds. metrics: what metrics.json says; model_identity: as a ModelIdentity is written, {}
+    where it was not kept; pairs: the digest of their texts and of what is known of them, "" where
+    it was not kept; costs: seconds and model evaluations of every pair by its id; scores: the
+    numbers of every pair by metric, then by removal, in the order of the run, then by id.
     """
 
     archived = False
     metrics: JSON
+    model_identity: JSON
     pairs: str
     costs: Costs
     scores: Scores
@@ -56,8 +57,14 @@ class Run:
 
     @property
     def weights(self) -> str:
-        """The fingerprint of the model that was explained."""
+        """The digest of the weights of the model that was explained."""
         return str(self.metrics["model"]["weights"])
+
+    @property
+    def portable(self) -> JSON:
+        """The settings that decide anything, without folders of the machine it was made on."""
+        settings: Any = OmegaConf.to_container(self.config)
+        return without(told_settings(settings, EXPLAIN, set(Told) - {Told.NOT}), PATHS)
 
     @property
     def explainer_settings(self) -> JSON:
@@ -102,12 +109,12 @@ class Run:
         return found
 
     def metric_class(self, metric: str) -> type[PairMetric]:
-        target = str(self.config.metric[metric]._target_)
+        kind = str(self.config.metric[metric].get(KIND))
         # A run may come from somebody else, and importing a module runs its code.
-        if not target.startswith("gmask_pl.metrics."):
+        if (target := target_of("metric", kind)) is None:
             raise UserError(
-                f"{self.where}: metric.{metric}._target_={target} is no metric of this "
-                f"project: {_AWAY}"
+                f"{self.where}: metric.{metric} is of the class {kind}, which is no metric of "
+                f"conf/metric: {_AWAY}"
             )
         return get_class(target)
 
@@ -125,9 +132,17 @@ class FolderRun(Run):
         return read_metrics(self.folder)
 
     @cached_property
+    def identity(self) -> Identity | None:
+        return Identity.read(self.folder)
+
+    @cached_property
     def pairs(self) -> str:  # type: ignore[override]
-        identity = Identity.read(self.folder)
-        return "" if identity is None else identity.pairs
+        return "" if self.identity is None else self.identity.pairs
+
+    @cached_property
+    def model_identity(self) -> JSON:  # type: ignore[override]
+        known = self.identity is not None and "network" in self.identity.model
+        return self.identity.model if known else {}  # type: ignore[union-attr]
 
     @cached_property
     def explanations(self) -> dict[str, Explanation]:
@@ -151,13 +166,13 @@ class FolderRun(Run):
 
 
 def read_config(path: Path) -> DictConfig:
-    """The settings of a run. Raises UserError where they are damaged.
+    """The settings of a run, each part by its kind. Raises UserError where they are damaged.
 
     A run writes values, so ``${...}`` is text: it would read this machine's environment.
     """
     try:
         written = yaml.load(path.read_text("utf-8"), Loader=_YAML)
-        config: DictConfig = OmegaConf.create(literal(written))
+        config: DictConfig = OmegaConf.create(described(literal(written)))
         known = (config.model.name, config.dataset.name, config.unit, config.explainer)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
         reason = " ".join(str(error).split())
@@ -198,7 +213,8 @@ def agreeing(runs: Iterable[Run], overrides: Sequence[Override]) -> list[Run]:
 
 def _agrees(run: Run, override: Override) -> bool:
     key = override.get_key_element().lstrip("+")
-    if run.archived and key in ELSEWHERE:
+    key = key.replace(TARGET, KIND)
+    if run.archived and key in PATHS:
         return True  # an archive names weights and pairs by what they are
     if key == "seed":
         if not run.seeds:

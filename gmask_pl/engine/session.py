@@ -13,8 +13,11 @@ from pytorch_lightning.loggers import Logger
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
+from gmask_pl.identity.parts import described
+from gmask_pl.identity.placing import EXPLAIN, Told, told_settings
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import PairSource, UserError
+from gmask_pl.types import JSON, PairSource, UserError
 
 # The whole numbers of a run, the least that each may be, and whether it may be null.
 _NUMBERS = {
@@ -53,8 +56,21 @@ def stored_classifier(
     model, settings = _model(cfg)
     order = None if label_order is None else [str(label) for label in label_order]
     classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
+    classifier.made_with = _made_with(cfg)
     classifier.requires_grad_(False)
     return classifier.eval()
+
+
+def model_identity(classifier: PairClassifier, trainer: Trainer) -> ModelIdentity:
+    """What the classifier's answers depend on, as this Trainer computes them."""
+    return identity_of_model(classifier, str(trainer.precision))
+
+
+def _made_with(cfg: DictConfig) -> JSON:
+    """The class and the settings of the model that may change its answers."""
+    net = described({"model": {"net": plain(cfg.model.net)}})
+    found: JSON = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]
+    return found
 
 
 def _model(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:

@@ -10,16 +10,21 @@ from omegaconf import DictConfig
 
 from gmask_pl.data.files import MissingSplit
 from gmask_pl.engine.failures import check_split
-from gmask_pl.engine.fingerprint import weights_fingerprint
-from gmask_pl.engine.session import make_trainer, plain
+from gmask_pl.engine.session import make_trainer
 from gmask_pl.explainers.study import Study
+from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
-from gmask_pl.types import JSON, PairExample, PairSource, UserError
+from gmask_pl.types import PairExample, PairSource, UserError
 
 
-def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) -> Study:
-    """The training pairs of the run's dataset, its model, its Trainer, and a folder."""
+def make_study(
+    cfg: DictConfig, source: PairSource, classifier: PairClassifier, model: ModelIdentity
+) -> Study:
+    """The training pairs of the run's dataset, its model, its Trainer, and a folder.
+
+    model: the identity of the classifier.
+    """
 
     def train() -> Sequence[PairExample]:
         try:
@@ -41,18 +46,5 @@ def make_study(cfg: DictConfig, source: PairSource, classifier: PairClassifier) 
         batch_size=cfg.model.fit.batch_size,
         workers=cfg.workers,
         folder=Path(cfg.explainers_dir),
-        identity=identity(cfg, source, classifier),
+        identity={"model": model.told, "unit": cfg.unit},
     )
-
-
-def identity(cfg: DictConfig, source: PairSource, classifier: PairClassifier) -> JSON:
-    """What decides the model's answers: its weights, its settings, and how it reads a pair."""
-    return {
-        "weights": weights_fingerprint(classifier),
-        "net": plain(cfg.model.net),
-        "labels": list(source.labels),
-        "outputs": getattr(classifier, "columns", None),  # of the labels, where they are permuted
-        "label_order": None if cfg.label_order is None else list(cfg.label_order),
-        "unit": cfg.unit,
-        "precision": cfg.trainer.get("precision"),
-    }

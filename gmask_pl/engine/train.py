@@ -12,25 +12,24 @@ from pytorch_lightning import Callback, LightningModule, Trainer, seed_everythin
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_only
 
-from gmask_pl.config import PLACEMENT, deciding_settings
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
 from gmask_pl.engine.failures import check_split
-from gmask_pl.engine.identity import IDENTITY, Identity, pairs_fingerprint
 from gmask_pl.engine.session import (
     check_numbers,
     data_module,
     fresh_classifier,
     make_loggers,
     make_trainer,
+    plain,
     stored_classifier,
 )
+from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_training
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.processes import alone, check_share, meet, say
 from gmask_pl.types import JSON, PairSource
 
 CRITERION = "dev/accuracy"
-DECIDING = ("model", "dataset", "trainer")  # of the settings, beside the seed
 SUMMARY_FILE = "training.json"
 BEST, STATE = "best", "state.safetensors"  # of a training under way
 
@@ -138,11 +137,8 @@ def fit(cfg: DictConfig, source: PairSource) -> dict[str, float]:
 
 def training_identity(cfg: DictConfig, source: PairSource) -> Identity:
     """What decides the weights that a training ends with."""
-    settings = {key: value for key, value in deciding_settings(cfg).items() if key in DECIDING}
-    trainer = settings["trainer"].items()
-    settings["trainer"] = {key: value for key, value in trainer if key not in PLACEMENT}
     pairs = chain(source.load("train"), source.load("dev"))
-    return Identity(settings | {"seed": cfg.seed}, "", pairs_fingerprint(pairs))
+    return identity_of_training(plain(cfg), pairs)
 
 
 @rank_zero_only

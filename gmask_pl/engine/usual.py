@@ -11,7 +11,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 
-from gmask_pl.config import plain_numbers
+from gmask_pl.identity.parts import KIND, described
+from gmask_pl.identity.placing import plain_numbers
 from gmask_pl.types import JSON, UserError
 
 UNKNOWN = "?"
@@ -32,9 +33,9 @@ def lacking(explainer: str, model: str, settings: JSON) -> set[str]:
     """What the YAML says and the settings do not hold, parts that are another thing left out."""
     usual, own = usual_settings(explainer, model), flat(settings)
     others = [
-        key.removesuffix("_target_")
+        key.removesuffix(KIND)
         for key in usual
-        if key.endswith("._target_") and own.get(key) != usual[key]
+        if key.endswith(f".{KIND}") and own.get(key) != usual[key]
     ]
     return {key for key in usual.keys() - own.keys() if not key.startswith(tuple(others))}
 
@@ -49,7 +50,7 @@ def usual_settings(explainer: str, model: str) -> dict[str, Any]:
             f"runs of explainer={explainer} model={model} cannot be told apart: conf/ does not "
             "hold both; put them back, or move these runs out of outputs"
         ) from error
-    return flat(plain_numbers(OmegaConf.to_container(settings, resolve=True)))
+    return flat(plain_numbers(described(OmegaConf.to_container(settings, resolve=True))))
 
 
 @functools.cache
@@ -70,7 +71,7 @@ def named_parts(settings: dict[str, Any], usual: dict[str, Any], model: str) -> 
     """Flat settings in which a part such as ``word_filter``, where it is not the usual one, is
     the name of its YAML, if it is as one of them says."""
     found = dict(settings)
-    parts = {key.removesuffix("._target_") for key in settings if key.endswith("._target_")}
+    parts = {key.removesuffix(f".{KIND}") for key in settings if key.endswith(f".{KIND}")}
     for part in sorted(parts, key=len):
         own = {key: found[key] for key in found if key.startswith(f"{part}.")}
         if all(usual.get(key) == value for key, value in own.items()):

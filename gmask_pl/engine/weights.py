@@ -9,15 +9,16 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.engine.identity import Identity
 from gmask_pl.engine.session import plain, stored_classifier
 from gmask_pl.engine.train import fit, lock_of
+from gmask_pl.identity.of_result import Identity
+from gmask_pl.identity.parts import KIND, TARGET, described
+from gmask_pl.identity.placing import BY_VALUE, TRAIN, place_of
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.processes import alone, say
 from gmask_pl.types import PairSource, UserError
 
 TRAINING = "training"  # where the logs of a training go that came first
-OF_TRAINING = ("model.net.", "model.fit.")  # settings that weights are made with
 
 
 def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> PairClassifier:
@@ -53,10 +54,11 @@ def check_training(cfg: DictConfig, weights: Path, overrides: Sequence[str]) -> 
     trained = Identity.read(weights)
     if trained is None:  # weights from elsewhere
         return
-    asked, known = OmegaConf.create(plain(cfg)), OmegaConf.create(trained.settings)
+    asked = OmegaConf.create(described(plain(cfg)))
+    known = OmegaConf.create(trained.settings)
     for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
-        if not key.startswith(OF_TRAINING):
+        key = override.partition("=")[0].lstrip("+~").replace(TARGET, KIND)
+        if not key.startswith("model.") or place_of(key, TRAIN) not in BY_VALUE:
             continue
         now, then = OmegaConf.select(asked, key), OmegaConf.select(known, key)
         if now != then:

@@ -26,12 +26,26 @@ class Explainer(ABC):
     def __init__(self, *, removal: str) -> None:
         self.removal = removal
 
+    @property
+    def learns(self) -> bool:
+        """Whether it, or an explainer that it is made of, learns from training pairs."""
+        own = type(self).prepare is not Explainer.prepare
+        return own or any(part.learns for part in self._parts)
+
     def prepare(self, study: Study) -> JSON:
         """Called once before the first pair: learns from the training pairs what it needs.
 
         Returns what that cost, for the report; nothing where there is nothing to learn.
         """
-        return {}
+        facts: JSON = {}
+        for part in self._parts:
+            facts |= part.prepare(study)
+        return facts
+
+    @property
+    def _parts(self) -> list[Explainer]:
+        """The explainers that it is made of, such as a filter of words."""
+        return [value for value in vars(self).values() if isinstance(value, Explainer)]
 
     @abstractmethod
     def __call__(self, masked: MaskedModel) -> Attributions:

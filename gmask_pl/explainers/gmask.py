@@ -27,9 +27,8 @@ from gmask_pl.explainers.group_mask import (
     table_answer,
 )
 from gmask_pl.explainers.readout import missed_order, owen_values, two_sided_order
-from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import JSON, Attributions, Groups, PairBatch, UserError
+from gmask_pl.types import Attributions, Groups, PairBatch, UserError
 
 ESTIMATORS = ("exact", "straight_through", "sampled")
 READOUTS = ("membership", "owen", "order", "missed")
@@ -153,9 +152,6 @@ class GMask(Explainer):
             merge_scores(theta, candidates, filtered, masked.batch.word_valid),
             read_groups(candidates, phi, psi, shape),
         )
-
-    def prepare(self, study: Study) -> JSON:
-        return self.word_filter.prepare(study)
 
     def chosen(self, filtered: Tensor, batch: PairBatch) -> Tensor:
         """The words to be grouped (B, k), in the order of the text.

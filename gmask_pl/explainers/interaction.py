@@ -10,9 +10,8 @@ from torch import Tensor
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.coalition import choose_candidates, merge_scores, value_table
 from gmask_pl.explainers.shapley import coalition_weights
-from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import JSON, Attributions, Interactions, UserError
+from gmask_pl.types import Attributions, Interactions, UserError
 
 # What of a word's interactions its score adds up.
 PARTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -49,9 +48,6 @@ class Interaction(Explainer):
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
         self.part = PARTS[part]
         self.needs_gradients = word_filter.needs_gradients
-
-    def prepare(self, study: Study) -> JSON:
-        return self.word_filter.prepare(study)
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         batch = masked.batch

@@ -13,9 +13,8 @@ from gmask_pl.explainers.coalition import (
     merge_scores,
     value_table,
 )
-from gmask_pl.explainers.study import Study
 from gmask_pl.masking import MaskedModel
-from gmask_pl.types import JSON, Attributions, UserError
+from gmask_pl.types import Attributions, UserError
 
 
 class Shapley(Explainer):
@@ -42,9 +41,6 @@ class Shapley(Explainer):
             raise UserError(f"k={k}: at least 2 words are needed, one of each side")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
         self.needs_gradients = word_filter.needs_gradients
-
-    def prepare(self, study: Study) -> JSON:
-        return self.word_filter.prepare(study)
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         filtered = self.word_filter(masked).scores

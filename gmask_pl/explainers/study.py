@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -18,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gmask_pl.identity.of_pairs import texts_digest
+from gmask_pl.identity.placing import digest_of
 from gmask_pl.masking import MaskedModel
 from gmask_pl.packing import TokenBudget
 from gmask_pl.processes import place_of, sum_over_processes
@@ -87,13 +88,9 @@ class Study:
 
     def place(self, name: str, settings: JSON, pairs: Sequence[PairExample]) -> Place:
         """Where ``name`` keeps what it learns from these pairs by these settings."""
-        text = hashlib.blake2b(digest_size=16)
-        for pair in pairs:
-            text.update(f"{pair.text1}\0{pair.text2}\0".encode())
-        found = {"settings": settings, "pairs": text.hexdigest(), "model": self.identity}
+        found = {"settings": settings, "pairs": texts_digest(pairs), "model": self.identity}
         key = json.dumps(found, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
-        digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-        return Place(self.folder / name / digest, key)
+        return Place(self.folder / name / digest_of(found, size=8), key)
 
 
 @dataclass(frozen=True, slots=True)

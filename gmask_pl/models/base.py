@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
 from gmask_pl.packing import keep_tokens
-from gmask_pl.types import ModelInput, PairBatch, PairEncoder, UserError, WordCounts
+from gmask_pl.types import JSON, ModelInput, PairBatch, PairEncoder, UserError, WordCounts
 
 
 class PairClassifier(LightningModule):
@@ -33,6 +33,8 @@ class PairClassifier(LightningModule):
 
     pad_token_id: int
     mask_token_id: int
+    # The settings that decide its answers, part of its identity: set by whoever makes it of some.
+    made_with: JSON | None = None
 
     @property
     @abstractmethod

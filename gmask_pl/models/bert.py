@@ -40,6 +40,8 @@ class BertPairClassifier(PairClassifier):
     output of each label. max_length: longest input in tokens; longer pairs are truncated.
     """
 
+    weights_tag = "BertPairClassifier"
+
     def __init__(
         self,
         *,

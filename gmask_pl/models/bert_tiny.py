@@ -21,6 +21,8 @@ class TinyBert(BertPairClassifier):
     dropout, initializer_range: as in BertConfig.
     """
 
+    weights_tag = "TinyBert"
+
     @classmethod
     def from_data(  # type: ignore[override]  # each class has settings of its own
         cls,

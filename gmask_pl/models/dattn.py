@@ -45,6 +45,7 @@ class DecomposableAttention(PairClassifier):
     they are frozen, as in the authors' code. Without them, vectors are random and trained.
     """
 
+    weights_tag = "DecomposableAttention"
     pad_token_id = 0
     mask_token_id = 1
     skips_hidden = True

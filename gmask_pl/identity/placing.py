@@ -1,0 +1,186 @@
+"""Which setting decides what: all keys of ``conf/explain.yaml`` and ``conf/train.yaml``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # it loads torch, which names of folders need not wait for
+    from gmask_pl.types import JSON
+
+
+class Told(Enum):
+    """How the identity of a result tells a setting."""
+
+    NOT = "decides no number: where results go, how they are shown, how the work is shared"
+    MODEL = "by the model that it leads to"
+    PAIRS = "by the pairs that it leads to"
+    TRAINING = (
+        "decides weights: by the model that it leads to, and nothing of a model that is given"
+    )
+    REFERRED = "by the settings that refer to it"
+    VALUE = "by its value"
+    SUMMARY = "by its value; decides averages and intervals, not the numbers of a pair"
+
+
+# A key stands for all below it, but for those that are named themselves; * is any name. A key that
+# is not here is told by its value.
+_BOTH: dict[str, Told] = {
+    "hydra": Told.NOT,
+    "output": Told.NOT,
+    "log_dir": Told.NOT,
+    "logger": Told.NOT,
+    "run_name": Told.NOT,
+    "reuse": Told.NOT,
+    "workers": Told.NOT,
+    "max_failed": Told.NOT,
+    "dataset": Told.PAIRS,
+    "model": Told.REFERRED,
+    "trainer": Told.VALUE,
+    "trainer.devices": Told.NOT,
+    "trainer.num_nodes": Told.NOT,
+    "trainer.strategy": Told.NOT,
+    "trainer.num_sanity_val_steps": Told.NOT,
+    "trainer.log_every_n_steps": Told.NOT,
+    "trainer.enable_model_summary": Told.NOT,
+    "trainer.enable_progress_bar": Told.NOT,
+}
+EXPLAIN: dict[str, Told] = _BOTH | {
+    "weights": Told.MODEL,
+    "weights_dir": Told.MODEL,
+    "label_order": Told.MODEL,
+    "model.net": Told.MODEL,
+    "model.net.pretrained": Told.TRAINING,
+    "model.net.embeddings": Told.TRAINING,
+    "model.net.lr": Told.TRAINING,
+    "model.net.weight_decay": Told.TRAINING,
+    "model.net.warmup": Told.TRAINING,
+    "model.net.linear_decay": Told.TRAINING,
+    "model.net.word_dropout": Told.TRAINING,
+    "model.fit": Told.TRAINING,
+    "trainer.precision": Told.MODEL,
+    "split": Told.PAIRS,
+    "limit": Told.PAIRS,
+    "limit_seed": Told.PAIRS,
+    "pairs": Told.PAIRS,
+    "unit": Told.VALUE,
+    # They decide the rounding of sums, and the seconds that are measured.
+    "batch_size": Told.VALUE,
+    "token_budget": Told.VALUE,
+    "seed": Told.REFERRED,
+    "explainer": Told.VALUE,
+    "metric": Told.VALUE,
+    "metric.*.resamples": Told.SUMMARY,
+    "metric.*.seed": Told.SUMMARY,
+    "metric.*.min_denominator": Told.SUMMARY,
+    "metric.*.cache": Told.NOT,
+    "answers": Told.NOT,
+    "explainers_dir": Told.NOT,
+    "report": Told.NOT,
+    "collect": Told.NOT,
+    "archive": Told.NOT,
+    "beyond": Told.NOT,
+}
+TRAIN: dict[str, Told] = _BOTH | {
+    "weights_dir": Told.NOT,
+    "model.net": Told.VALUE,
+    "model.fit": Told.VALUE,
+    "seed": Told.VALUE,
+}
+# Where weights and pairs lie on one machine: what they are is told by themselves.
+PATHS = ("weights", "weights_dir", "dataset.path")
+BY_VALUE = frozenset((Told.VALUE, Told.SUMMARY))
+
+
+def place_of(key: str, table: Mapping[str, Told]) -> Told | None:
+    """How a dotted key is told; None for one that the table does not know."""
+    names = key.split(".")
+    for length in range(len(names), 0, -1):
+        own = names[:length]
+        for above in (own, [*own[:1], "*", *own[2:]]):
+            if (known := ".".join(above)) in table:
+                return table[known]
+    return None
+
+
+def told_settings(settings: JSON, table: Mapping[str, Told], how: Collection[Told]) -> JSON:
+    """Of nested settings those that are told in one of these ways, numbers as `plain_numbers`."""
+
+    def kept(part: JSON, above: str) -> JSON:
+        found: JSON = {}
+        for name, value in part.items():
+            key = f"{above}{name}"
+            if isinstance(value, dict) and value:
+                if below := kept(value, f"{key}."):
+                    found[name] = below
+            elif (place_of(key, table) or Told.VALUE) in how:
+                found[name] = value
+        return found
+
+    return kept(plain_numbers(settings), "")
+
+
+def without(settings: JSON, keys: Collection[str]) -> JSON:
+    """Nested settings without some dotted keys."""
+
+    def kept(part: JSON, above: str) -> JSON:
+        return {
+            name: kept(value, f"{above}{name}.") if isinstance(value, dict) else value
+            for name, value in part.items()
+            if f"{above}{name}" not in keys
+        }
+
+    return kept(settings, "")
+
+
+def plain_numbers(settings: Any) -> Any:
+    """Settings in which every whole number is an int: 3.0 is 3."""
+    if isinstance(settings, dict):
+        return {key: plain_numbers(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [plain_numbers(value) for value in settings]
+    whole = isinstance(settings, float) and settings.is_integer()
+    return int(settings) if whole else settings
+
+
+def digest_of(told: Any, *, size: int) -> str:
+    """``size`` bytes, in hexadecimal digits, of JSON data, whatever the order of its keys."""
+    text = json.dumps(told, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def folder_settings(settings: JSON) -> JSON:
+    """What names the folder of a run: all that can decide a number, before anything is loaded.
+
+    settings: resolved, of explain.py or train.py. The seed of a whole run of explain.py decides
+    nothing beside the settings that refer to it. Of a folder of weights below ``output`` the place
+    there; none where other weights are given, nor what weights are trained with.
+    """
+    explains = "explainer" in settings
+    table = EXPLAIN if explains else TRAIN
+    given = settings.get("weights") is not None
+    leave = {Told.NOT, Told.REFERRED} | ({Told.TRAINING} if given else set())
+    found = told_settings(settings, table, set(Told) - leave)
+    if not explains:
+        return found
+    if given:
+        found["weights"] = os.path.normpath(settings["weights"])
+        found.pop("weights_dir", None)
+    elif "weights_dir" in settings:
+        place = os.path.relpath(settings["weights_dir"], settings["output"])
+        found["weights_dir"] = settings["weights_dir"] if place.startswith("..") else place
+    return found
+
+
+def seeds_of(settings: Any) -> tuple[int, ...]:
+    """The values of every ``seed`` within the settings of an explainer; none: it draws nothing."""
+    if isinstance(settings, list):
+        return tuple(seed for value in settings for seed in seeds_of(value))
+    if not isinstance(settings, dict):
+        return ()
+    own = (settings["seed"],) if settings.get("seed") is not None else ()
+    return own + tuple(seed for value in settings.values() for seed in seeds_of(value))

@@ -1,0 +1,363 @@
+"""What decides a result: all of it is told, nothing else is, and a change makes it anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import CONF, LABELS, ROOT, untrained
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gmask_pl.config import deciding_settings, register
+from gmask_pl.engine.archive import archived_runs
+from gmask_pl.engine.explain import explain
+from gmask_pl.engine.session import plain
+from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.identity.of_pairs import pairs_digest
+from gmask_pl.identity.of_result import (
+    IDENTITY,
+    Identity,
+    identity_of_run,
+    identity_of_training,
+)
+from gmask_pl.identity.parts import KIND, described, kind_of, kinds, target_of
+from gmask_pl.identity.placing import EXPLAIN, TRAIN, Told, place_of
+from gmask_pl.models.bert_tiny import TinyBert
+from gmask_pl.types import Highlight, ModelInput, PairExample
+
+register()
+GROUPS = ("dataset", "model", "explainer", "metric", "trainer", "logger")
+ONE = Identity({"k": 10, "metric": {"aopc": 1}}, {"weights": "some"}, "pairs")
+
+
+def composed(script: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(script, ["log_dir=logs", "run_name=x", *overrides])
+
+
+def leaves(settings: Any, above: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+@pytest.mark.parametrize(("script", "table"), [("explain", EXPLAIN), ("train", TRAIN)])
+def test_every_setting_has_its_place(script: str, table: dict[str, Told]) -> None:
+    """A new key must be placed: nobody else can know whether it decides anything."""
+    for group in GROUPS:
+        for file in sorted((CONF / group).glob("*.yaml")):
+            if script == "train" and group in ("explainer", "metric"):
+                continue
+            choice = f"[{file.stem}]" if group in ("metric", "logger") else file.stem
+            settings = OmegaConf.to_container(composed(script, f"{group}={choice}"))
+            nowhere = [key for key in leaves(settings) if place_of(key, table) is None]
+            assert not nowhere, f"{group}={choice}: place these in identity/placing.py: {nowhere}"
+
+
+def test_a_setting_that_nobody_has_placed_decides() -> None:
+    assert place_of("new", EXPLAIN) is None
+    assert "new" in deciding_settings(composed("explain", "+new=1"))
+    assert place_of("metric.naopc.cache", EXPLAIN) is Told.NOT
+    assert place_of("metric.naopc.beam", EXPLAIN) is Told.VALUE
+    assert place_of("model.net.lr", EXPLAIN) is Told.TRAINING
+    assert place_of("model.net.temperature", EXPLAIN) is Told.MODEL
+    assert place_of("model.net.lr", TRAIN) is Told.VALUE
+
+
+def identity(pairs: list[PairExample], *overrides: str) -> Identity:
+    settings = plain(composed("explain", *overrides))
+    model = identity_of_model(nn.Linear(1, 1, bias=False), "32-true")
+    return replace(identity_of_run(settings, model, pairs), model={"weights": "some"})
+
+
+def test_what_can_change_a_number_is_told_and_nothing_else(examples: list[PairExample]) -> None:
+    base = identity(examples)
+    same = ("logger=[]", "report.max_pairs=3", "trainer.devices=2", "workers=1", "answers=a")
+    assert identity(examples, *same, "+trainer.strategy=ddp", "reuse=false") == base
+    # They lead to a model and to pairs, which are told by themselves.
+    assert identity(examples, "weights=W", "limit=7", "model.net.lr=1") == base
+    assert identity(examples, "seed=1").differences(base) == [
+        "setting explainer.seed",
+        "setting explainer.word_filter.seed",
+    ]
+    assert identity(examples, "explainer.k=4").differences(base) == ["setting explainer.k"]
+    assert identity(examples[:2]).differences(base) == ["pairs"]
+    others = replace(base, model={"weights": "others"})
+    assert others.differences(base) == ["weights of the model"]
+    metric = identity(examples, "metric=[aopc]")
+    assert "setting metric.degradation" in metric.differences(base)
+    assert metric.explains_as(base) and not identity(examples, "seed=1").explains_as(base)
+    assert not replace(base, pairs="others").explains_as(base)
+
+
+def test_the_classes_of_parts_are_told_by_their_names_in_conf() -> None:
+    settings = plain(composed("explain", "explainer=gmask_two_sided"))
+    found = described(settings["explainer"])
+    assert (found[KIND], found["word_filter"][KIND]) == ("gmask", "paired_ridge")
+    assert "_target_" not in json.dumps(described(settings))
+    # A class of one's own is another one, whatever the choice is called.
+    assert kind_of("mine.GMask") == "mine.GMask"
+    for group, kind in kinds():
+        named = kind_of(target_of(group, kind) or "")
+        assert target_of(group, named) == target_of(group, kind)
+
+
+def test_published_runs_name_no_class_by_its_path() -> None:
+    runs = archived_runs(ROOT / "docs" / "results" / "runs")
+    assert len(runs) > 400
+    for file in (ROOT / "docs" / "results" / "runs").glob("*.parquet"):
+        assert not any("gmask_pl." in text.as_py() for text in pq.read_table(file)["config"])
+    for run in runs:
+        assert target_of("explainer", run.explainer_settings[KIND])
+        for metric in run.scores:
+            assert metric == "evaluations" or run.metric_class(metric)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "other"},
+        {"text1": "a man plays the electric guitar on Stage ."},
+        {"spans2": ((0, 1),)},
+        {"label": None},
+        {"highlights": (Highlight(None, frozenset({1})),)},
+        {"evidence": (frozenset({1, 3}),)},
+    ],
+)
+def test_pairs_are_others_when_anything_of_one_is(
+    examples: list[PairExample], change: dict[str, Any]
+) -> None:
+    changed = [replace(examples[0], **change), *examples[1:]]
+    assert pairs_digest(changed) != pairs_digest(examples)
+    assert pairs_digest(examples[::-1]) != pairs_digest(examples)
+    assert pairs_digest(iter(examples)) == pairs_digest(examples)
+
+
+def test_an_identity_is_read_back(tmp_path: Path) -> None:
+    ONE.write(tmp_path)
+    assert Identity.read(tmp_path) == ONE
+    (tmp_path / IDENTITY).write_text('{"weights": "half')
+    assert Identity.read(tmp_path) is None
+    assert Identity.read(tmp_path / "none") is None
+
+
+def test_an_identity_of_an_earlier_version_is_another_one(tmp_path: Path) -> None:
+    explainer = {"_target_": "gmask_pl.explainers.gmask.GMask", "k": 10}
+    old = {"settings": {"explainer": explainer}, "weights": "some", "pairs": "pairs"}
+    (tmp_path / IDENTITY).write_text(json.dumps(old))
+    found = Identity.read(tmp_path)
+    assert found is not None
+    assert found.settings == {"explainer": {KIND: "gmask", "k": 10}}
+    assert (found.model, found.pairs) == ({"weights": "some"}, "pairs")
+    assert found.differences(replace(found, revision=1)) == ["version of this project"]
+
+
+def test_a_class_can_be_renamed_and_a_model_is_all_that_answers_depend_on() -> None:
+    model = untrained("bert_tiny")
+    before = identity_of_model(model, "32-true")
+    model.encoder("word").tokenizer("a b", truncation=True, max_length=3, padding=True)  # type: ignore[attr-defined]
+    model.dev_accuracy.update(torch.eye(3), torch.arange(3))
+    _ = model.skips_hidden
+    assert identity_of_model(model, "32-true") == before
+    model.__class__ = type("Renamed", (TinyBert,), {})
+    assert identity_of_model(model, "32-true") == before
+    assert identity_of_model(model, "bf16-mixed").digest != before.digest
+    model.columns = [1, 0, 2]  # type: ignore[assignment]
+    assert identity_of_model(model, "32-true").digest != before.digest
+
+
+def test_layers_and_plain_attributes_are_told() -> None:
+    class Own(nn.Module):
+        weights_tag = "Own"
+
+        def __init__(self, act: nn.Module, words: tuple[str, ...] = ("a",)) -> None:
+            super().__init__()
+            self.act, self.words = act, words
+
+    told = {
+        identity_of_model(Own(act, words), "32-true").digest
+        for act in (nn.ReLU(), nn.GELU(), nn.Softplus(beta=2.0))
+        for words in (("a",), tuple(map(str, range(1000))), tuple(map(str, range(1001))))
+    }
+    assert len(told) == 9
+
+
+def test_a_training_is_told_by_what_it_starts_from(
+    examples: list[PairExample], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    settings = plain(composed("train", "model=bert", f"model.pretrained={tmp_path}"))
+    before = identity_of_training(settings, examples)
+    assert identity_of_training(settings | {"output": "other"}, examples) == before
+    (tmp_path / "config.json").write_text('{"layers": 2}')
+    changed = identity_of_training(settings, examples)
+    assert changed.differences(before) == ["contents of model.net.pretrained"]
+    other = plain(composed("train", "model=bert", f"model.pretrained={tmp_path}", "seed=1"))
+    assert identity_of_training(other, examples).differences(changed) == ["setting seed"]
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "explainer").glob("*.yaml")))
+def test_explainers_say_whether_they_learn(name: str) -> None:
+    learns = instantiate(composed("explain", f"explainer={name}").explainer).learns
+    assert learns == (name in ("iba", "l2x"))
+    if name == "gmask":
+        filtered = composed("explain", "explainer@explainer.word_filter=l2x")
+        assert instantiate(filtered.explainer).learns
+
+
+class Tempered(TinyBert):
+    """A model of one's own with a setting that is no weight and is not kept in plain sight."""
+
+    def __init__(self, *, temperature: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._temperature = temperature
+
+    @classmethod
+    def from_weights(  # type: ignore[override]
+        cls, weights: Any, *, temperature: float, max_length: int, **settings: Any
+    ) -> Self:
+        read = TinyBert.from_weights(weights, max_length=max_length, **settings)
+        own = {"labels": read.labels, "network": read.network, "tokenizer": read.tokenizer}
+        optimizer = {name: settings[name] for name in OPTIMIZER}
+        return cls(temperature=temperature, max_length=max_length, **own, **optimizer)
+
+    def forward(self, inputs: ModelInput) -> Tensor:
+        return super().forward(inputs) / self._temperature
+
+
+OPTIMIZER = ("lr", "weight_decay", "warmup", "linear_decay", "word_dropout")
+TEMPERED = (
+    f"model.net._target_={__name__}.Tempered",
+    "+model.net.temperature=2.0",
+)
+
+
+class Lab:
+    """A stored model and pairs, which a run explains."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.weights, self.pairs = folder, folder / "model", folder / "pairs.jsonl"
+        untrained("bert_tiny").save(self.weights)
+        rows = [
+            {"id": "1", "text1": "A man plays the guitar", "text2": "the man sleeps", "label": 0},
+            {"id": "2", "text1": "two dogs run", "text2": "animals run", "label": 1},
+        ]
+        self.write(rows)
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        text = "\n".join(json.dumps(row | {"label": LABELS[row["label"]]}) for row in rows)
+        self.pairs.write_text(text + "\n", "utf-8")
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows = [json.loads(line) for line in self.pairs.read_text("utf-8").splitlines()]
+        return [row | {"label": LABELS.index(row["label"])} for row in rows]
+
+    def explain(self, *overrides: str) -> dict[str, Any]:
+        cfg = composed(
+            "explain",
+            *("dataset=pairs", f"dataset.path={self.pairs}", f"weights={self.weights}"),
+            f"dataset.labels=[{','.join(LABELS)}]",
+            *("explainer=occlusion", "metric=[aopc]", "logger=[]", f"output={self.folder}"),
+            "+trainer.enable_progress_bar=false",
+            *overrides,
+        )
+        return explain(cfg, self.folder / "run", "occlusion")
+
+    def json(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+        file = self.weights / name
+        settings = json.loads(file.read_text("utf-8"))
+        change(settings)
+        file.write_text(json.dumps(settings), "utf-8")
+
+
+def swap_labels(config: dict[str, Any]) -> None:
+    names = [config["id2label"][str(i)] for i in range(len(LABELS))]
+    config["id2label"] = {str(i): names[1 - i] if i < 2 else names[i] for i in range(len(names))}
+    config["label2id"] = {name: int(i) for i, name in config["id2label"].items()}
+
+
+def nothing(lab: Lab) -> None:
+    """The command changes."""
+
+
+def scale_weights(lab: Lab) -> None:
+    file = lab.weights / "model.safetensors"
+    weights = {name: tensor * 1.5 for name, tensor in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def other_text(lab: Lab) -> None:
+    first, *others = lab.rows()
+    lab.write([first | {"text2": "nobody sleeps"}, *others])
+
+
+CHANGES: dict[str, tuple[Callable[[Lab], object], tuple[str, ...], str]] = {
+    "weights": (scale_weights, (), "weights of the model"),
+    "tokenizer rule": (
+        lambda lab: lab.json("tokenizer_config.json", lambda c: c.update(do_lower_case=False)),
+        (),
+        "tokenizer of the model (tokenizer)",
+    ),
+    "configuration": (
+        lambda lab: lab.json("config.json", lambda config: config.update(hidden_act="relu")),
+        (),
+        "network configuration of the model (network.hidden_act)",
+    ),
+    "attention heads": (
+        lambda lab: lab.json("config.json", lambda config: config.update(num_attention_heads=4)),
+        (),
+        "network configuration of the model (network.num_attention_heads)",
+    ),
+    "label order": (
+        lambda lab: lab.json("config.json", swap_labels),
+        (),
+        "settings of the model (columns)",
+    ),
+    "setting of a model of one's own": (
+        nothing,
+        (*TEMPERED[:1], "+model.net.temperature=0.5"),
+        "settings of the model (made_with.temperature)",
+    ),
+    "text of a pair": (other_text, (), "pairs"),
+    "setting of the explainer": (
+        nothing,
+        ("explainer.removal=mask",),
+        "explainer.removal",
+    ),
+    "precision": (nothing, ("trainer.precision=bf16-mixed",), "precision of the model"),
+}
+
+
+@pytest.mark.slow
+def test_a_change_of_any_input_makes_a_result_anew(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for what, (change, overrides, told) in CHANGES.items():
+        lab = Lab(tmp_path_factory.mktemp("lab"))
+        own = TEMPERED if "model.net._target_" in "".join(overrides) else ()
+        before = lab.explain(*own)
+        capsys.readouterr()
+        assert lab.explain(*own) == before, what
+        assert "these results were there already" in capsys.readouterr().out, what
+        change(lab)
+        after = lab.explain(*overrides)
+        said = capsys.readouterr().out
+        assert "were there already" not in said, what
+        assert told in said, (what, said)
+        fresh = Lab(tmp_path_factory.mktemp("lab"))
+        change(fresh)
+        alone = fresh.explain(*overrides)
+        assert after["aopc"] == alone["aopc"], what
+        assert after["model"] == alone["model"], what
