@@ -361,3 +361,19 @@ def test_a_change_of_any_input_makes_a_result_anew(
         alone = fresh.explain(*overrides)
         assert after["aopc"] == alone["aopc"], what
         assert after["model"] == alone["model"], what
+
+
+@pytest.mark.slow
+def test_kept_answers_and_bounds_are_of_one_setting_of_a_model(tmp_path: Path) -> None:
+    """A temperature is no weight, and yet every answer depends on it."""
+    lab = Lab(tmp_path)
+    warm, cold = ((TEMPERED[0], f"+model.net.temperature={t}") for t in (2.0, 0.5))
+    metrics = "metric=[aopc,naopc]", "metric.naopc.min_range=1e-6"
+    kept = (f"answers={tmp_path / 'answers'}", *metrics)
+    found = [lab.explain(*kept, *own) for own in (warm, cold, warm)]
+    alone = lab.explain(*cold, *metrics, "metric.naopc.cache=null", "reuse=false")
+    for metric, number in (("aopc", "value"), ("naopc", "highest")):
+        value, expected = found[1][metric][number], alone[metric][number]
+        assert value == pytest.approx(expected, rel=1e-4)  # batches differ in rounding
+        assert found[0][metric][number] != pytest.approx(expected, rel=1e-2)
+        assert found[2][metric] == found[0][metric]
