@@ -9,14 +9,16 @@ EXTRAS := test,hub,sweep,fasttext
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3)
 
+TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
+
 # Nothing here may wait for the Hugging Face hub.
-test demo: export HF_HUB_OFFLINE = 1
+test test-fast demo: export HF_HUB_OFFLINE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-fast lint bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make .venv with the versions of constraints.txt
 
@@ -25,7 +27,10 @@ demo: $(STAMP) ## train a small BERT on planted pairs, explain 100 of them three
 	$(PY) explain.py experiment=demo
 
 test: lint ## lint, then every test, one process and thread a core
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(TEST)
+
+test-fast: $(STAMP) ## every test that takes no seconds, for while you write
+	$(TEST) -m "not slow"
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check

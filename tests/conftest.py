@@ -42,6 +42,7 @@ settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+HANG = 600  # seconds after which a process has hung; no test measures time
 LABELS = ("entailment", "neutral", "contradiction")
 OPTIMIZER = {
     "lr": 1e-3,

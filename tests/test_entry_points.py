@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from conftest import within
+from conftest import HANG, within
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +40,7 @@ def started(script: str, folder: Path, *overrides: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=HANG,
     )
 
 
@@ -193,11 +193,12 @@ def test_a_run_that_is_asked_to_end_keeps_what_is_done(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         kept = f"{asked.name}/explain/*/*/*/unfinished-*/explained-*.parquet"
-        while len(list(folder.glob(kept))) < 3:
+        end = time.monotonic() + HANG
+        while len(list(folder.glob(kept))) < 3 and time.monotonic() < end:
             assert process.poll() is None, "the run ended before it was asked to"
             time.sleep(0.002)
         process.send_signal(asked)
-        _, complained = process.communicate(timeout=120)
+        _, complained = process.communicate(timeout=HANG)
     assert process.returncode not in (0, -asked)  # by itself, and not as if all were done
     assert "Traceback" not in complained
     done = len(list(folder.glob(kept)))
