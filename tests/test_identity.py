@@ -151,6 +151,9 @@ def test_an_identity_is_read_back(tmp_path: Path) -> None:
     (tmp_path / IDENTITY).write_text('{"weights": "half')
     assert Identity.read(tmp_path) is None
     assert Identity.read(tmp_path / "none") is None
+    for wrong in ("[]", '"x"', '{"settings": [], "model": {}, "pairs": ""}', "[" * 100_000):
+        (tmp_path / IDENTITY).write_text(wrong)
+        assert Identity.read(tmp_path) is None
 
 
 def test_an_identity_of_an_earlier_version_is_another_one(tmp_path: Path) -> None:

@@ -54,9 +54,20 @@ class Identity:
                 weights, settings = known.pop("weights"), known["settings"]
                 known |= {"settings": described(settings), "revision": 0}
                 known["model"] = {"weights": weights} if weights else {}
-            return cls(**known)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = cls(**known)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+        return found if found._is_whole else None
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether everything is of its kind: a file may hold anything."""
+        texts = (self.pairs, self.learnt)
+        return (
+            all(isinstance(part, dict) for part in (self.settings, self.model, self.files))
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(self.revision, int)
+        )
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
