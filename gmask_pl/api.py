@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning import seed_everything
 
 from gmask_pl.config import quieten, register
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.jsonl import whole_characters
-from gmask_pl.data.source import BrokenRow, Row, to_example
+from gmask_pl.data.given import Given, texts_of
 from gmask_pl.engine.loops import ExplainLoop, Keep
 from gmask_pl.engine.session import (
     check_numbers,
@@ -20,9 +28,23 @@ from gmask_pl.engine.session import (
     stored_classifier,
 )
 from gmask_pl.engine.study import make_study
+from gmask_pl.engine.switches import as_they_were, own_hydra
 from gmask_pl.identity.parts import CONF
 from gmask_pl.packing import TokenBudget
-from gmask_pl.types import Explanation, PairExample, PairSource, UserError
+from gmask_pl.types import Explanation, PairSource, UserError
+
+# Settings of a command's log and folders, which name the command itself.
+_OF_A_COMMAND = ("hydra", "log_dir", "logger", "run_name")
+_one_at_a_time = threading.RLock()
+
+
+def _unlocked() -> None:
+    """A process that is forked while a thread explains has no thread that would end."""
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlocked)
 
 
 class NotExplained(UserError):
@@ -39,59 +61,82 @@ class NotExplained(UserError):
         self.explanations, self.reasons = explanations, reasons
 
 
+class Truncated(UserWarning):
+    """Pairs are longer than the model reads: they are explained by what it read of them."""
+
+
 class PairExplainer:
     """Explains pairs of texts by a model in memory, as explain.py does with the same settings.
 
     overrides: settings as on its command line, such as ``"model=bert"``, ``"weights=FOLDER"``,
     ``"explainer=gmask_two_sided"``; of the data set only its labels are used, and its training
     pairs by explainers that learn. What it says of the i-th pair (from 1) is what explain.py says
-    of line i of a file without ids. Raises UserError where there are no weights, and for more
-    than one process.
+    of line i of a file without ids. Raises UserError for settings that are none, where there are
+    no weights, and for more than one process.
+
+    Random states, warnings, log levels and other switches of the process (see
+    `gmask_pl.engine.switches`) take no part and are left as they were. Threads may share an
+    explainer: of all that are asked in one process one works at a time. It can be pickled, with its
+    model, and so be handed to a process that is started by spawn.
     """
 
     def __init__(self, *overrides: str) -> None:
-        register()
-        quieten()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            self.cfg = cfg = compose("explain", list(overrides))
-            check_numbers(cfg)
-            source: PairSource = instantiate(cfg.dataset)
-            self.explainer = instantiate(cfg.explainer)
-        if cfg.trainer.devices != 1:
-            raise UserError(f"trainer.devices={cfg.trainer.devices}: pairs from Python need 1")
-        weights = cfg.weights or cfg.weights_dir
-        if cfg.weights is None and not Path(weights).is_dir():
-            raise UserError(f"no weights at {weights}: give weights=FOLDER, or run train.py first")
-        self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
-        self.labels = source.labels
-        quiet = {"inference_mode": False, "enable_progress_bar": False}
-        self.trainer = make_trainer(cfg, loggers=[], callbacks=[], **quiet)
-        self.model = model_identity(self.classifier, self.trainer)
-        self.explainer.prepare(make_study(cfg, source, self.classifier, self.model))
+        if wrong := [part for part in overrides if not isinstance(part, str)]:
+            raise UserError(
+                f"{wrong[0]!r} is no setting: give strings such as 'model=bert', a list of them by "
+                "PairExplainer(*settings)"
+            )
+        with _apart():
+            with own_hydra(), _own_errors():
+                self.cfg = cfg = _composed(overrides)
+                check_numbers(cfg)
+                source: PairSource = instantiate(cfg.dataset)
+                self.explainer = instantiate(cfg.explainer)
+            if cfg.trainer.devices != 1:
+                raise UserError(f"trainer.devices={cfg.trainer.devices}: pairs from Python need 1")
+            weights = cfg.weights or cfg.weights_dir
+            if cfg.weights is None and not Path(weights).is_dir():
+                raise UserError(
+                    f"no weights at {weights}: give weights=FOLDER, or run train.py first"
+                )
+            self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
+            self.labels = source.labels
+            seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
+            trainer = make_trainer(cfg, loggers=[], callbacks=[])
+            self.model = model_identity(self.classifier, trainer)
+            self.explainer.prepare(make_study(cfg, source, self.classifier, self.model))
 
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[Explanation]:
+    def __call__(self, pairs: Iterable[tuple[str, str]]) -> list[Explanation]:
         """The explanation of every pair, in their order.
 
-        ``prediction`` is an index of ``labels``. Raises NotExplained, with the explanations of
-        the other pairs, where a text has no words or the model gives no finite answer.
+        ``prediction`` is an index of ``labels``. Warns of pairs that the model could not read
+        whole (`Truncated`); their ``truncated`` is true. Raises UserError, before anything is
+        explained, for what is no pair of strings; and NotExplained, with the explanations of the
+        other pairs, where a text is missing or has no words, or the model gives no finite answer.
         """
-        cfg, found = self.cfg, dict[int, Explanation]()
-        given = _Given(pairs, self.labels, clean=cfg.dataset.get("clean", False))
-        failed = given.unread
+        given = Given(texts_of(pairs), self.labels, clean=self.cfg.dataset.get("clean", False))
+        found, failed = dict[int, Explanation](), given.unread
+        count = len(given.pairs) + len(failed)
 
         def keep(batch: int, explained: list[Explanation], lacking: dict[str, str]) -> None:
             found.update({int(explanation.id) - 1: explanation for explanation in explained})
             failed.update({int(id) - 1: reason for id, reason in lacking.items()})
 
         if given.pairs:
-            self._explain(given, keep)
+            with _apart():
+                self._explain(given, keep)
+        if cut := [str(i + 1) for i in sorted(found) if found[i].truncated]:
+            first = ", ".join(cut[:10]) + ", ..." * (len(cut) > 10)
+            told = f"{len(cut)} of {count} pairs are longer than the model reads (pair {first})"
+            warnings.warn(f"{told}: explained by what it read", Truncated, stacklevel=2)
         if failed:
-            raise NotExplained([found.get(i) for i in range(len(pairs))], failed)
-        return [found[i] for i in range(len(pairs))]
+            raise NotExplained([found.get(i) for i in range(count)], failed)
+        return [found[i] for i in range(count)]
 
-    def _explain(self, given: _Given, keep: Keep) -> None:
+    def _explain(self, given: Given, keep: Keep) -> None:
         """``keep`` is called with every batch of the pairs, as in `ExplainLoop`."""
         cfg = self.cfg
+        seed_everything(cfg.seed, workers=True, verbose=False)
         data = PairDataModule(
             source=given,
             encoder=self.classifier.encoder(cfg.unit),
@@ -111,28 +156,50 @@ class PairExplainer:
             answers=cfg.answers,
             model=self.model.digest,
         )
-        self.trainer.predict(loop, data, return_predictions=False)
+        quiet = {"inference_mode": False, "enable_progress_bar": False}
+        trainer = make_trainer(cfg, loggers=[], callbacks=[], **quiet)
+        trainer.predict(loop, data, return_predictions=False)
 
 
-class _Given:
-    """Pairs of texts as a data set whose only split is test. A types.PairSource."""
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Nothing of the process is changed in the end, and only one thread is within."""
+    with _one_at_a_time, as_they_were():
+        quieten()
+        try:
+            yield
+        except SystemExit as end:
+            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning ends a script by it
+                raise KeyboardInterrupt from None
+            raise
 
-    def __init__(
-        self, pairs: Sequence[tuple[str, str]], labels: tuple[str, ...], *, clean: bool
-    ) -> None:
-        self.labels = labels
-        self.pairs: list[PairExample] = []
-        self.unread: dict[int, str] = {}
-        for i, (text1, text2) in enumerate(pairs):
-            sides = whole_characters(text1), whole_characters(text2)
-            row = Row(f"pair {i + 1}", str(i + 1), *sides, None)
-            try:
-                self.pairs.append(to_example(row, labels, clean=clean))
-            except BrokenRow as error:
-                self.unread[i] = error.reason
 
-    def load(self, split: str) -> list[PairExample]:
-        return self.pairs
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raises UserError where Hydra or OmegaConf cannot make parts of the settings."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UserError(_said(error)) from error
 
-    def failed(self, split: str) -> dict[str, str]:
-        return {}
+
+def _said(error: Exception) -> str:
+    """What is wrong with the settings, on one line and without what only Hydra's users know."""
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"{error.missing_cfg_file}: there are {', '.join(error.options)}"
+    first, *rest = f"{error}".split("\nfull_key: ")
+    key = f"{rest[0].splitlines()[0]}: " if rest else ""
+    cause = error.__cause__ if isinstance(error, InstantiationException) else None
+    return key + " ".join(f"{cause or first}".split())
+
+
+def _composed(overrides: Iterable[str]) -> DictConfig:
+    """The settings, of which nothing refers to a command or to how OmegaConf was taught."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg: Any = compose("explain", list(overrides))
+    kept = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in _OF_A_COMMAND])
+    OmegaConf.resolve(kept)
+    return kept

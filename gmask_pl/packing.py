@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gmask_pl.types import UserError
+from gmask_pl.types import OwnError, UserError
 
 START = {"cpu": 4096, "cuda": 2**18}  # tokens of a forward pass before any has been tried
 
@@ -49,7 +49,7 @@ def distinct_masks(keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rows[first], flat[first], inverse
 
 
-class TooLong(Exception):
+class TooLong(OwnError):
     """A single row for which memory does not suffice: its index, and why."""
 
     def __init__(self, row: int, reason: str) -> None:

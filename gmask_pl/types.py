@@ -17,7 +17,19 @@ from torch import Tensor
 Span = tuple[int, int]
 
 
-class UserError(Exception):
+class OwnError(Exception):
+    """An error of this project. It can be pickled, whatever its constructor takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _raised_elsewhere, (type(self), self.args), self.__dict__
+
+
+def _raised_elsewhere(kind: type[OwnError], args: tuple[object, ...]) -> OwnError:
+    """An error with the message of one in another process; its attributes are set afterwards."""
+    return kind.__new__(kind, *args)
+
+
+class UserError(OwnError):
     """A mistake in what the user gave: shown as one message, without a traceback."""
 
 

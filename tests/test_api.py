@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import logging
+import math
+import multiprocessing
+import os
+import pickle
+import pkgutil
+import random
+import re
+import signal
+import warnings
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import huggingface_hub
+import numpy as np
 import pytest
+import torch
+import transformers
 from conftest import CONF, LABELS, TEXTS, holds, silent_about, untrained, within
+from hydra import compose, initialize_config_dir, version
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
-from gmask_pl.api import NotExplained, PairExplainer
+import gmask_pl
+from gmask_pl.api import NotExplained, PairExplainer, Truncated
+from gmask_pl.engine.loops import ExplainLoop
 from gmask_pl.store import read_explanations
-from gmask_pl.types import UserError
+from gmask_pl.types import Explanation, UserError
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +98,304 @@ def test_what_cannot_be_asked_is_told(weights: Path, tmp_path: Path) -> None:
         PairExplainer(*settings(weights, "trainer.devices=2"))
     with pytest.raises(UserError, match="no weights at .*: give weights=FOLDER"):
         PairExplainer("model=bert_tiny", f"output={tmp_path}")
+
+
+@pytest.fixture(scope="module")
+def explain(weights: Path) -> PairExplainer:
+    """By occlusion, which asks the model alone."""
+    return PairExplainer(*settings(weights, "explainer=occlusion"))
+
+
+@pytest.fixture(scope="module")
+def differentiate(weights: Path) -> PairExplainer:
+    return PairExplainer(*settings(weights, "explainer=imask", "explainer.epochs=2"))
+
+
+def close(found: list[Explanation], expected: list[Explanation]) -> bool:
+    assert [e.words for e in found] == [e.words for e in expected]
+    scores = [score for e in found for score in e.scores]
+    return scores == pytest.approx([score for e in expected for score in e.scores], abs=1e-6)
+
+
+PAIR = {"text1": "a man", "text2": "a dog"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "why"),
+    [
+        ([("a", "b"), PAIR], r"pair 2: \{'text1': .*, 'text2': .*\} \(dict\): give a list"),
+        (PAIR, r"pairs: \{'text1'.* \(dict\)"),
+        (("a man", "a dog"), r"pairs: \('a man', 'a dog'\) is one pair by itself"),
+        (["a man", "a dog"], "is one pair by itself"),
+        ("a man", r"pairs: 'a man' \(str\)"),
+        (b"a man", r"pairs: b'a man' \(bytes\)"),
+        (7, r"pairs: 7 \(int\)"),
+        (None, "pairs: None: give"),
+        ({("a", "b")}, "pairs: a set"),
+        (["ab", "cd", "ef"], r"pair 1: 'ab' \(str\); pair 2: .*; pair 3: 'ef' \(str\): give"),
+        ([("a", "b", "c")], r"pair 1: \['a', 'b', 'c'\] has 3 parts"),
+        ([()], r"pair 1: \[\] has 0 parts"),
+        ([("a", 3)], r"pair 1: text 2 is 3 \(int\)"),
+        ([("a", True)], r"pair 1: text 2 is True \(bool\)"),
+        ([(b"a", "b")], r"pair 1: text 1 is b'a' \(bytes\)"),
+        ([(["a"], ["b"])], r"pair 1: text 1 is \['a'\] \(list\)"),
+        ([3, ("a", "b"), None, 5.0, 6], r"pair 1: 3 \(int\); pair 3: None; pair 4: .*; 1 more: "),
+        ([{"a", "b"}], "pair 1: a set"),
+        ([np.array(["a", "b"])], "pair 1: a ndarray"),
+    ],
+)
+def test_what_is_no_pair_of_strings_is_an_error_that_says_where(
+    explain: PairExplainer, pairs: Any, why: str
+) -> None:
+    with (
+        mock.patch.object(explain, "_explain", side_effect=AssertionError),
+        pytest.raises(UserError, match=why) as error,
+    ):
+        explain(pairs)
+    assert not isinstance(error.value, NotExplained)
+
+
+def test_a_table_is_told_how_to_give_its_pairs(explain: PairExplainer) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(TEXTS, columns=["text1", "text2"])
+    with pytest.raises(UserError, match=r"pairs: a DataFrame: give a list of pairs of strings"):
+        explain(table)
+    expected = explain(TEXTS)
+    assert close(explain(table.itertuples(index=False)), expected)
+    assert close(explain(table.to_numpy().tolist()), expected)
+
+
+def test_any_list_of_pairs_is_explained(explain: PairExplainer) -> None:
+    expected = explain(TEXTS)
+    assert close(explain(pair for pair in TEXTS), expected)
+    assert close(explain([list(pair) for pair in TEXTS]), expected)
+    assert close(explain(OmegaConf.create([list(pair) for pair in TEXTS])), expected)  # type: ignore[arg-type]
+    assert close(explain([(np.str_(one), np.str_(two)) for one, two in TEXTS]), expected)
+
+
+def test_a_missing_text_is_a_failed_pair(explain: PairExplainer) -> None:
+    pairs: list[Any] = [(None, "a dog"), TEXTS[1], ("a man", math.nan), ("", "a dog")]
+    with pytest.raises(NotExplained, match="pair 1: text 1 is missing; pair 3: text 2") as error:
+        explain(pairs)
+    assert [e and e.id for e in error.value.explanations] == [None, "2", None, None]
+    assert list(error.value.reasons) == [0, 2, 3]
+
+
+def test_truncation_is_said(explain: PairExplainer) -> None:
+    long = ("a man " * 60, "a dog")
+    with pytest.warns(Truncated, match=r"1 of 3 pairs are longer .* \(pair 2\)") as told:
+        found = explain([TEXTS[0], long, TEXTS[1]])
+    assert [e.truncated for e in found] == [False, True, False]
+    assert told[0].filename == __file__
+    with pytest.warns(Truncated), pytest.raises(NotExplained):
+        explain([long, ("", "")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explain(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("explainer=gmsk", "explainer/gmsk: there are attention, gmask, .*occlusion"),
+        ("explainer.kk=3", "Could not override 'explainer.kk'"),
+        ("+explainer.foo=3", "unexpected keyword argument 'foo'"),
+        ("explainer=gmask,lime", "Ambiguous value for argument"),
+        ("unit=${nope}", "Interpolation key 'nope' not found"),
+        ("a b", "a b"),
+        ("explainer.k=1", "k=1: at least 2 words"),
+        ("dataset.labels=[a]", "give at least two different label names"),
+    ],
+)
+def test_wrong_settings_are_errors_of_the_project(weights: Path, wrong: str, why: str) -> None:
+    with pytest.raises(UserError, match=why) as error:
+        PairExplainer(*settings(weights, wrong))
+    assert "\n" not in str(error.value)
+    assert "Config search path" not in str(error.value)
+
+
+def test_a_list_of_settings_is_told_how_to_be_given(weights: Path) -> None:
+    with pytest.raises(UserError, match=r"PairExplainer\(\*settings\)"):
+        PairExplainer(settings(weights))  # type: ignore[arg-type]
+
+
+def test_gradients_and_modes_of_the_caller_change_nothing(
+    weights: Path, differentiate: PairExplainer
+) -> None:
+    expected = differentiate(TEXTS)
+    with torch.inference_mode():
+        assert close(differentiate(TEXTS), expected)
+        made = PairExplainer(*settings(weights, "explainer=imask", "explainer.epochs=2"))
+        assert torch.is_inference_mode_enabled()
+    assert close(made(TEXTS), expected)
+    with torch.no_grad():
+        assert close(differentiate(TEXTS), expected)
+        assert not torch.is_grad_enabled()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert close(differentiate(TEXTS), expected)
+        assert torch.is_autocast_enabled("cpu")
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        assert close(differentiate(TEXTS), expected)
+        assert (torch.get_default_dtype(), torch.get_default_device().type) == (
+            torch.float64,
+            "meta",
+        )
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+def test_threads_share_an_explainer_and_have_several(
+    explain: PairExplainer, differentiate: PairExplainer
+) -> None:
+    expected = [explain(TEXTS), differentiate(TEXTS)]
+    before = switches()
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit((explain, differentiate)[i % 2], TEXTS) for i in range(8)]
+        for i, call in enumerate(calls):
+            assert close(call.result(), expected[i % 2])
+    assert switches() == before
+
+
+def test_explainers_are_made_in_threads_side_by_side(weights: Path) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        names = ("occlusion", "random", "lime")
+        made = [threads.submit(PairExplainer, *settings(weights, f"explainer={n}")) for n in names]
+        found = [type(call.result().explainer).__name__ for call in made]
+    assert found == ["Occlusion", "Random", "Lime"]
+
+
+def test_it_works_within_another_hydra_application(weights: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.2"):
+        hydra = GlobalHydra.instance()
+        explain = PairExplainer(*settings(weights, "explainer=occlusion"))
+        assert GlobalHydra.instance() is hydra
+        assert compose("explain", ["seed=7"]).seed == 7
+        assert str(version.getbase()) == "1.2"
+    assert len(explain(TEXTS)) == 3
+
+
+def switches() -> dict[str, Any]:
+    """What a process has only one of, read apart from how the API keeps it."""
+    logs = logging.root.manager.loggerDict
+    return {
+        "random": random.getstate(),
+        "numpy": str(np.random.get_state()),
+        "torch": torch.get_rng_state().tolist(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "cudnn": [getattr(torch.backends.cudnn, name) for name in ("benchmark", "deterministic")],
+        "precision": torch.get_float32_matmul_precision(),
+        "dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "environment": dict(os.environ),
+        "warnings": list(warnings.filters),
+        "levels": {
+            name: (log.level, log.disabled)
+            for name, log in [("", logging.root), *logs.items()]
+            if isinstance(log, logging.Logger) and (log.level or log.disabled)
+        },
+        "bars": (
+            transformers.utils.logging.is_progress_bar_enabled(),
+            huggingface_hub.utils.are_progress_bars_disabled(),
+        ),
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "hydra": GlobalHydra.instance().is_initialized(),
+        "resolvers": set(BaseContainer._resolvers),
+    }
+
+
+@pytest.mark.parametrize("explainer", ["gmask_two_sided", "imask"])
+def test_what_the_process_has_one_of_is_as_it_was(
+    weights: Path, explainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"imask": ["explainer.epochs=2"]}.get(explainer, ["explainer.epochs=5"])
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "77")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)
+    OmegaConf.register_new_resolver("given", lambda *values: "mine", replace=True)
+    try:
+        before = switches()
+        explain = PairExplainer(*settings(weights, f"explainer={explainer}", *short))
+        assert switches() == before
+        assert OmegaConf.create({"a": "${given:1,2}"}).a == "mine"
+        first = explain(TEXTS)
+        assert switches() == before
+        with pytest.raises(NotExplained):
+            explain([("", "")])
+        with mock.patch.object(ExplainLoop, "explain", side_effect=RuntimeError("a fault")):
+            pytest.raises(RuntimeError, explain, TEXTS)
+        assert switches() == before
+        random.seed(3), np.random.seed(3), torch.manual_seed(3)
+        assert close(explain(TEXTS), first)
+    finally:
+        OmegaConf.clear_resolver("given")
+        logging.getLogger("pytorch_lightning").setLevel(logging.INFO)
+
+
+def test_an_interrupt_stays_one(explain: PairExplainer) -> None:
+    before = switches()
+    with (
+        mock.patch.object(ExplainLoop, "explain", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        explain(TEXTS)
+    assert switches() == before
+
+
+def test_an_explainer_and_what_it_says_can_be_pickled(differentiate: PairExplainer) -> None:
+    found = differentiate(TEXTS)
+    assert pickle.loads(pickle.dumps(found)) == found
+    assert close(pickle.loads(pickle.dumps(differentiate))(TEXTS), found)
+
+
+@pytest.mark.slow
+def test_a_spawned_process_explains_with_what_it_is_handed(explain: PairExplainer) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        assert close(pool.submit(explain, TEXTS).result(600), explain(TEXTS))
+        with pytest.raises(NotExplained) as error:
+            pool.submit(explain, [("", "a dog"), TEXTS[0]]).result(600)
+    assert [e and e.id for e in error.value.explanations] == [None, "2"]
+
+
+def errors_of_the_project() -> list[type[Exception]]:
+    names = [m.name for m in pkgutil.walk_packages(gmask_pl.__path__, "gmask_pl.")]
+    modules = [importlib.import_module(name) for name in names]
+    return sorted(
+        {
+            kind
+            for module in modules
+            for _, kind in inspect.getmembers(module, inspect.isclass)
+            if issubclass(kind, Exception) and kind.__module__.startswith("gmask_pl")
+        },
+        key=lambda kind: kind.__name__,
+    )
+
+
+def test_every_error_of_the_project_comes_back_from_another_process_whole() -> None:
+    values = {
+        "explanations": [None],
+        "reasons": {0: "no words"},
+        "ids": ["a"],
+        "place": "my.jsonl:3",
+        "reason": "no words",
+        "row": 4,
+    }
+    kinds = errors_of_the_project()
+    names = {"BrokenRow", "MissingSplit", "NotExplained", "PairsFailed", "Refused", "TooLong"}
+    assert names < {kind.__name__ for kind in kinds}
+    for kind in kinds:
+        own = inspect.signature(kind.__init__).parameters.values()
+        given = [
+            values[p.name] for p in own if p.kind is p.POSITIONAL_OR_KEYWORD and p.name in values
+        ]
+        error = kind(*(given or ["why"]))
+        back = pickle.loads(pickle.dumps(error))
+        assert type(back) is kind
+        assert (str(back), vars(back)) == (str(error), vars(error))
+        assert re.search("why|no words", str(back))

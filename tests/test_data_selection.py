@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from conftest import LABELS, make_example
+from omegaconf import OmegaConf
 
 from gmask_pl.data.selection import OnlyPairs
 from gmask_pl.types import PairExample, UserError
@@ -31,5 +34,12 @@ def test_pairs_are_chosen_by_their_words() -> None:
 def test_no_pair_at_all_is_a_mistake() -> None:
     with pytest.raises(UserError, match="none of the 1 is in the test split"):
         OnlyPairs(Three(), "test", [["no", "such"]]).load("test")
-    with pytest.raises(UserError, match="two texts"):
-        OnlyPairs(Three(), "test", [["one"]])
+    wrong: list[tuple[Any, str]] = [
+        ([["one"]], r"pair 1: \['one'\] has 1 parts: give a list of pairs of strings"),
+        ([["a", "b"], [2020, "b"]], r"pair 2: text 1 is 2020 \(int\): give"),
+        ([["a", "b"], [None, "b"]], "pair 2: text 1 is null"),
+        (["a", "b"], r"pairs: \['a', 'b'\] is one pair by itself"),
+    ]
+    for pairs, why in wrong:
+        with pytest.raises(UserError, match=why):
+            OnlyPairs(Three(), "test", OmegaConf.create(pairs))

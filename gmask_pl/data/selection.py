@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from gmask_pl.data.given import texts_of
 from gmask_pl.types import PairExample, PairSource, UserError
 
 
@@ -16,10 +17,12 @@ class OnlyPairs:
     """
 
     def __init__(self, source: PairSource, split: str, pairs: Sequence[Sequence[str]]) -> None:
-        if any(len(pair) != 2 for pair in pairs):
-            raise UserError("pairs: give two texts for each, as in [[text1, text2], ...]")
         self.source, self.labels, self.split = source, source.labels, split
-        self.wanted = {(words_of(text1), words_of(text2)) for text1, text2 in pairs}
+        self.wanted = set()
+        for number, (text1, text2) in enumerate(texts_of(pairs), start=1):
+            if text1 is None or text2 is None:
+                raise UserError(f"pairs: pair {number}: text {1 if text1 is None else 2} is null")
+            self.wanted.add((words_of(text1), words_of(text2)))
 
     def load(self, split: str) -> list[PairExample]:
         examples = self.source.load(split)

@@ -76,11 +76,12 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
     unread = check_split(source, cfg.split, cfg.max_failed)
+    chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)
     trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
     data = data_module(
         cfg,
-        source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs),
+        chosen,
         classifier,
         unit=cfg.unit,
         explain_batch_size=cfg.batch_size,
