@@ -26,6 +26,7 @@ from gmask_pl.identity.placing import (
     place_of,
     seeds_of,
 )
+from gmask_pl.text import terminal
 
 T = TypeVar("T")
 JSON = dict[str, Any]
@@ -97,8 +98,8 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
             if said is None:
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise Refused(said) from None
-            print(f"\nerror: {said}", file=sys.stderr)
+                raise Refused(terminal(said)) from None
+            print(f"\nerror: {terminal(said)}", file=sys.stderr)
             sys.exit(2)
 
     return wrapped

@@ -14,9 +14,14 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from gmask_pl.text import terminal
 from gmask_pl.types import UserError
 
-say = rank_zero_only(print)  # in one of the processes
+
+@rank_zero_only
+def say(message: str) -> None:
+    """Prints a message, which may name anything, in one of the processes."""
+    print(terminal(message))
 
 
 def place_of(trainer: Trainer | None) -> tuple[int, int]:

@@ -167,8 +167,8 @@ def test_examples_are_text_in_every_form() -> None:
     assert "&lt;i&gt;</mark>" in page and "note &lt;1&gt;" in page and "<i>" not in page
     lines = as_markdown("t", [example], [], 3)
     odd = replace(example, id="x) <b>\n\n![i](http://evil/x.png)")
-    assert r"(x\) \<b\> \!\[i\]\(http://evil/x.png\))" in as_markdown("t", [odd], [], 3)
-    assert r"50% **a\_b**<sub>1</sub> **\<i\>**<sub>2</sub> / x **\|y**<sub>3</sub> z" in lines
+    assert r"(x) \<b>\\n\\n!\[i\](http\://evil/x.png))" in as_markdown("t", [odd], [], 3)
+    assert r"50% **a_b**<sub>1</sub> **\<i>**<sub>2</sub> / x **\|y**<sub>3</sub> z" in lines
     text = as_latex("t", [example], [], 3)
     assert r"\colorbox{sideone!100}{\strut a\_b}" in text
     assert r"50\% " in text

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from gmask_pl.data.files import MissingSplit
 from gmask_pl.data.source import SPLITS
 from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.text import terminal
 from gmask_pl.types import PairSource, UserError
 
 _HEADER = ("dataset", "C", "L", "V", "#train", "#dev", "#test")
@@ -77,12 +78,12 @@ def main(config: DictConfig) -> None:
     """Prints the row of the chosen dataset; a user's mistake is one line and exit status 1."""
     try:
         source = hydra.utils.instantiate(config.dataset, _convert_="all")
-        print(table([(source.name, statistics(source))]))
+        print(terminal(table([(source.name, statistics(source))])))
     except (UserError, HydraException) as error:
         mistake = error if isinstance(error, UserError) else error.__cause__
         if not isinstance(mistake, UserError):
             raise
-        sys.exit(f"error: {mistake}")
+        sys.exit(f"error: {terminal(str(mistake))}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from gmask_pl.identity.parts import described
 from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, Told, told_settings
 from gmask_pl.processes import alone
 from gmask_pl.store import write_parquet
+from gmask_pl.text import terminal
 from gmask_pl.types import JSON, UserError
 
 _SCORES = pa.struct(
@@ -207,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         files: Iterable[Path] = archive(asked.output, asked.folder)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {terminal(str(error))}", file=sys.stderr)
         sys.exit(2)
     for file in files:
         print(f"{file}: {len(read_archive(file))} runs")

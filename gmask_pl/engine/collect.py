@@ -21,6 +21,7 @@ from gmask_pl.engine.collectors.base import Collector
 from gmask_pl.engine.columns import relative
 from gmask_pl.engine.request import read_request
 from gmask_pl.identity.parts import CONF
+from gmask_pl.text import terminal
 from gmask_pl.types import UserError
 
 
@@ -42,7 +43,7 @@ def main() -> None:
         files = collect(parser.parse_args().overrides)
     except (UserError, HydraException) as error:
         mistake = error if isinstance(error, UserError) else error.__cause__ or error
-        print(f"error: {mistake}", file=sys.stderr)
+        print(f"error: {terminal(str(mistake))}", file=sys.stderr)
         sys.exit(2)
     print(next(file for file in files if file.suffix == ".md").read_text("utf-8"))
     print("\n".join(relative(file) for file in files))

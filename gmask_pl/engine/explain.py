@@ -166,7 +166,7 @@ def begin(cfg: DictConfig, folder: Path, progress: Progress, data: PairDataModul
     """Makes the run's folders, and says what is done already and what has changed."""
     there = Identity.read(folder)
     if there is not None and (changed := there.differences(progress.identity)):
-        print(f"{folder}: the results there are of other {' and '.join(changed)}: made again")
+        say(f"{folder}: the results there are of other {' and '.join(changed)}: made again")
     progress.begin(afresh=not cfg.reuse)
     OmegaConf.save(cfg, folder / CONFIG, resolve=True)
     if not cfg.reuse or progress.done(EXPLAINED):
@@ -176,7 +176,7 @@ def begin(cfg: DictConfig, folder: Path, progress: Progress, data: PairDataModul
         if kept is None or not kept.explains_as(progress.identity):
             continue
         if all((other / name).is_file() for name in WHAT_A_RUN_LEAVES):
-            print(f"explanations are those of {other}: scored by other metrics")
+            say(f"explanations are those of {other}: scored by other metrics")
             known = read_metrics(other)
             learnt, failed = known.get("preparation"), known.get("failed", {})
             progress.adopt(other / EXPLANATIONS, failed.get(EXPLAINING, {}), data.batch_ids())
@@ -201,7 +201,7 @@ def explain_batches(
     preparation = explainer.prepare(study)
     if preparation and trainer.is_global_zero:
         write_text(progress.folder / PREPARATION, json.dumps(preparation))
-        print(f"learnt from training pairs: {preparation}")
+        say(f"learnt from training pairs: {preparation}")
     data.chosen = left[trainer.global_rank :: trainer.world_size]
     loop = ExplainLoop(classifier, explainer, data.chosen, progress.explained, **asking)
     trainer.predict(loop, data, return_predictions=False)

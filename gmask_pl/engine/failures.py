@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gmask_pl.processes import say
+from gmask_pl.text import visible
 from gmask_pl.types import JSON, PairSource, UserError
 
 READING, EXPLAINING, SCORING = "reading", "explaining", "scoring"
@@ -56,7 +57,6 @@ def judge(failed: Mapping[str, str], total: int, most: float, what: str) -> None
 
 
 def _shown(failed: Mapping[str, str]) -> str:
-    first = [f"{name}: {reason}" for name, reason in list(failed.items())[:_SHOWN]]
-    first = [told if told.isprintable() else repr(told) for told in first]  # ids are of any text
+    first = [visible(f"{name}: {reason}") for name, reason in list(failed.items())[:_SHOWN]]
     more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
     return "; ".join(first + more)

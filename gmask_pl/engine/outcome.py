@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from gmask_pl.engine.scoring import metric_removals
 from gmask_pl.engine.session import make_loggers, plain
+from gmask_pl.processes import say
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, write_curves, write_metrics
 from gmask_pl.report.media import log_to_wandb, scalars
 from gmask_pl.report.page import write_page
@@ -41,7 +42,7 @@ def facts(explanations: Iterable[Explanation]) -> JSON:
         )
     n, labelled = total["pairs"], total["labelled"]
     if total["truncated"]:
-        print(f"{total['truncated']} of {n} pairs are longer than the model reads: truncated")
+        say(f"{total['truncated']} of {n} pairs are longer than the model reads: truncated")
     return {
         "cost": {
             "evaluations_per_pair": total["evaluations"] / n,
@@ -84,8 +85,8 @@ def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[s
             logger.log_metrics(dict(scalars(results)))
             logger.save()
         logger.finalize("success")
-    print(format_table([(name, results)]))
-    print(f"report: {folder / PAGE_FILE}")
+    say(format_table([(name, results)]))
+    say(f"report: {folder / PAGE_FILE}")
 
 
 def page_settings(cfg: DictConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gmask_pl.engine.loops import EVALUATIONS
 from gmask_pl.masking import removal_named
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.known import KnownWords
+from gmask_pl.processes import say
 from gmask_pl.types import JSON, Explanation, PairExample, PairScore, UserError
 
 
@@ -111,7 +112,7 @@ def known_results(
             metric.update(explanation, by_id[explanation.id])
     for name, metric in metrics.known.items():
         if metric.left_out:
-            print(
+            say(
                 f"{name} leaves out {metric.left_out} of {len(by_id)} pairs, as their word pieces "
                 "are not their words: unit=word counts them"
             )

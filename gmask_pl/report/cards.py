@@ -13,7 +13,10 @@ TOP_PAIRS = 5
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word as coloured text: ``side`` is one or two, ``strength`` in [0, 1] its saturation."""
+    """A word as coloured text: ``side`` is one or two, ``strength`` in [0, 1] its saturation.
+
+    title: what a tooltip says of it.
+    """
 
     text: str
     side: str
@@ -106,11 +109,6 @@ def _side(explanation: Explanation, position: int) -> str:
     return "one" if position < len(explanation.words1) else "two"
 
 
-def _title(word: str, text: str) -> str:
-    """A tooltip; the isolates keep a right-to-left word from reordering the figures after it."""
-    return f"\u2068{word}\u2069: {text}"
-
-
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
     words, rank, strength = e.words, ranks(e.scores), strengths(e.scores)
     return tuple(
@@ -118,7 +116,7 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             text=word,
             side=_side(e, i),
             strength=strength[i],
-            title=_title(word, f"attribution {score:.4g}, rank {rank[i]} of {len(words)}"),
+            title=f"attribution {score:.4g}, rank {rank[i]} of {len(words)}",
             top=rank[i] <= TOP_WORDS and score > 0,
             negative=score < 0,
         )
@@ -146,7 +144,7 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
         home = max(range(t), key=lambda group: phi[group])
         for group, share in enumerate(phi):
             if group == home or share > 1 / t:
-                title = _title(words[position], f"φ {share:.3f} in G{group + 1}")
+                title = f"φ {share:.3f} in G{group + 1}"
                 faint = group != home
                 word = Word(words[position], _side(e, position), share, title, faint=faint)
                 members[group].append((faint, -share, word))

@@ -9,6 +9,7 @@ from typing import Protocol
 from gmask_pl.report.files import write_text
 from gmask_pl.report.results import write_csv
 from gmask_pl.report.table import MISSING
+from gmask_pl.text import markdown, markdown_note
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
@@ -46,11 +47,10 @@ def write_comparisons(
     for where, differences in compared:
         for d in differences:
             numbers = (d.value, d.low, d.high, d.p, d.corrected)
-            shown = ["" if number is None else repr(number) for number in numbers]
-            lines.append((where, d.first, d.second, *shown, d.n))
-    parts = [f"# {title}", "", how, ""]
+            lines.append((where, d.first, d.second, *numbers, d.n))
+    parts = [f"# {markdown(title)}", "", markdown_note(how), ""]
     for where, differences in compared:
-        parts += [f"## {where}", "", *_matrix(differences, digits), ""]
+        parts += [f"## {markdown(where)}", "", *_matrix(differences, digits), ""]
     return [
         write_text(stem.with_suffix(".md"), "\n".join(parts)),
         write_text(stem.with_suffix(".csv"), write_csv(lines)),
@@ -63,10 +63,11 @@ def _matrix(differences: Sequence[Difference], digits: int) -> list[str]:
         return ["fewer than two explainers to compare"]
     names = list(dict.fromkeys(name for d in differences for name in (d.first, d.second)))
     found = {(d.first, d.second): _shown(d, digits) for d in differences}
-    lines = [["row − column", *names[1:]], ["---"] * len(names)]
+    lines = [["row − column", *map(markdown, names[1:])], ["---"] * len(names)]
     for i, row in enumerate(names[:-1]):
-        lines.append([row, *(found.get((row, c), "") if c in names[i:] else "" for c in names[1:])])
-    return ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
+        cells = (found.get((row, c), "") if c in names[i:] else "" for c in names[1:])
+        lines.append([markdown(row), *cells])
+    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def _shown(d: Difference, digits: int) -> str:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gmask_pl.report.figures import STYLE
+from gmask_pl.text import visible
 
 # The five of the paper and our own in Okabe and Ito's palette, all others in muted colours.
 _OWN = {
@@ -111,13 +112,14 @@ def _sample(look: dict[str, Any], name: str) -> Any:
     """A sample of a line for the legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], label=name, **look)
+    shown = visible(name)  # matplotlib leaves out what begins with _
+    return Line2D([], [], label=f" {shown}" if shown.startswith("_") else shown, **look)
 
 
 def _draw(axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
-    axes.set_title(panel.title, fontsize=10)
+    axes.set_title(visible(panel.title), fontsize=10)
     if panel.reason:
-        text = "\n".join(textwrap.wrap(panel.reason.replace("`", ""), 34))
+        text = "\n".join(textwrap.wrap(visible(panel.reason).replace("`", ""), 34))
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, transform=axes.transAxes)
     for curve in panel.curves:
         look = looks[curve.name]

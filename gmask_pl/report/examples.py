@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gmask_pl.report.cards import ranks, strengths
 from gmask_pl.report.files import write_text
-from gmask_pl.report.results import escaped, escaped_markdown
+from gmask_pl.text import html, latex, latex_row, markdown, markdown_note
 from gmask_pl.types import Explanation
 
 # Pink for side one and blue for side two, as in the paper; the same as on the page of a run.
@@ -64,30 +63,30 @@ def as_html(title: str, examples: Sequence[Example], notes: Sequence[str], words
     """One self-contained page."""
     parts = [
         "<!doctype html>",
-        f'<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>',
+        f'<html lang="en"><meta charset="utf-8"><title>{html(title)}</title>',
         "<style>body{font:15px/1.9 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1.5rem}"
         "th{text-align:left;padding-right:1.2rem;font-weight:600;white-space:nowrap}"
         "td,th{border-top:1px solid #e4e2ea;vertical-align:top}table{border-collapse:collapse}"
         "mark{padding:.1em .2em;border-radius:.25em;color:inherit}</style>",
-        f"<h1>{html.escape(title)}</h1>",
+        f"<h1>{html(title)}</h1>",
     ]
     for example in examples:
-        parts.append(f"<h2>{html.escape(example.heading)} ({html.escape(example.id)})</h2><table>")
+        parts.append(f"<h2>{html(f'{example.heading} ({example.id})')}</h2><table>")
         for name, explanation in example.shown:
             sides = shades(explanation, words)
             text = "<br>".join(" ".join(map(_html_word, side)) for side in sides)
-            parts.append(f"<tr><th>{html.escape(name)}</th><td>{text}</td></tr>")
+            parts.append(f"<tr><th>{html(name)}</th><td>{text}</td></tr>")
         parts.append("</table>")
-    parts += [f"<p>{html.escape(note)}</p>" for note in notes]
+    parts += [f"<p>{html(note)}</p>" for note in notes]
     return "\n".join(parts) + "\n"
 
 
 def as_markdown(title: str, examples: Sequence[Example], notes: Sequence[str], words: int) -> str:
     """Markdown has no colours: highlighted words are bold, with their rank."""
-    lines = [f"# {title}", "", f"Bold: the top {words} words, with their rank.", ""]
+    lines = [f"# {markdown(title)}", "", f"Bold: the top {words} words, with their rank.", ""]
     for example in examples:
         lines += [
-            f"## {escaped_markdown(example.heading)} ({escaped_markdown(example.id)})",
+            f"## {markdown(f'{example.heading} ({example.id})')}",
             "",
             "| explainer | pair |",
             "| --- | --- |",
@@ -95,9 +94,9 @@ def as_markdown(title: str, examples: Sequence[Example], notes: Sequence[str], w
         for name, explanation in example.shown:
             sides = shades(explanation, words)
             text = " / ".join(" ".join(map(_markdown_word, side)) for side in sides)
-            lines.append(f"| {name} | {text} |")
+            lines.append(f"| {markdown(name)} | {text} |")
         lines.append("")
-    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"
+    return "\n".join([*lines, *(f"- {markdown_note(note)}" for note in notes)]) + "\n"
 
 
 def as_latex(title: str, examples: Sequence[Example], notes: Sequence[str], words: int) -> str:
@@ -115,18 +114,18 @@ def as_latex(title: str, examples: Sequence[Example], notes: Sequence[str], word
     ]
     for i, example in enumerate(examples):
         lines += [r"\midrule" if i else r"\toprule"]
-        lines += [rf"\multicolumn{{2}}{{l}}{{{escaped(example.heading)}}} \\", r"\midrule"]
+        lines += [rf"\multicolumn{{2}}{{l}}{{{latex(example.heading)}}} \\", r"\midrule"]
         for name, explanation in example.shown:
             sides = shades(explanation, words)
             text = r" \newline ".join(" ".join(map(_latex_word, side)) for side in sides)
-            lines.append(rf"{escaped(name)} & {text} \\")
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{escaped(title)}}}"]
-    lines += [rf"\par\footnotesize {escaped(note)}" for note in notes]
+            lines.append(latex_row([latex(name), text]))
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{latex(title)}}}"]
+    lines += [rf"\par\footnotesize {latex(note)}" for note in notes]
     return "\n".join([*lines, r"\end{table*}"]) + "\n"
 
 
 def _html_word(word: Shade) -> str:
-    text = html.escape(word.text)
+    text = html(word.text)
     if word.saturation is None:
         return text
     red, green, blue = COLORS[word.side]
@@ -135,12 +134,12 @@ def _html_word(word: Shade) -> str:
 
 
 def _markdown_word(word: Shade) -> str:
-    text = escaped_markdown(word.text)
+    text = markdown(word.text)
     return text if word.rank is None else f"**{text}**<sub>{word.rank}</sub>"
 
 
 def _latex_word(word: Shade) -> str:
-    text = escaped(word.text)
+    text = latex(word.text)
     if word.saturation is None:
         return text
     return rf"\colorbox{{side{word.side}!{round(100 * word.saturation)}}}{{\strut {text}}}"

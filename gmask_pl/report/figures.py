@@ -20,6 +20,8 @@ SIZE_INCHES = (5.2, 3.3)
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # labels of others, such as $\\frac{
+    "text.usetex": False,
     "font.size": 10.5,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,

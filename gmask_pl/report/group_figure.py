@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from gmask_pl.report.cards import strengths
 from gmask_pl.report.curves import save
 from gmask_pl.report.figures import INK, STYLE
+from gmask_pl.text import visible
 from gmask_pl.types import Explanation
 
 ORANGE, PURPLE = "#d9480f", "#5b3fa8"
@@ -29,7 +30,7 @@ def draw_groups(
     the word belongs to the group; words without lines were not among the candidates.
     """
     assert grouped.groups is not None
-    words = grouped.words
+    words = tuple(map(visible, grouped.words))
     gap = 0.6  # between the sides
     y = [-(i + (gap if i >= len(grouped.words1) else 0)) for i in range(len(words))]
     height = 0.27 * (len(words) + 3)
@@ -37,7 +38,7 @@ def draw_groups(
         figure = Figure(figsize=(7.6, max(3.0, height)), layout="constrained")
         axes = figure.add_subplot()
         axes.set_axis_off()
-        axes.set_title(heading, fontsize=11, loc="left")
+        axes.set_title(visible(heading), fontsize=11, loc="left")
         axes.set_xlim(-0.3, 9.6)
         axes.set_ylim(y[-1] - 1, 2)
         for x, text in (
@@ -47,7 +48,7 @@ def draw_groups(
         ):
             axes.text(x, 1.2, text, fontsize=10, weight="bold", color=INK)
         _attributions(axes, LEFT, y, words, strengths(individual.scores))
-        _groups(axes, y, grouped)
+        _groups(axes, y, grouped, max(map(len, words)))
         _attributions(axes, RIGHT, y, words, strengths(grouped.scores))
         return save(figure, stem)
 
@@ -57,10 +58,10 @@ def _attributions(
 ) -> None:
     for place, word, share in zip(y, words, strength, strict=True):
         _block(axes, x, place, share)
-        axes.text(x + WORDS, place, word, va="center", fontsize=9.5, parse_math=False)
+        axes.text(x + WORDS, place, word, va="center", fontsize=9.5)
 
 
-def _groups(axes: Axes, y: list[float], grouped: Explanation) -> None:
+def _groups(axes: Axes, y: list[float], grouped: Explanation, longest: int) -> None:
     groups = grouped.groups
     assert groups is not None
     t = len(groups.psi)
@@ -68,7 +69,7 @@ def _groups(axes: Axes, y: list[float], grouped: Explanation) -> None:
     places = [top - (i + 0.5) * (top - bottom) / t for i in range(t)]
     order = sorted(range(t), key=lambda i: -groups.psi[i])  # the most important first
     largest = max(groups.psi)
-    start = LEFT + WORDS + 0.15 + 0.12 * max(map(len, grouped.words))
+    start = LEFT + WORDS + 0.15 + 0.12 * longest
     for place, group in zip(places, order, strict=True):
         for word, phi in zip(groups.candidates, groups.phi, strict=True):
             axes.plot(

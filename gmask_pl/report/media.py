@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmask_pl.report.cards import TOP_WORDS, make_card, ranks
 from gmask_pl.report.files import curve_points, number
+from gmask_pl.text import visible
 from gmask_pl.types import Explanation
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def scalars(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
     points of MoRF and LeRF are not scalars but curves.
     """
     for key, found in metrics.items():
+        key = visible(key)  # a name may be that of a label
         if isinstance(found, Mapping):
             yield from scalars(found, f"{above}{key}/")
         elif key in _BY_V:
@@ -87,7 +89,7 @@ def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any
         f"{group.name} {group.psi:.2f}: {' '.join(w.text for w in group.words if not w.faint)}"
         for group in card.groups
     )
-    return [
+    row = [
         e.id,
         " ".join(e.words1),
         " ".join(e.words2),
@@ -99,6 +101,7 @@ def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any
         e.evaluations,
         e.seconds,
     ]
+    return [visible(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 def wandb_logger(*, save_dir: str, project: str, group: str, name: str) -> WandbLogger:

@@ -15,6 +15,7 @@ from gmask_pl.report.cards import Card, make_card
 from gmask_pl.report.figures import accuracy_figure, degradation_figure
 from gmask_pl.report.files import by_removal, number, write_text
 from gmask_pl.report.table import WORDS_SHOWN, further, independent, meaningful
+from gmask_pl.text import html
 from gmask_pl.types import Explanation
 
 
@@ -57,7 +58,7 @@ def write_page(
             cards.append(make_card(explanation, labels))
     predicted = Counter(card.label for card in cards)
     figures = (accuracy_figure(metrics), degradation_figure(metrics))
-    html = (
+    page = (
         _environment()
         .get_template("page.html.j2")
         .render(
@@ -72,17 +73,23 @@ def write_page(
             grouped=any(card.groups for card in cards),
         )
     )
-    return write_text(Path(path), html)
+    return write_text(Path(path), page)
 
 
 def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template comes to: markup of our own, numbers, and text."""
+    return value if isinstance(value, Markup | int | float) else html(str(value))
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,13 +11,9 @@ from pathlib import Path
 
 from gmask_pl.report.files import write_text
 from gmask_pl.report.table import MISSING
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
+from gmask_pl.text import csv_cell, latex_row, markdown_note
+from gmask_pl.text import latex as escaped
+from gmask_pl.text import markdown as marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +90,22 @@ def markdown(table: ResultTable) -> str:
     ]
     for name, printed in zip(table.head, compared, strict=True):
         head += [name, "paper"][: 1 + printed]
-    lines = [f"# {table.title}", "", _line(head), _line(["---"] * len(head))]
+    head = [marked(name) for name in head]
+    lines = [f"# {marked(table.title)}", "", _line(head), _line(["---"] * len(head))]
     for row in table.rows:
-        name = row.name if row.kind == "method" else f"*{row.name}*"
-        cells = [text for text, wanted in zip((row.group, name), table.stub, strict=True) if wanted]
+        name = marked(row.name) if row.kind == "method" else f"*{marked(row.name)}*"
+        stub = (marked(row.group), name)
+        cells = [text for text, wanted in zip(stub, table.stub, strict=True) if wanted]
         cells += [_seeds(row)] * table.counts_seeds
         for cell, printed in zip(row.cells, compared, strict=True):
-            shown = _ours(cell, table)
+            shown = marked(_ours(cell, table))
             shown = f"**{shown}**" if cell.best else shown
             shown += _interval(cell, table) + _reference(cell, table)
-            cells += [shown, _paper(cell, table)][: 1 + printed]
+            cells += [shown, marked(_paper(cell, table))][: 1 + printed]
         lines.append(_line(cells))
-    notes = [f"[{i}] {reason}" for i, reason in enumerate(table.reasons, start=1)]
-    return "\n".join([*lines, "", *(f"- {note}" for note in (*table.notes, *notes))]) + "\n"
+    notes = [markdown_note(note) for note in table.notes]
+    notes += [f"[{i}] {markdown_note(reason)}" for i, reason in enumerate(table.reasons, start=1)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
 def latex(table: ResultTable) -> str:
@@ -143,32 +141,19 @@ def comma_separated(table: ResultTable) -> str:
     """One line for each cell, with everything that is known of it."""
     columns = ("value", "low", "high", "paper", "best", "pairs", "seeds", "reason")
     names = [part or default for part, default in zip(table.stub, ("group", "row"), strict=True)]
-    lines = [[*(name.lower() for name in names), "kind", "column", *columns]]
+    lines: list[list[object]] = [[*(name.lower() for name in names), "kind", "column", *columns]]
     for row in table.rows:
         for name, cell in zip(table.head, row.cells, strict=True):
             values = (getattr(cell, column) for column in columns)
-            shown = ["" if value is None else str(value) for value in values]
-            lines.append([row.group, row.name, row.kind, name, *shown])
+            lines.append([row.group, row.name, row.kind, name, *values])
     return write_csv(lines)
 
 
 def write_csv(lines: Iterable[Sequence[object]]) -> str:
-    """Lines as CSV text."""
+    """Lines as CSV text; see `gmask_pl.text.csv_cell`."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows(map(csv_cell, line) for line in lines)
     return text.getvalue()
-
-
-def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    text = re.sub(r"[\\~^&%$#_{}]", lambda match: _LATEX[match[0]], text)
-    return text.replace("–", "--").replace("τ", r"$\tau$").replace("−", "$-$")
-
-
-def escaped_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    marked = "".join(f"\\{c}" if c in r"\`*_{}[]()<>#|~!" else c for c in text)
-    return " ".join(marked.split())
 
 
 def _latex_group(rows: list[Row], table: ResultTable) -> list[str]:
@@ -191,7 +176,7 @@ def _latex_group(rows: list[Row], table: ResultTable) -> list[str]:
             if reference := _reference(cell, table):
                 ours += rf"\textsuperscript{{{escaped(reference.strip())}}}"
             cells += [ours, rf"\textit{{{escaped(_paper(cell, table))}}}"]
-        lines.append(" & ".join(cells) + r" \\")
+        lines.append(latex_row(cells))
     return lines
 
 
@@ -202,7 +187,7 @@ def _seeds(row: Row) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _ours(cell: Cell, table: ResultTable) -> str:

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
 from gmask_pl.report.stability import stability
 from gmask_pl.report.table import format_table
+from gmask_pl.text import terminal, visible
 from gmask_pl.types import JSON
 
 UNFINISHED = "did not finish"
@@ -71,8 +72,8 @@ class SweepSummary(Callback):
             jobs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
             shutil.rmtree(self.notes)
             self.notes = None
-            print(format_sweep(jobs), end="")
-            print("" if self.next is None else f"\nto collect: {self.next}\n", end="", flush=True)
+            told = "" if self.next is None else f"\nto collect: {self.next}\n"
+            print(terminal(format_sweep(jobs) + told), end="", flush=True)
 
     def _note(self, config: DictConfig, fate: str) -> None:
         if self.notes is None:  # a single run
@@ -115,7 +116,7 @@ def format_sweep(jobs: list[JSON]) -> str:
         lines += [f"{name}: {_short(page)}" for name, page in pages if page.is_file()]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]
-        lines += [f"{name}: {fate}" for name, fate in failed]
+        lines += [f"{visible(name)}: {fate}" for name, fate in failed]
     return "\n".join(lines) + "\n" if lines else ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gmask_pl.report.files import by_removal, number
+from gmask_pl.text import visible
 
 WORDS_SHOWN = (1, 2, 4, 10)
 MISSING = "–"
@@ -27,6 +28,7 @@ def format_table(runs: Sequence[Run]) -> str:
     removal stands in the first.
     """
     runs = [row for run in runs for row in _row_for_each_removal(run)]
+    runs = [(visible(name), metrics) for name, metrics in runs]
     head = ["run", "n", "AOPC", "post-hoc"]
     head += [f"v={v}" for v in WORDS_SHOWN] + ["degradation", "evaluations", "seconds"]
     rows = [head] + [_row(name, metrics) for name, metrics in runs]
@@ -38,7 +40,7 @@ def format_table(runs: Sequence[Run]) -> str:
                 for key in ("value", "top_group", "auprc")
             ]
     for name in dict.fromkeys(name for _, metrics in runs for name in further(metrics)):
-        rows[0].append(name)
+        rows[0].append(visible(name))
         for row, (_, metrics) in zip(rows[1:], runs, strict=True):
             row.append(_with_interval(metrics, name, ""))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]

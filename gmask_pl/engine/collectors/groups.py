@@ -9,7 +9,7 @@ from gmask_pl.engine.request import Request
 from gmask_pl.report.files import write_text
 from gmask_pl.report.group_figure import draw_groups
 from gmask_pl.report.paper import title
-from gmask_pl.report.results import escaped_markdown
+from gmask_pl.text import markdown, markdown_note
 from gmask_pl.types import UserError
 
 
@@ -21,13 +21,14 @@ class GroupFigure(Collector):
 
     def __call__(self, request: Request) -> list[Path]:
         files: list[Path] = []
-        lines = [f"# {self.caption}", ""]
+        lines = [f"# {markdown(self.caption)}", ""]
         for column in columns_of(request):
             where = f"{title('models', column.model)}, {title('datasets', column.dataset)}"
             both = [column.of(name) for name in (self.individual, self.grouped)]
             if not all(both):
                 cell = {"model": [column.model], "dataset": [column.dataset]}
-                lines.append(f"- {where}: no run yet: `{request.command(EXPLAIN, **cell)}`")
+                told = f"{where}: no run yet: `{request.command(EXPLAIN, **cell)}`"
+                lines.append(f"- {markdown_note(told)}")
                 continue
             alone, together = (entries[0].runs[0] for entries in both)
             for number, (id, grouped) in enumerate(together.explanations.items(), start=1):
@@ -40,7 +41,7 @@ class GroupFigure(Collector):
                 files += draw_groups(
                     request.folder / name, heading, alone.explanations[id], grouped
                 )
-                shown = [escaped_markdown(text) for text in (id, heading)]
-                lines.append(f"- {where}, pair {shown[0]}: ![{shown[1]}]({name}.png)")
+                told = markdown(f"{where}, pair {id}")
+                lines.append(f"- {told}: ![{markdown(heading)}]({name}.png)")
         report = write_text(request.folder / f"{request.name}.md", "\n".join(lines) + "\n")
         return [*files, report]
