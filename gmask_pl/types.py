@@ -33,6 +33,17 @@ class UserError(OwnError):
     """A mistake in what the user gave: shown as one message, without a traceback."""
 
 
+class Unreadable(UserError):
+    """A folder or file that somebody left, which does not hold what it should.
+
+    Whoever reads many leaves this one out and says so. place: its path; reason: why.
+    """
+
+    def __init__(self, place: object, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place, self.reason = f"{place}", reason
+
+
 class PairsFailed(UserError):
     """Pairs of a batch about which a model cannot be asked, or does not answer.
 

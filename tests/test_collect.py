@@ -10,10 +10,12 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import CONF
@@ -28,7 +30,7 @@ from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import described
 from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, digest_of, told_settings
 from gmask_pl.report.files import write_metrics
-from gmask_pl.store import write_explanations, write_pair_scores
+from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, Groups, PairScore, UserError
 
 register()
@@ -219,14 +221,23 @@ def test_an_archive_holds_neither_texts_nor_places(output: Path, tmp_path: Path)
         _ = runs[0].explanations
 
 
-def test_what_is_no_archive_is_named(output: Path, tmp_path: Path) -> None:
+def test_what_is_no_archive_is_named(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError, match="no such folder"):
         collected(output, "table2", ASKED, f"archive={tmp_path / 'none'}")
     folder = tmp_path / "archive"
     (file,) = archive(output, folder)
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(UserError, match="not a file of archived runs"):
-        collected(output, "table2", ASKED, f"archive={folder}")
+    files = collected(output, "table2", ASKED, f"archive={folder}")
+    assert "not a file of archived runs" in files["table2.md"].read_text("utf-8")
+    assert cells(files, "table2.csv") == cells(collected(output, "table2", ASKED), "table2.csv")
+    assert "not a file of archived runs" in capsys.readouterr().out
+    fake_run(output, "random", "dataset.name=other", aopc=BASE)
+    with pytest.raises(UserError, match=f"{file}: .*not a file of archived runs"):
+        archive(output, folder)
+    assert len(read_archive(folder / "other_bert_tiny.parquet")) == 1
+    assert file.stat().st_size == 100
 
 
 def test_pairs_that_were_looked_at_can_be_left_out(tmp_path: Path) -> None:
@@ -568,27 +579,132 @@ def test_a_run_from_elsewhere_runs_no_code_and_reads_no_environment(
     assert not any("hunter2" in file.read_text("utf-8") for file in files.values())
     for folder in (output / "explain").glob("*/*/*"):
         rewritten(folder, "gmask_pl.metrics.aopc.AOPC", "antigravity.AOPC")
-    with pytest.raises(UserError, match="antigravity.*is no metric of conf"):
-        collected(output, "table2", ASKED)
+    files = collected(output, "table2", ASKED)
+    assert "AOPC, which is no metric of conf/metric" in files["table2.md"].read_text("utf-8")
+    assert not any(row["value"] for row in cells(files, "table2.csv").values())
     assert "antigravity" not in sys.modules
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("config.yaml", "model: {name: bert_tiny}"),
-        ("config.yaml", "a: [1"),
-        ("config.yaml", "\x00"),
-        ("metrics.json", '{"aopc": {"val'),
-        ("pair_scores.parquet", "PAR1"),
-        ("explanations.parquet", "PAR1"),
-    ],
+ALIASES = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
 )
-def test_a_damaged_run_is_one_message(output: Path, name: str, text: str) -> None:
-    run = fake_run(output, "random", "limit=7", aopc=BASE)
-    (run / name).write_text(text, "utf-8")
-    with pytest.raises(UserError, match=re.escape(str(run / name))):
-        collected(output, "table2", ASKED)
+FULL = {"accuracy": 0.5, "n": 3, "weights": "0"}
+
+
+# A file of a run, what it holds (None: it is a folder), and what is said of it.
+DAMAGED: tuple[tuple[str, str | None, str], ...] = (
+    ("config.yaml", "model: {name: bert_tiny}", "there is no dataset, explainer"),
+    ("config.yaml", "a: [1", "expected"),
+    ("config.yaml", "\x00", "control characters are not allowed"),
+    ("config.yaml", "", "NoneType"),
+    ("config.yaml", "[]", "a list and no settings"),
+    ("config.yaml", ALIASES, "line 2 has an alias"),
+    ("config.yaml", "a: " + "[" * 200_000, "more than 64 parts within one another"),
+    ("config.yaml", "a: " + "9" * 5000, "4300 digits"),
+    ("config.yaml", "a: !!python/object/apply:os.system [true]", "could not determine"),
+    ("metrics.json", '{"aopc": {"val', "Unterminated string"),
+    ("metrics.json", "[]", "a list and no object"),
+    ("metrics.json", "", "Expecting value"),
+    ("metrics.json", "[" * 200_000, "recursion"),
+    ("metrics.json", '{"aopc": [1]}', r"aopc is \[1\], a list"),
+    ("metrics.json", '{"aopc": {"by_v": 3}}', "aopc.by_v is 3, a int"),
+    ("metrics.json", '{"model": []}', r"model is \[\], a list"),
+    ("metrics.json", '{"model": {"weights": "0"}}', "model has no accuracy"),
+    ("metrics.json", json.dumps({"model": FULL | {"n": True}}), "model.n is True"),
+    ("metrics.json", json.dumps({"model": FULL | {"accuracy": 1e999}}), "accuracy is inf"),
+    ("metrics.json", json.dumps({"model": FULL | {"accuracy": math.nan}}), "accuracy is nan"),
+    ("metrics.json", '{"failed": {"explaining": [1]}}', "failed.explaining is"),
+    ("metrics.json", '{"by_removal": {"pad": 1}}', "by_removal.pad is 1"),
+    ("pair_scores.parquet", "PAR1", "not a Parquet file of pair scores"),
+    ("pair_scores.parquet", "", "not a Parquet file"),
+    ("explanations.parquet", "PAR1", "not a Parquet file of explanations"),
+    ("config.yaml", None, "is no file"),
+    ("metrics.json", None, "is no file"),
+    ("pair_scores.parquet", None, "is no file"),
+)
+# What is changed in the settings of a run.
+NO_SETTINGS = (
+    ("name: planted", "name: ../../planted", "dataset.name is '../../planted'"),
+    ("name: planted", 'name: "planted\\e[31m"', "dataset.name is"),
+    ("name: bert_tiny", "name: [a]", r"model.name is \['a'\]"),
+    ("unit: word", "unit: ???", "a setting is '...'"),
+    ("seed: 0", "seed: true", "seed is True"),
+    ("seed: 0", "seed: 1.5", "seed is 1.5"),
+)
+
+
+def test_damaged_runs_are_left_out_and_named(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = cells(collected(output, "table2", ASKED), "table2.csv")
+    whole = next((output / "explain").glob("*/random/*"))
+    bad: list[tuple[Path, str, str]] = []
+    for i, (name, text, why) in enumerate(DAMAGED):
+        run = shutil.copytree(whole, whole.with_name(f"damaged-{i}"))
+        (run / name).unlink()
+        if text is None:
+            (run / name).mkdir()
+        else:
+            (run / name).write_text(text, "utf-8")
+        bad.append((run, name, why))
+    for i, (old, new, why) in enumerate(NO_SETTINGS):
+        run = shutil.copytree(whole, whole.with_name(f"no-settings-{i}"))
+        rewritten(run, old, new)
+        bad.append((run, "config.yaml", why))
+    capsys.readouterr()
+    files = collected(output, "table2", ASKED)
+    assert cells(files, "table2.csv") == before
+    told = capsys.readouterr().out
+    assert told.count("left out: ") == len(bad)
+    notes = files["table2.md"].read_text("utf-8").replace("\\", "")
+    for run, name, why in bad:
+        line = f"{re.escape(str(run))}: {name}.*{why}"
+        assert re.search(f"left out: {line}", told), (line, told)
+        assert f"left out, as damaged: {run}: {name}" in notes
+    (file,) = archive(output, tmp_path / "archive")
+    assert len(read_archive(file)) == 5
+    assert capsys.readouterr().out.count("left out: ") == len(bad)
+
+
+def test_explanations_that_do_not_fit_their_words_are_left_out(output: Path) -> None:
+    for name in ("gmask", "random"):
+        run = fake_run(output, name, PAIR, aopc=BASE[:1])
+    file = run / "explanations.parquet"
+    kept = [replace(e, prediction=7) for e in read_explanations(file)]
+    write_explanations(file, kept, [str(i) for i in range(8)])
+    fewer = {"labels": json.dumps(LABELS)}
+    pq.write_table(pq.read_table(file).replace_schema_metadata(fewer), file)
+    text = collected(output, "table3", PAIR, "explainer=gmask,random")["table3.md"].read_text(
+        "utf-8"
+    )
+    assert "the explanation of pair pair-0 does not fit its words and classes" in text
+    assert "GMASK" in text
+
+
+def test_rows_of_an_archive_that_are_damaged_stay_and_are_named(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file,) = archive(output, tmp_path / "archive")
+    rows = pq.read_table(file).to_pylist()
+    schema = pq.read_schema(file)
+    by_name = {row["explainer"]: row for row in rows}
+    by_name["gmask"]["scores"][0]["width"] = 5
+    config = by_name["imask"]["config"]
+    by_name["imask"]["config"] = config.replace(
+        "gmask_pl.metrics.aopc.AOPC", "gmask_pl.metrics.no.No"
+    )
+    by_name["random"]["results"] = "[]"
+    by_name["imask_released"]["config"] = "null"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
+    empty = tmp_path / "empty"
+    files = collected(empty, "table2", ASKED, f"archive={file.parent}")
+    told = capsys.readouterr().out
+    for name in by_name:
+        assert re.search(rf"left out: {re.escape(str(file))} row \d \({name}\): ", told), name
+    left = [row for row in cells(files, "table2.csv").values() if row["value"]]
+    assert len(left) == 1
+    archive(output, file.parent)
+    assert len(pq.read_table(file)) == 5 + 4  # and the runs of those that cannot be read
 
 
 def test_mistakes_are_told(output: Path) -> None:
@@ -598,8 +714,8 @@ def test_mistakes_are_told(output: Path) -> None:
         collect(["experiment=demo"])
     folder = output / "explain" / "planted_bert_tiny"
     (folder / "imask").rename(folder / "forgotten")
-    with pytest.raises(UserError, match="explainer=forgotten model=bert_tiny cannot be told apart"):
-        collected(output, "table2", ASKED)
+    told = collected(output, "table2", ASKED)["table2.md"].read_text("utf-8")
+    assert "explainer=forgotten model=bert_tiny cannot be told apart" in told
 
 
 EXPERIMENTS = sorted(

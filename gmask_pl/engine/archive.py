@@ -19,16 +19,25 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from gmask_pl.engine.failures import EXPLAINING
-from gmask_pl.engine.runs import Costs, Run, Scores, find_runs, literal
-from gmask_pl.identity.parts import described
+from gmask_pl.engine.runs import (
+    Costs,
+    Run,
+    Scores,
+    Skip,
+    find_runs,
+    leave_out,
+    settings_of,
+)
 from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, Told, told_settings
 from gmask_pl.processes import alone
+from gmask_pl.reading import reading
+from gmask_pl.report.files import check_results
 from gmask_pl.store import write_parquet
 from gmask_pl.text import terminal
-from gmask_pl.types import JSON, UserError
+from gmask_pl.types import JSON, Unreadable, UserError
 
 _SCORES = pa.struct(
     [
@@ -64,6 +73,7 @@ class ArchivedRun(Run):
         config: DictConfig,
         *,
         where: str,
+        place: str,
         made: int,
         metrics: JSON,
         pairs: str,
@@ -71,38 +81,66 @@ class ArchivedRun(Run):
         scores: Scores,
     ) -> None:
         super().__init__(explainer, config, where=where, made=made)
+        self.place = place
         self.metrics, self.pairs, self.costs, self.scores = metrics, pairs, costs, scores
         self.model_identity = metrics.get("model_identity", {})
 
 
-def archive(output: Path, folder: Path) -> list[Path]:
+def archive(output: Path, folder: Path, skip: Skip = leave_out) -> list[Path]:
     """Adds the finished runs below ``output`` to the archive; the files that have changed.
 
-    Runs of pairs that were typed (``pairs=``) are left out: those are examples.
+    Runs of pairs that were typed (``pairs=``) are left out: those are examples. So are runs that
+    are damaged, of which ``skip`` is told; rows of the archive that are stay as they are. Raises
+    UserError, in the end, where a file of the archive is none.
     """
     with alone(folder / ".lock", processes=1):
-        return _archive(output, folder)
+        return _archive(output, folder, skip)
 
 
-def _archive(output: Path, folder: Path) -> list[Path]:
-    found = find_runs(output)
-    by_file: dict[Path, list[Run]] = {}
-    for run in found:
-        if run.config.get("pairs") is None:
-            by_file.setdefault(folder / f"{run.dataset}_{run.model}.parquet", []).append(run)
-    for file, new in by_file.items():
-        runs: list[Run] = [*(read_archive(file) if file.is_file() else ()), *new]
-        kept = {run_name(run): run for run in sorted(runs, key=lambda run: run.made)}
-        write_parquet(file, SCHEMA, (_to_row(kept[name]) for name in sorted(kept)))
-    return sorted(by_file)
+def _archive(output: Path, folder: Path, skip: Skip) -> list[Path]:
+    by_file: dict[Path, list[tuple[Run, JSON]]] = {}
+    for run in find_runs(output, skip=skip):
+        if run.config.get("pairs") is not None:
+            continue
+        file = folder / f"{run.dataset}_{run.model}.parquet"
+        try:
+            by_file.setdefault(file, []).append((run, _to_row(run)))
+        except Unreadable as error:
+            skip(error)
+    changed, damaged = [], []
+    for file, rows in sorted(by_file.items()):
+        kept: dict[str, tuple[int, JSON]] = {}
+        try:
+            for row in read_rows(file) if file.exists() else ():
+                try:
+                    old = _from_row(row, file)
+                    kept[run_name(old)] = (old.made, _to_row(old))
+                except Unreadable as error:
+                    skip(error)
+                    kept[repr(row)] = (0, row)
+        except Unreadable as error:
+            damaged.append(error)
+            continue
+        for new, row in rows:
+            name = run_name(new)
+            if name not in kept or kept[name][0] <= new.made:
+                kept[name] = (new.made, row)
+        write_parquet(file, SCHEMA, (kept[name][1] for name in sorted(kept)))
+        changed.append(file)
+    if damaged:
+        raise UserError("; ".join(map(str, damaged)))
+    return changed
 
 
 def archived_runs(
-    folder: Path | None, models: Sequence[str] = (), datasets: Sequence[str] = ()
+    folder: Path | None,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    skip: Skip = leave_out,
 ) -> list[Run]:
     """The runs of an archive, of some models and datasets where any are named.
 
-    Raises UserError where a file of it is none.
+    ``skip`` is told of files and runs that are damaged. Raises UserError where there is no archive.
     """
     if folder is None:
         return []
@@ -112,19 +150,39 @@ def archived_runs(
         )
     places = [f"{dataset}_{model}" for model in models or "*" for dataset in datasets or "*"]
     files = {file for place in places for file in folder.glob(f"{place}.parquet")}
-    return [run for file in sorted(files) for run in read_archive(file)]
+    runs: list[Run] = []
+    for file in sorted(files):
+        try:
+            runs += read_archive(file, skip)
+        except Unreadable as error:
+            skip(error)
+    return runs
 
 
-def read_archive(file: Path) -> list[Run]:
-    """The runs of one file. Raises UserError where it is no file of an archive, or damaged."""
-    try:
+def read_archive(file: Path, skip: Skip = leave_out) -> list[Run]:
+    """The runs of one file; ``skip`` is told of those that are damaged.
+
+    Raises Unreadable where it is no file of an archive.
+    """
+    runs: list[Run] = []
+    for number, row in enumerate(read_rows(file), start=1):
+        try:
+            runs.append(_from_row(row, file, number))
+        except Unreadable as error:
+            skip(error)
+    return runs
+
+
+def read_rows(file: Path) -> list[JSON]:
+    """The rows of one file, a run each. Raises Unreadable where it is no file of an archive."""
+    with reading(file, ": not a file of archived runs, delete it"):
+        if not file.is_file():
+            raise ValueError("no file")
         table = pq.read_table(file)
         if table.schema.remove_metadata() != SCHEMA:
             raise ValueError(f"its columns are {', '.join(table.schema.names)}")
-        return [_from_row(row, file) for row in table.to_pylist()]
-    except (OSError, pa.ArrowInvalid, ValueError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: not a file of archived runs ({reason}): delete it") from error
+        rows: list[JSON] = table.to_pylist()
+        return rows
 
 
 def run_name(run: Run) -> str:
@@ -178,26 +236,34 @@ def _results(run: Run) -> JSON:
     return kept | (told[None] if by_removal is None else {"by_removal": told})
 
 
-def _from_row(row: JSON, file: Path) -> Run:
-    scores: Scores = {}
-    for part in row["scores"]:
-        numbers = np.array(part["values"], dtype=np.float64).reshape(-1, part["width"])
-        rows = dict(zip(part["ids"], numbers, strict=True))
-        scores.setdefault(part["metric"], {})[part["removal"]] = rows
-    costs: Costs = dict(
-        zip(row["ids"], zip(row["seconds"], row["evaluations"], strict=True), strict=True)
-    )
-    results = json.loads(row["results"])
-    return ArchivedRun(
-        row["explainer"],
-        OmegaConf.create(described(literal(json.loads(row["config"])))),
-        where=f"{file} ({row['explainer']})",
-        made=row["made"],
-        metrics=results,
-        pairs=results.get("pairs", ""),
-        costs=costs,
-        scores=scores,
-    )
+def _from_row(row: JSON, file: Path, number: int = 0) -> Run:
+    """The run of a row. Raises Unreadable where it is none."""
+    where = f"{file} ({row['explainer']})"
+    place = f"{file} row {number} ({row['explainer']})"
+    with reading(place):
+        scores: Scores = {}
+        for part in row["scores"]:
+            numbers = np.array(part["values"], dtype=np.float64).reshape(-1, part["width"])
+            rows = dict(zip(part["ids"], numbers, strict=True))
+            scores.setdefault(part["metric"], {})[part["removal"]] = rows
+        costs: Costs = dict(
+            zip(row["ids"], zip(row["seconds"], row["evaluations"], strict=True), strict=True)
+        )
+        results = json.loads(row["results"])
+        check_results(results)
+        if "weights" not in results.get("model", {}):
+            raise ValueError("there are no weights of its model")
+        return ArchivedRun(
+            row["explainer"],
+            settings_of(json.loads(row["config"])),
+            where=where,
+            place=place,
+            made=row["made"],
+            metrics=results,
+            pairs=results.get("pairs", ""),
+            costs=costs,
+            scores=scores,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,18 +20,28 @@ from gmask_pl.config import register
 from gmask_pl.engine.collectors.base import Collector
 from gmask_pl.engine.columns import relative
 from gmask_pl.engine.request import read_request
+from gmask_pl.engine.runs import leave_out
 from gmask_pl.identity.parts import CONF
 from gmask_pl.text import terminal
-from gmask_pl.types import UserError
+from gmask_pl.types import Unreadable, UserError
 
 
 def collect(arguments: Sequence[str]) -> list[Path]:
-    """The files that were written."""
+    """The files that were written. Runs that are damaged are told, and left out."""
     register()
+    damaged: dict[str, Unreadable] = {}
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        request = read_request(arguments)
-        collector: Collector = instantiate(request.cfg.collect)
-        return collector(request)
+        while True:
+            known = len(damaged)
+            try:
+                request = read_request(arguments, damaged)
+                collector: Collector = instantiate(request.cfg.collect)
+                return collector(request)
+            except Unreadable as error:  # which is seen once a run is asked for what is damaged
+                damaged.setdefault(error.place, error)
+                if len(damaged) == known:
+                    raise
+                leave_out(error)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from gmask_pl.engine.outcome import (
     report,
 )
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
+from gmask_pl.engine.runs import leave_out
 from gmask_pl.engine.scoring import Metrics, asked_results, configured_metrics, known_results
 from gmask_pl.engine.session import (
     check_numbers,
@@ -44,14 +45,15 @@ from gmask_pl.engine.study import make_study
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.study import Study
-from gmask_pl.identity.of_result import Identity, identity_of_run
+from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
 from gmask_pl.processes import alone, meet, say
+from gmask_pl.reading import reading
 from gmask_pl.report.files import METRICS_FILE, read_metrics, write_text
 from gmask_pl.report.table import format_table
-from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
-from gmask_pl.types import JSON, PairSource, UserError
+from gmask_pl.store import read_costs, read_explanations, write_explanations, write_pair_scores
+from gmask_pl.types import JSON, PairSource, Unreadable, UserError
 
 LOCK = ".lock"
 PREPARATION = "preparation.json"  # what learning from training pairs cost a run under way
@@ -164,25 +166,45 @@ def run(
 
 def begin(cfg: DictConfig, folder: Path, progress: Progress, data: PairDataModule) -> None:
     """Makes the run's folders, and says what is done already and what has changed."""
-    there = Identity.read(folder)
-    if there is not None and (changed := there.differences(progress.identity)):
+    try:
+        with reading(folder):
+            there = identity_in(folder)
+            changed = [] if there is None else there.differences(progress.identity)
+    except Unreadable:
+        changed = [IDENTITY]
+    if changed:
         say(f"{folder}: the results there are of other {' and '.join(changed)}: made again")
     progress.begin(afresh=not cfg.reuse)
     OmegaConf.save(cfg, folder / CONFIG, resolve=True)
     if not cfg.reuse or progress.done(EXPLAINED):
         return
     for other in sorted(folder.parent.iterdir()):
-        kept = Identity.read(other)
+        try:
+            if adopted(progress, other, data):
+                return
+        except Unreadable as error:
+            leave_out(error)
+
+
+def adopted(progress: Progress, other: Path, data: PairDataModule) -> bool:
+    """Takes the explanations of another run, where they are the same.
+
+    Raises Unreadable for a run that is damaged.
+    """
+    with reading(other):
+        kept = identity_in(other)
         if kept is None or not kept.explains_as(progress.identity):
-            continue
-        if all((other / name).is_file() for name in WHAT_A_RUN_LEAVES):
-            say(f"explanations are those of {other}: scored by other metrics")
-            known = read_metrics(other)
-            learnt, failed = known.get("preparation"), known.get("failed", {})
-            progress.adopt(other / EXPLANATIONS, failed.get(EXPLAINING, {}), data.batch_ids())
-            if learnt is not None:
-                write_text(progress.folder / PREPARATION, json.dumps(learnt))
-            return
+            return False
+        if not all((other / name).is_file() for name in WHAT_A_RUN_LEAVES):
+            return False
+        known = read_metrics(other)
+        read_costs(other / EXPLANATIONS)
+    say(f"explanations are those of {other}: scored by other metrics")
+    learnt, failed = known.get("preparation"), known.get("failed", {})
+    progress.adopt(other / EXPLANATIONS, failed.get(EXPLAINING, {}), data.batch_ids())
+    if learnt is not None:
+        write_text(progress.folder / PREPARATION, json.dumps(learnt))
+    return True
 
 
 def explain_batches(
@@ -252,6 +274,25 @@ def finished(trainer: Trainer, progress: Progress, what: str, data: PairDataModu
 
 
 def earlier_results(folder: Path, identity: Identity) -> JSON | None:
-    """The results of the same settings, weights and pairs in ``folder``; None where none are."""
-    whole = all((folder / name).is_file() for name in WHAT_A_RUN_LEAVES)
-    return read_metrics(folder) if whole and Identity.read(folder) == identity else None
+    """The results of the same settings, weights and pairs in ``folder``; None where none are.
+
+    Of damaged ones it is told, and they are made again.
+    """
+    try:
+        with reading(folder):
+            whole = all((folder / name).is_file() for name in WHAT_A_RUN_LEAVES)
+            return read_metrics(folder) if whole and identity_in(folder) == identity else None
+    except Unreadable as error:
+        say(f"{error}: made again")
+        return None
+
+
+def identity_in(folder: Path) -> Identity | None:
+    """The identity of the results in a folder; None where there is none.
+
+    Raises ValueError for one that is damaged.
+    """
+    found = Identity.read(folder)
+    if found is None and (folder / IDENTITY).exists():
+        raise ValueError(f"{IDENTITY} holds no identity")
+    return found

@@ -13,10 +13,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from gmask_pl.engine.archive import archived_runs
-from gmask_pl.engine.runs import Run, agreeing, find_runs
+from gmask_pl.engine.runs import Run, Skip, agreeing, find_runs, leave_out
 from gmask_pl.identity.parts import CONF
 from gmask_pl.identity.placing import EXPLAIN, Told, place_of
-from gmask_pl.types import UserError
+from gmask_pl.types import Unreadable, UserError
 
 SWEPT = ("model", "dataset", "explainer", "seed")
 
@@ -27,7 +27,8 @@ class Request:
 
     swept: the choices of model, dataset, explainer and seed. given: the other overrides of the
     command line. runs: the finished runs that agree with them. seen: by model and dataset the
-    pairs that are left out, as runs with the limit ``beyond`` explain them.
+    pairs that are left out, as runs with the limit ``beyond`` explain them. damaged: what is left
+    out because it cannot be read.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Request:
     given: tuple[str, ...]
     runs: tuple[Run, ...]
     seen: Mapping[tuple[str, str], frozenset[str]]
+    damaged: tuple[Unreadable, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -48,8 +50,19 @@ class Request:
         return shlex.join(["python", script, *parts])
 
 
-def read_request(arguments: Sequence[str]) -> Request:
-    """The request of Hydra overrides; Hydra must be initialised with ``conf``."""
+def read_request(arguments: Sequence[str], damaged: dict[str, Unreadable] | None = None) -> Request:
+    """The request of Hydra overrides; Hydra must be initialised with ``conf``.
+
+    damaged: by their places the runs that are left out; those that are found to be damaged are
+    told and come to it.
+    """
+    damaged = {} if damaged is None else damaged
+
+    def skip(error: Unreadable) -> None:
+        if error.place not in damaged:
+            damaged[error.place] = error
+            leave_out(error)
+
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     by_key = {override.get_key_element().lstrip("+"): override for override in overrides}
     if "experiment" not in by_key:
@@ -74,18 +87,20 @@ def read_request(arguments: Sequence[str]) -> Request:
     other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
     chosen = swept["model"], swept["dataset"]
     runs = [
-        *find_runs(Path(cfg.output), *chosen),
-        *archived_runs(None if cfg.archive is None else Path(cfg.archive), *chosen),
+        *find_runs(Path(cfg.output), *chosen, skip),
+        *archived_runs(None if cfg.archive is None else Path(cfg.archive), *chosen, skip),
     ]
-    agreed = agreeing(runs, [o for o in other if _of_results(o)])
+    runs = [run for run in runs if run.place not in damaged]
+    agreed = agreeing(runs, [o for o in other if _of_results(o)], skip)
     seen = {} if cfg.beyond is None else seen_pairs(runs, agreed, cfg)
     return Request(
         name=name,
         cfg=cfg,
         swept=swept,
         given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
-        runs=tuple(of_study(agreed, swept["explainer"], params, by_key)),
+        runs=tuple(of_study(agreed, swept["explainer"], params, by_key, skip)),
         seen=seen,
+        damaged=tuple(damaged.values()),
     )
 
 
@@ -115,6 +130,7 @@ def of_study(
     explainers: Sequence[str],
     params: Mapping[str, str],
     by_key: Mapping[str, Override],
+    skip: Skip = leave_out,
 ) -> list[Run]:
     """The runs of a study: of ``explainers`` that are usual but for the settings that it sweeps.
 
@@ -125,7 +141,7 @@ def of_study(
     if not own:
         return list(runs)
     values = [text for key, text in own.items() if "@" not in key and key not in by_key]
-    runs = agreeing(runs, OverridesParser.create().parse_overrides(values))
+    runs = agreeing(runs, OverridesParser.create().parse_overrides(values), skip)
     names = [
         key.rpartition("@")[2].removeprefix("explainer.")
         for key in (*own, *filter(_of_explainer, by_key))

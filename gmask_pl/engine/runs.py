@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from hydra.core.override_parser.types import Override
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from gmask_pl.engine.failures import failed_pairs
 from gmask_pl.engine.outcome import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
@@ -23,12 +20,27 @@ from gmask_pl.identity.parts import KIND, TARGET, described, target_of
 from gmask_pl.identity.placing import EXPLAIN, PATHS, Told, seeds_of, told_settings, without
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.paired import Rows
+from gmask_pl.processes import say
+from gmask_pl.reading import kept_to, reading, yaml_object
 from gmask_pl.report.files import METRICS_FILE, read_metrics
 from gmask_pl.store import read_costs, read_explanations, read_labels, read_pair_scores
-from gmask_pl.types import JSON, Explanation, UserError
+from gmask_pl.text import visible
+from gmask_pl.types import JSON, Explanation, Unreadable, UserError
 
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's reads ten times faster
 _AWAY = "move that run away, or make it again"
+
+# The settings of a run that tables read, whatever it explained.
+_SETTINGS = {
+    "model": dict,
+    "dataset": dict,
+    "explainer": dict,
+    "metric": dict,
+    "unit": str,
+    "split": str,
+    "seed": int,
+    "pairs": (list, type(None)),
+}
+Skip = Callable[[Unreadable], None]  # is told what is left out
 
 Costs = dict[str, tuple[float, int]]
 Scores = dict[str, dict[str | None, Rows]]
@@ -37,14 +49,16 @@ Scores = dict[str, dict[str | None, Rows]]
 class Run:
     """One finished run of explain.py: ``explainer`` is the choice that its folder is named by.
 
-    config: its settings, each part by its kind. where: what a message calls it; made: when, in
-    nanoseconds. metrics: what metrics.json says; model_identity: as a ModelIdentity is written, {}
-    where it was not kept; pairs: the digest of their texts and of what is known of them, "" where
-    it was not kept; costs: seconds and model evaluations of every pair by its id; scores: the
-    numbers of every pair by metric, then by removal, in the order of the run, then by id.
+    config: its settings, each part by its kind. where: what a message calls it; place: the same of
+    one that is left out; made: when, in nanoseconds. metrics: what metrics.json says;
+    model_identity: as a ModelIdentity is written, {} where it was not kept; pairs: the digest of
+    their texts and of what is known of them, "" where it was not kept; costs: seconds and model
+    evaluations of every pair by its id; scores: the numbers of every pair by metric, then by
+    removal, in the order of the run, then by id.
     """
 
     archived = False
+    place: str
     metrics: JSON
     model_identity: JSON
     pairs: str
@@ -73,7 +87,8 @@ class Run:
     @property
     def unusual(self) -> dict[str, Any]:
         """The settings of the explainer that are not as its YAML says, flat, without seeds."""
-        return unusual(self.explainer, self.model, self.explainer_settings)
+        with reading(self.place):
+            return unusual(self.explainer, self.model, self.explainer_settings)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -100,7 +115,10 @@ class Run:
 
     def rows(self, metric: str) -> dict[str | None, Rows]:
         """The numbers of every pair under a metric, by removal and id."""
-        return self.scores.get(metric, {})
+        found = self.scores.get(metric, {})
+        if found and not OmegaConf.is_dict(self.config.metric.get(metric)):
+            raise Unreadable(self.place, f"it has scores of {metric}, but no settings of it")
+        return found
 
     def result(self, metric: str, removal: str | None) -> JSON:
         """What metrics.json says of a metric under a removal; None for one that removes nothing."""
@@ -112,24 +130,31 @@ class Run:
         kind = str(self.config.metric[metric].get(KIND))
         # A run may come from somebody else, and importing a module runs its code.
         if (target := target_of("metric", kind)) is None:
-            raise UserError(
-                f"{self.where}: metric.{metric} is of the class {kind}, which is no metric of "
-                f"conf/metric: {_AWAY}"
+            raise Unreadable(
+                self.place,
+                f"metric.{metric} is of the class {kind}, which is no metric of conf/metric: "
+                f"{_AWAY}",
             )
-        return get_class(target)
+        with reading(self.place):
+            return get_class(target)
 
 
 class FolderRun(Run):
-    """A run as explain.py left it in a folder, read as it is asked for."""
+    """A run as explain.py left it in a folder, read as it is asked for.
+
+    Raises Unreadable, then, for what is damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        config, made = read_config(folder / CONFIG), (folder / METRICS_FILE).stat().st_mtime_ns
+        self.folder, self.place = folder, str(folder)
+        with reading(folder):
+            config, made = read_config(folder / CONFIG), (folder / METRICS_FILE).stat().st_mtime_ns
         super().__init__(folder.parent.name, config, where=str(folder / CONFIG), made=made)
 
     @cached_property
     def metrics(self) -> JSON:  # type: ignore[override]
-        return read_metrics(self.folder)
+        with reading(self.folder):
+            return read_metrics(self.folder)
 
     @cached_property
     def identity(self) -> Identity | None:
@@ -146,39 +171,81 @@ class FolderRun(Run):
 
     @cached_property
     def explanations(self) -> dict[str, Explanation]:
-        return {e.id: e for e in read_explanations(self.folder / EXPLANATIONS)}
+        with reading(self.folder):
+            found = {e.id: e for e in read_explanations(self.folder / EXPLANATIONS)}
+            for explanation in found.values():
+                check_explanation(explanation, len(self.labels))
+            return found
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        return read_labels(self.folder / EXPLANATIONS)
+        with reading(self.folder):
+            return read_labels(self.folder / EXPLANATIONS)
 
     @cached_property
     def costs(self) -> Costs:  # type: ignore[override]
-        return read_costs(self.folder / EXPLANATIONS)
+        with reading(self.folder):
+            return read_costs(self.folder / EXPLANATIONS)
 
     @cached_property
     def scores(self) -> Scores:  # type: ignore[override]
         found: dict[str, dict[str | None, dict[str, np.ndarray]]] = {}
-        for score in read_pair_scores(self.folder / PAIR_SCORES):
-            rows = found.setdefault(score.metric, {}).setdefault(score.removal, {})
-            rows[score.id] = np.array(score.row)
+        with reading(self.folder):
+            for score in read_pair_scores(self.folder / PAIR_SCORES):
+                rows = found.setdefault(score.metric, {}).setdefault(score.removal, {})
+                rows[score.id] = np.array(score.row)
+            check_scores(found)
         return found  # type: ignore[return-value]
 
 
+def check_scores(scores: Mapping[str, Mapping[str | None, Rows]]) -> None:
+    """Raises ValueError where pairs have more scores of a metric than others."""
+    for metric, by_removal in scores.items():
+        for rows in by_removal.values():
+            if len(widths := {len(row) for row in rows.values()}) > 1:
+                raise ValueError(f"pairs have {sorted(widths)} scores of {metric}")
+
+
+def check_explanation(e: Explanation, classes: int) -> None:
+    """Raises ValueError where the parts of an explanation do not belong together."""
+    words = range(len(e.words))
+    groups, joint = e.groups, e.interactions
+    right = [
+        len(e.scores) == len(words),
+        len(e.probabilities) == classes,
+        e.prediction in range(classes) and (e.label is None or e.label in range(classes)),
+        groups is None
+        or (
+            len(groups.candidates) == len(groups.phi)
+            and all(position in words for position in groups.candidates)
+            and all(len(phi) == len(groups.psi) > 0 for phi in groups.phi)
+        ),
+        joint is None or all(position in words for pair in joint.pairs for position in pair),
+    ]
+    if not all(right):
+        raise ValueError(f"the explanation of pair {e.id} does not fit its words and classes")
+
+
 def read_config(path: Path) -> DictConfig:
-    """The settings of a run, each part by its kind. Raises UserError where they are damaged.
+    """The settings of a run, each part by its kind. Raises Unreadable where they are damaged.
 
     A run writes values, so ``${...}`` is text: it would read this machine's environment.
     """
-    try:
-        written = yaml.load(path.read_text("utf-8"), Loader=_YAML)
-        config: DictConfig = OmegaConf.create(described(literal(written)))
-        known = (config.model.name, config.dataset.name, config.unit, config.explainer)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not the settings of a run ({reason}): {_AWAY}") from error
-    if None in known:
-        raise UserError(f"{path}: not the settings of a run, as a part is missing: {_AWAY}")
+    with reading(path, f": {_AWAY}"):
+        return settings_of(yaml_object(path))
+
+
+def settings_of(written: JSON) -> DictConfig:
+    """What was written of a run's settings. Raises ValueError, or an error of OmegaConf, where
+    they are none."""
+    kept_to(_SETTINGS, written)
+    if lacking := _SETTINGS.keys() - written.keys():
+        raise ValueError(f"there is no {', '.join(sorted(lacking))}")
+    for part in ("model", "dataset"):
+        name = written[part].get("name")
+        if not isinstance(name, str) or visible(name) != name or set(name) & set("/\\"):
+            raise ValueError(f"{part}.name is {name!r}, no name of a {part}")
+    config: DictConfig = OmegaConf.create(described(literal(written)))
     return config
 
 
@@ -188,27 +255,61 @@ def literal(value: Any) -> Any:
         return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list):
         return [literal(item) for item in value]
+    if value == "???":  # which OmegaConf takes for a value that is still to come
+        raise ValueError("a setting is '???'")
     return value.replace("${", r"\${") if isinstance(value, str) else value
 
 
+def leave_out(error: Unreadable) -> None:
+    """Says what is left out."""
+    say(f"left out: {error}")
+
+
 def find_runs(
-    output: Path, models: Sequence[str] = (), datasets: Sequence[str] = ()
+    output: Path,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    skip: Skip = leave_out,
 ) -> list[FolderRun]:
     """The finished runs below ``output``/explain, of some models and datasets where any are named.
 
-    A folder that holds only part of one is under way, failed, or of an earlier version.
+    A folder that holds only part of one is under way, failed, or of an earlier version. ``skip``
+    is told of one that is damaged.
     """
     places = [f"{dataset}_{model}" for model in models or "*" for dataset in datasets or "*"]
     found = (file for place in places for file in output.glob(f"explain/{place}/*/*/{CONFIG}"))
-    folders = sorted({file.parent for file in found})
-    whole = [f for f in folders if all((f / name).is_file() for name in WHAT_A_RUN_LEAVES)]
-    runs = [FolderRun(folder) for folder in whole]
-    return [run for run in runs if "weights" in run.metrics.get("model", {})]
+    runs: list[FolderRun] = []
+    for folder in sorted({file.parent for file in found}):
+        try:
+            with reading(folder):
+                files = [folder / name for name in WHAT_A_RUN_LEAVES]
+                if not all(file.exists() for file in files):
+                    continue
+                if odd := [file.name for file in files if not file.is_file()]:
+                    raise ValueError(f"{', '.join(odd)} is no file")
+            run = FolderRun(folder)
+            if "weights" in run.metrics.get("model", {}):
+                runs.append(run)
+        except Unreadable as error:
+            skip(error)
+    return runs
 
 
-def agreeing(runs: Iterable[Run], overrides: Sequence[Override]) -> list[Run]:
+def agreeing(
+    runs: Iterable[Run], overrides: Sequence[Override], skip: Skip = leave_out
+) -> list[Run]:
     """The runs whose settings are those of every override: applied to them, it changes nothing."""
-    return [run for run in runs if all(_agrees(run, override) for override in overrides)]
+    for override in overrides:
+        override_values(override)  # raises what is a mistake of the user
+    agreed = []
+    for run in runs:
+        try:
+            with reading(run.place):
+                if all(_agrees(run, override) for override in overrides):
+                    agreed.append(run)
+        except Unreadable as error:
+            skip(error)
+    return agreed
 
 
 def _agrees(run: Run, override: Override) -> bool:

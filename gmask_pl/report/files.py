@@ -11,11 +11,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.types import JSON, UserError
+from gmask_pl.reading import NUMBER, json_object, kept_to, reading
+from gmask_pl.types import JSON, Unreadable
 
 METRICS_FILE = "metrics.json"
 CURVES_FILE = "curves.csv"
 PAGE_FILE = "report.html"
+
+_METRIC = {
+    "meaningful": bool,
+    **dict.fromkeys(("by_v", "low_by_v", "high_by_v", "percent", "morf", "lerf"), [NUMBER]),
+}
+_SCORED = {...: _METRIC}
+_RESULTS = {
+    "model": {"weights": str, "accuracy": NUMBER, "n": int, "truncated": int},
+    "failed": {...: {...: str}},
+    "by_removal": dict,
+    "scoring": {"removals": [str]},
+    "pairs": str,  # in an archive
+    ...: _METRIC,
+}
 
 Point = tuple[str, float, float | None, float | None, float | None]
 
@@ -41,17 +56,27 @@ def write_metrics(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
 
 
 def read_metrics(folder: Path | str) -> JSON:
-    """Read metrics.json back. Raises UserError when there is none, or only part of one."""
+    """Read metrics.json back. Raises Unreadable when there is none, or it is damaged."""
     path = Path(folder) / METRICS_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run explain.py to make one")
-    try:
-        metrics: JSON = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path}: damaged ({error}); delete it, and run explain.py again"
-        ) from error
+    if not path.exists():
+        raise Unreadable(path, "no such file; run explain.py to make one")
+    with reading(path, "; delete it, and run explain.py again"):
+        metrics = json_object(path)
+        check_results(metrics)
     return metrics
+
+
+def check_results(metrics: JSON) -> None:
+    """Raises ValueError where what metrics.json says has not the shape that a run gives it."""
+    kept_to(_RESULTS, metrics)
+    for name, scored in metrics.get("by_removal", {}).items():
+        kept_to(_SCORED, scored, f"by_removal.{name}")
+    model = metrics.get("model", {})
+    if "weights" in model and not {"accuracy", "n"} <= model.keys():
+        raise ValueError("model has no accuracy, or no n")
+    accuracy = model.get("accuracy")
+    if accuracy is not None and not 0 <= accuracy <= 1:  # NaN too
+        raise ValueError(f"model.accuracy is {accuracy}, no share")
 
 
 def write_curves(folder: Path | str, metrics: Mapping[str, Any]) -> Path:

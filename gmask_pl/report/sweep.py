@@ -21,7 +21,7 @@ from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
 from gmask_pl.report.stability import stability
 from gmask_pl.report.table import format_table
 from gmask_pl.text import terminal, visible
-from gmask_pl.types import JSON
+from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
 DONE = "done"
@@ -100,19 +100,24 @@ def format_sweep(jobs: list[JSON]) -> str:
     """The summary of jobs {overrides, folder, fate}; empty when there is nothing to tell."""
     names = _names([job["overrides"] for job in jobs])
     named = list(zip(names, jobs, strict=True))
-    scored = [
-        (name, Path(job["folder"]), job["overrides"])
-        for name, job in named
-        if job["fate"] == DONE and (Path(job["folder"]) / METRICS_FILE).is_file()
-    ]
     failed = [(name, job["fate"]) for name, job in named if job["fate"] != DONE]
     lines: list[str] = []
+    scored: list[tuple[str, Path]] = []
+    runs: list[tuple[str, JSON, list[str]]] = []
+    for name, job in named:
+        folder = Path(job["folder"])
+        if job["fate"] != DONE or not (folder / METRICS_FILE).exists():
+            continue
+        try:
+            runs.append((name, read_metrics(folder), job["overrides"]))
+            scored.append((name, folder))
+        except Unreadable as error:
+            failed.append((name, f"{error}"))
     if scored:
-        runs = [(name, read_metrics(folder), overrides) for name, folder, overrides in scored]
         lines += ["", format_table([(name, metrics) for name, metrics, _ in runs]), ""]
         if compared := stability([(overrides, metrics) for _, metrics, overrides in runs]):
             lines += [*compared, ""]
-        pages = [(name, folder / PAGE_FILE) for name, folder, _ in scored]
+        pages = [(name, folder / PAGE_FILE) for name, folder in scored]
         lines += [f"{name}: {_short(page)}" for name, page in pages if page.is_file()]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]

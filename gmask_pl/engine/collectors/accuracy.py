@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from hydra import compose
 from statsmodels.stats.proportion import proportion_confint
 
-from gmask_pl.engine.collectors.base import EXPLAIN, METHOD, TRAIN, Collector
+from gmask_pl.engine.collectors.base import EXPLAIN, METHOD, TRAIN, Collector, damaged
 from gmask_pl.engine.request import Request
 from gmask_pl.engine.runs import Run
 from gmask_pl.engine.train import SUMMARY_FILE
+from gmask_pl.reading import NUMBER, json_object, kept_to, reading
 from gmask_pl.report.paper import published, title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.types import Unreadable
 
 
 class AccuracyTable(Collector):
@@ -44,7 +45,7 @@ class AccuracyTable(Collector):
             rows=rows,
             digits=self.digits,
             paper_digits=2,
-            notes=("Brackets: 95 % interval (Wilson).",),
+            notes=("Brackets: 95 % interval (Wilson).", *damaged(request)),
         )
         return write_results(table, request.folder / request.name)
 
@@ -55,8 +56,13 @@ class AccuracyTable(Collector):
         )
         trained = Path(cfg.weights_dir) / SUMMARY_FILE
         if trained.is_file():
-            summary = json.loads(trained.read_text("utf-8"))
-            accuracy = summary["accuracy"].get(self.split)
+            try:
+                with reading(trained):
+                    summary = json_object(trained)
+                    kept_to({"accuracy": {...: NUMBER}, "pairs": {...: NUMBER}}, summary)
+                    accuracy = summary["accuracy"].get(self.split)
+            except Unreadable as error:
+                return Cell(paper=printed, reason=str(error))
             pairs = summary.get("pairs", {}).get(self.split)
             if accuracy is not None:
                 return self.number(accuracy, pairs, printed, "")

@@ -57,6 +57,11 @@ def missing(request: Request, column: Column) -> tuple[list[str], str]:
     return lacking, f"no run yet{how}: `{command}`"
 
 
+def damaged(request: Request) -> list[str]:
+    """A note of every run that is left out because it cannot be read."""
+    return [f"left out, as damaged: {error}" for error in request.damaged]
+
+
 def seeds_told(request: Request, column: Column) -> list[str]:
     """How many seeds the entries of a column have that draw at random, and which are not there."""
     drawing = [entry for entry in column.entries if entry.runs[0].seeds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gmask_pl.engine.collectors.base import Collector, columns_of, label, missing, ordered
+from gmask_pl.engine.collectors.base import Collector, columns_of, damaged, label, missing, ordered
 from gmask_pl.engine.columns import Column
 from gmask_pl.engine.request import Request
 from gmask_pl.report.examples import Example, write_examples
@@ -32,6 +32,7 @@ class ExampleTable(Collector):
                 notes.append(f"{where}: {', '.join(lacking)}: {why}")
             notes += [f"{where}: {note}" for note in column.notes]
             examples += self.examples(request, column, where)
+        notes += damaged(request)
         stem = request.folder / request.name
         return write_examples(stem, self.caption, examples, notes, words=self.words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gmask_pl.engine.collectors.base import EXPLAIN, Collector, columns_of
+from gmask_pl.engine.collectors.base import EXPLAIN, Collector, columns_of, damaged
 from gmask_pl.engine.request import Request
 from gmask_pl.report.files import write_text
 from gmask_pl.report.group_figure import draw_groups
@@ -43,5 +43,6 @@ class GroupFigure(Collector):
                 )
                 told = markdown(f"{where}, pair {id}")
                 lines.append(f"- {told}: ![{markdown(heading)}]({name}.png)")
+        lines += [f"- {markdown_note(note)}" for note in damaged(request)]
         report = write_text(request.folder / f"{request.name}.md", "\n".join(lines) + "\n")
         return [*files, report]

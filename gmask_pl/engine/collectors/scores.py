@@ -14,6 +14,7 @@ from gmask_pl.engine.collectors.base import (
     METHOD,
     Collector,
     columns_of,
+    damaged,
     in_order,
     label,
     missing,
@@ -229,6 +230,7 @@ class ScoreTable(Collector):
                 )
             told = [*seeds_told(request, column), *column.notes]
             lines += [f"{one.where}: {note}." for note in told]
+        lines += damaged(request)
         if any(WEAK in self._marks(one) for one in scored):
             lines.append(
                 f"{WEAK} not meaningful: without any word the prediction is hardly less sure, and "

@@ -16,6 +16,7 @@ from gmask_pl.engine.collectors.base import (
     METHOD,
     Collector,
     columns_of,
+    damaged,
     in_order,
     label,
     missing,
@@ -92,6 +93,7 @@ class SecondsTable(Collector):
             notes += [
                 f"{title('models', c.model)}, {title('datasets', c.dataset)}: {t}." for t in told
             ]
+        notes += damaged(request)
         return ResultTable(
             title=caption,
             stub=("model", "explainer"),

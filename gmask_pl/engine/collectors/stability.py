@@ -10,7 +10,7 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from gmask_pl.engine.collectors.base import METHOD, Collector, columns_of, label, ordered
+from gmask_pl.engine.collectors.base import METHOD, Collector, columns_of, damaged, label, ordered
 from gmask_pl.engine.columns import Column, Entry
 from gmask_pl.engine.request import Request
 from gmask_pl.metrics.bootstrap import interval, numbers, resampled_averages
@@ -74,7 +74,7 @@ class StabilityTable(Collector):
             rows=tuple(rows),
             digits=self.digits,
             paper_digits=self.digits,
-            notes=tuple(notes),
+            notes=(*notes, *damaged(request)),
         )
         return write_results(table, request.folder / request.name)
 
