@@ -27,7 +27,7 @@ from gmask_pl.config import deciding_settings, register
 from gmask_pl.engine.archive import archive, read_archive
 from gmask_pl.engine.collect import collect
 from gmask_pl.identity.of_result import Identity
-from gmask_pl.identity.parts import described
+from gmask_pl.identity.parts import KIND, described
 from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, digest_of, told_settings
 from gmask_pl.report.files import write_metrics
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
@@ -689,10 +689,9 @@ def test_rows_of_an_archive_that_are_damaged_stay_and_are_named(
     schema = pq.read_schema(file)
     by_name = {row["explainer"]: row for row in rows}
     by_name["gmask"]["scores"][0]["width"] = 5
-    config = by_name["imask"]["config"]
-    by_name["imask"]["config"] = config.replace(
-        "gmask_pl.metrics.aopc.AOPC", "gmask_pl.metrics.no.No"
-    )
+    config = json.loads(by_name["imask"]["config"])
+    config["metric"]["aopc"][KIND] = "NoMetric"
+    by_name["imask"]["config"] = json.dumps(config)
     by_name["random"]["results"] = "[]"
     by_name["imask_released"]["config"] = "null"
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)

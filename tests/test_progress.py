@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from omegaconf import OmegaConf
 
-from gmask_pl.engine.explain import earlier_results
+from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.engine.explain import begin, earlier_results
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.store import read_explanations, write_explanations
@@ -31,9 +35,54 @@ def test_results_stand_only_when_they_are_whole_and_of_the_same_run(tmp_path: Pa
     for name in ("config.yaml", "explanations.parquet", "pair_scores.parquet"):
         (tmp_path / name).touch()
     assert earlier_results(tmp_path, ONE) is None
-    (tmp_path / "metrics.json").write_text('{"aopc": 1}')
-    assert earlier_results(tmp_path, ONE) == {"aopc": 1}
+    (tmp_path / "metrics.json").write_text('{"aopc": {"value": 1}}')
+    assert earlier_results(tmp_path, ONE) == {"aopc": {"value": 1}}
     assert earlier_results(tmp_path, replace(ONE, model={"weights": "others"})) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("metrics.json", "[]", "metrics.json: a list and no object"),
+        ("metrics.json", '{"aopc', "metrics.json: Unterminated string"),
+        ("identity.json", "[1]", "identity.json holds no identity"),
+        ("identity.json", '{"settings": [], "model": {}, "pairs": ""}', "identity.json holds no"),
+    ],
+)
+def test_results_that_are_damaged_are_named_and_made_again(
+    tmp_path: Path, name: str, text: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ONE.write(tmp_path)
+    for other in ("config.yaml", "explanations.parquet", "pair_scores.parquet", "metrics.json"):
+        (tmp_path / other).write_text("{}")
+    (tmp_path / name).write_text(text)
+    assert earlier_results(tmp_path, ONE) is None
+    assert re.search(f"{re.escape(str(tmp_path))}: {why}.*: made again", capsys.readouterr().out)
+
+
+def test_a_damaged_run_beside_it_stops_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Explanations come from the neighbour that is whole, whatever lies beside it."""
+    for name in ("a", "b", "c", "whole"):
+        replace(ONE, settings=ONE.settings | {"metric": {}}).write(tmp_path / name)
+        for other in ("config.yaml", "pair_scores.parquet", "metrics.json"):
+            (tmp_path / name / other).write_text("{}")
+        write_explanations(tmp_path / name / "explanations.parquet", [explanation("1")], LABELS)
+    (tmp_path / "a" / "metrics.json").write_text("[]")
+    (tmp_path / "b" / "identity.json").write_text("[]")
+    (tmp_path / "c" / "explanations.parquet").write_text("")
+    (tmp_path / "file").touch()
+    cfg = OmegaConf.create({"reuse": True})
+    progress = Progress(tmp_path / "own", ONE, rank=0, labels=LABELS)
+    data = SimpleNamespace(batch_ids=lambda: [["1"]])
+    begin(cfg, tmp_path / "own", progress, cast(PairDataModule, data))
+    told = capsys.readouterr().out
+    damaged = {"a": "metrics.json", "b": "identity.json", "c": "explanations.parquet"}
+    for name, file in damaged.items():
+        assert f"left out: {tmp_path / name}: {file}" in told
+    assert f"explanations are those of {tmp_path / 'whole'}" in told
+    assert [e.id for e in progress.explanations()] == ["1"]
 
 
 def test_batches_of_several_processes_come_back_in_their_order(tmp_path: Path) -> None:

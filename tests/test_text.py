@@ -184,6 +184,18 @@ def console(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> list
     return [format_table([(text, metrics(text))]), format_sweep(jobs), capsys.readouterr().out]
 
 
+def test_a_run_of_a_sweep_whose_results_are_damaged_is_named(tmp_path: Path) -> None:
+    jobs = []
+    for name, text in (("one", "[]"), ("two", '{"aopc": {"value": 0.5}}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(text, "utf-8")
+        job = {"overrides": [name], "folder": str(tmp_path / name), "fate": DONE}
+        jobs.append(job)
+    told = format_sweep(jobs)
+    assert "two" in told and "0.500" in told
+    assert "1 of 2 runs failed:\none: " in told and "metrics.json: a list and no object" in told
+
+
 def documents(text: str, folder: Path) -> list[Path]:
     """Everything that a report writes, with the text wherever a text of others may stand."""
     e = explanation(text)
