@@ -53,6 +53,7 @@ HOSTILE = (
     "1. list",
     "> quote",
     "$\\frac{",
+    "$\\frac{$",
     "$x$ \\input{/etc/passwd} %",
     "=cmd|' /C calc'!A0",
     "@SUM(A1)",
