@@ -134,7 +134,7 @@ def masked_forward(bench: Bench, example: PairExample) -> tuple[Tensor, Tensor, 
 
 def captum_settings(bench: Bench, example: PairExample) -> tuple[Any, Tensor, dict[str, Any]]:
     ids, owners, forward = masked_forward(bench, example)
-    mask = bench.classifier.mask_token_id
+    mask = bench.classifier.mask_token_id or 0
     outside = owners == owners.max()
     return (
         forward,

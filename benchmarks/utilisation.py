@@ -77,7 +77,7 @@ class Counted:
     def __init__(self, classifier: BertPairClassifier) -> None:
         network = classifier.network
         layers, width = network.config.num_hidden_layers, network.config.hidden_size
-        last = last_layer(network) if classifier.reads_first_token else None
+        last = last_layer(network) if classifier.reading().first_token else None
         self.parameters = linear_weights(network, ".layer")
         self.first_only, self.last_width = 0, 0
         if last is not None:

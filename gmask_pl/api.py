@@ -29,6 +29,7 @@ from gmask_pl.engine.session import (
 )
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.switches import as_they_were, own_hydra
+from gmask_pl.engine.trust import DEFAULT, followers, settled
 from gmask_pl.identity.parts import CONF
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Explanation, PairSource, UserError
@@ -100,6 +101,8 @@ class PairExplainer:
                     f"no weights at {weights}: give weights=FOLDER, or run train.py first"
                 )
             self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
+            if settled(cfg, self.classifier, self.explainer, folder=None, overrides=overrides):
+                self.explainer = instantiate(cfg.explainer)
             self.labels = source.labels
             seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
             trainer = make_trainer(cfg, loggers=[], callbacks=[])
@@ -196,10 +199,16 @@ def _said(error: Exception) -> str:
 
 
 def _composed(overrides: Iterable[str]) -> DictConfig:
-    """The settings, of which nothing refers to a command or to how OmegaConf was taught."""
+    """The settings, of which nothing refers to a command or to how OmegaConf was taught.
+
+    What removes words as the model usually does still says so.
+    """
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg: Any = compose("explain", list(overrides))
     kept = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in _OF_A_COMMAND])
+    as_usual = followers(kept)
     OmegaConf.resolve(kept)
+    for key in as_usual:
+        OmegaConf.update(kept, key, DEFAULT)
     return kept

@@ -100,6 +100,10 @@ class MaskedModel:
         self.classifier = classifier
         self.batch = batch
         self.removal = removal_named(removal)
+        if self.removal.masks and classifier.mask_token_id is None:
+            raise UserError(
+                f"removal={removal}: the model has no mask token; choose pad, delete or zero"
+            )
         self.budget = TokenBudget(token_budget) if isinstance(token_budget, int) else token_budget
         self.answers = answers
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
@@ -151,7 +155,8 @@ class MaskedModel:
     ) -> None:
         """`TokenBudget.run` for inputs of the pairs ``rows`` (N,)."""
         try:
-            self.budget.run(lengths, step, share=share)
+            together = getattr(self.classifier, "together", "any")
+            self.budget.run(lengths, step, share=share, together=together)
         except TooLong as error:
             raise PairsFailed({int(rows[error.row]): error.reason}, self.batch.ids) from error
 
@@ -193,7 +198,8 @@ class MaskedModel:
             rows = torch.arange(b, device=keep.device).repeat_interleave(s)
             masks, inverse = keep.reshape(b * s, w), torch.arange(b * s, device=keep.device)
         valid, attention = self.batch.word_valid[rows], self.batch.attention[rows]
-        if self._leaves_out and masks.dtype == torch.bool:
+        hard = masks.dtype == torch.bool
+        if self._leaves_out and hard:
             attention = keep_tokens(self.batch.word_of_token[rows], attention, masks).bool()
         masks = masks.float() * valid
         loss, gradient = masks.new_empty(len(rows)), torch.empty_like(masks)
@@ -201,7 +207,7 @@ class MaskedModel:
         def step(chunk: Tensor) -> None:
             with torch.enable_grad():
                 mask = masks[chunk].requires_grad_()
-                inputs = self._soft_input(rows[chunk], mask, attention[chunk])
+                inputs = self._soft_input(rows[chunk], mask, attention[chunk], hard=hard)
                 logits = self.classifier(inputs).float()
                 target = self.prediction[rows[chunk]][:, None]
                 nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
@@ -308,7 +314,9 @@ class MaskedModel:
         batch, removal = self.batch, self.removal
         computed = self._computed(rows, token_keep)
         order, attention = leftmost(computed)
-        ids = batch.token_ids[rows].gather(1, order)
+        # What is left out stands behind the row's end, where it is padding.
+        padding = self.classifier.pad_token_id
+        ids = torch.where(attention, batch.token_ids[rows].gather(1, order), padding)
         segment = batch.segment[rows].gather(1, order)
         positions = order
         gate: Tensor | None = None
@@ -316,9 +324,11 @@ class MaskedModel:
             positions = torch.arange(order.shape[1], device=order.device).expand_as(order)
         elif removal.hides:
             attention = token_keep.gather(1, order) & attention
+            ids = torch.where(attention, ids, padding)
         else:
             kept = token_keep.gather(1, order) | ~attention
             if removal.masks:
+                assert self.classifier.mask_token_id is not None
                 ids = torch.where(kept, ids, self.classifier.mask_token_id)
             else:
                 gate = kept.float()
@@ -348,14 +358,21 @@ class MaskedModel:
             counts = counts + first * alike.sum(1, keepdim=True)
         return counts
 
-    def _soft_input(self, rows: Tensor, mask: Tensor, attention: Tensor) -> ModelInput:
-        """The differentiable input for word masks (N, W) in [0, 1] over tokens (N, L) bool."""
+    def _soft_input(
+        self, rows: Tensor, mask: Tensor, attention: Tensor, *, hard: bool
+    ) -> ModelInput:
+        """The differentiable input for word masks (N, W) in [0, 1] over tokens (N, L) bool.
+
+        hard: the masks are 0 or 1, so a hidden token may be read as padding.
+        """
         batch, removal = self.batch, self.removal
         order, attention = leftmost(attention)
         soft = keep_tokens(batch.word_of_token[rows].gather(1, order), attention, mask)
         ids = batch.token_ids[rows].gather(1, order)
         segment = batch.segment[rows].gather(1, order)
         if removal.hides:
+            if hard:
+                ids = torch.where(soft > 0, ids, self.classifier.pad_token_id)
             return ModelInput(ids, soft, segment, order)
         substitute = self.classifier.mask_token_id if removal.masks else None
         gate = torch.where(attention, soft, 1.0)

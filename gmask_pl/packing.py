@@ -69,8 +69,17 @@ class TokenBudget:
             raise UserError(f"token_budget={tokens}: at least 1 token must fit")
         self.tokens = tokens
 
-    def run(self, lengths: Tensor, step: Callable[[Tensor], None], *, share: int = 1) -> None:
+    def run(
+        self,
+        lengths: Tensor,
+        step: Callable[[Tensor], None],
+        *,
+        share: int = 1,
+        together: str = "any",
+    ) -> None:
         """Calls ``step`` with index sets of rows of similar length, within budget / share.
+
+        together: which rows may be in one set (see `types.Classifier`).
 
         A step that runs out of memory is tried again in halves. Raises TooLong where a single
         row does not fit, which other rows then do not suffer from.
@@ -78,7 +87,7 @@ class TokenBudget:
         if self.tokens is None:
             self.tokens = start_of(lengths.device.type)
         before = self.tokens
-        left = list(chunks(lengths, max(1, self.tokens // share)))
+        left = list(chunks(lengths, max(1, self.tokens // share), together))
         while left:
             chunk = left.pop(0)
             try:
@@ -95,7 +104,8 @@ class TokenBudget:
                     ) from error
                 self.tokens = max(1, self.tokens // 2)
                 rows = torch.cat([chunk, *left])
-                left = [rows[part] for part in chunks(lengths[rows], max(1, self.tokens // share))]
+                budget = max(1, self.tokens // share)
+                left = [rows[part] for part in chunks(lengths[rows], budget, together)]
             else:
                 continue
             # Outside the handler, whose error holds on to what the step had allocated.
@@ -117,13 +127,22 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def chunks(lengths: Tensor, token_budget: int) -> Iterator[Tensor]:
-    """Index sets of rows of similar length, each of at most ``token_budget`` padded tokens."""
+def chunks(lengths: Tensor, token_budget: int, together: str = "any") -> Iterator[Tensor]:
+    """Index sets of rows of similar length, each of at most ``token_budget`` padded tokens.
+
+    together: ``any``, or ``equal`` for rows of one length only, or ``alone`` for single rows.
+    """
     sizes, order = torch.sort(lengths)
     start, sizes_list = 0, sizes.tolist()
     while start < len(sizes_list):
-        end = start + 1
-        while end < len(sizes_list) and (end + 1 - start) * sizes_list[end] <= token_budget:
+        size, end = sizes_list[start], start + 1
+        # The longest row that may stand with this one.
+        longest = {"any": sizes_list[-1], "equal": size, "alone": -1}[together]
+        while (
+            end < len(sizes_list)
+            and sizes_list[end] <= longest
+            and (end + 1 - start) * sizes_list[end] <= token_budget
+        ):
             end += 1
         yield order[start:end]
         start = end

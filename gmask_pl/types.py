@@ -105,10 +105,11 @@ class PairBatch:
     """A batch of encoded pairs.
 
     token_ids, segment, word_of_token: (B, L) int64; attention: (B, L) bool.
-    ``segment`` is 0 for side one and 1 for side two; ``word_of_token`` is -1 on special tokens
-    and padding. word_side (B, W) int64; word_valid (B, W) bool: true where the word exists and
-    the model reads at least one token of it. ``words1`` and ``words2`` hold the words (or the
-    word pieces, when the unit is the token) that the W axis counts. labels: (B,) int64, -1
+    ``segment`` is 0 for side one and 1 for side two, or what the model's own tokenizer says;
+    ``word_of_token`` is -1 on special tokens and padding. word_side (B, W) int64; word_valid (B, W)
+    bool: true where the word exists and the model reads at least one token of it. ``words1`` and
+    ``words2`` hold the words (or the word pieces, when the unit is the token) that the W axis
+    counts. labels: (B,) int64, -1
     where unknown. ``truncated`` (B,) bool: the model could not read the whole pair.
     """
 
@@ -175,7 +176,8 @@ class PairBatch:
 class ModelInput:
     """What a classifier reads: N rows of tokens, possibly masked.
 
-    token_ids, segment, positions: (N, L) int64. ``attention`` (N, L) is bool, or float as a
+    token_ids, segment, positions: (N, L) int64; ``segment`` as in a PairBatch. ``attention`` (N, L)
+    is bool, or float as a
     differentiable multiplier of the attention paid to a token, in [0, 1] but for models that count
     alike tokens (see Classifier). ``gate`` (N, L)
     float in [0, 1], where given, is the weight of a token's own word embedding (Eq. 1); what
@@ -204,13 +206,18 @@ class Classifier(Protocol):
 
     skips_hidden: whether a token that nothing attends to may as well be left out, the others
     keeping their ``positions``. It may not where a model counts distances by itself.
+    ``mask_token_id`` is None for a model without a mask token.
 
-    A model without word order may have a fourth, ``counts_alike = True``: a token whose
-    ``attention`` is a whole number stands for as many equal tokens of its side.
+    Two more where they are needed. ``together``: which rows may be asked in one batch, those of
+    ``any`` length (padded), of ``equal`` length, or each ``alone``; any where it is not said. A
+    model without word order may say ``counts_alike = True``: a token whose ``attention`` is a whole
+    number stands for as many equal tokens of its side.
     """
 
     pad_token_id: int
-    mask_token_id: int
+
+    @property
+    def mask_token_id(self) -> int | None: ...
 
     @property
     def skips_hidden(self) -> bool: ...

@@ -94,7 +94,7 @@ def test_a_model_is_made_from_its_yaml(name: str) -> None:
 
 def test_all_models_share_what_the_other_groups_read() -> None:
     keys = [
-        set(composed("train", f"model={name}").model) - {"pretrained", "embeddings"}
+        set(composed("train", f"model={name}").model) - {"pretrained", "revision", "embeddings"}
         for name in choices("model")
     ]
     assert all(k == keys[0] for k in keys)

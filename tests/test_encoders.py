@@ -131,11 +131,16 @@ def test_the_last_layer_is_computed_for_the_first_token_alone(
     inner.forward = counted
     answers = model(inputs)
     assert (lengths[-1] == 1) == FAMILIES[family].first
-    torch.testing.assert_close(answers, model._logits(inputs), atol=1e-6, rtol=1e-5)
+    every = replace(model.reading(), first_token=False)
+
+    def in_full(inputs: ModelInput) -> Tensor:
+        return model._logits(inputs, every)
+
+    torch.testing.assert_close(answers, in_full(inputs), atol=1e-6, rtol=1e-5)
     assert lengths[-1] == inputs.token_ids.shape[1]  # the network is as it was
     if FAMILIES[family].softens:
         soft = [inputs.attention.float().mul(0.5).requires_grad_() for _ in range(2)]
-        for forward, attention in zip((model, model._logits), soft, strict=True):
+        for forward, attention in zip((model, in_full), soft, strict=True):
             forward(replace(inputs, attention=attention)).sum().backward()
         torch.testing.assert_close(soft[0].grad, soft[1].grad, atol=1e-5, rtol=1e-4)
 
@@ -145,6 +150,7 @@ def test_who_watches_the_last_layer_sees_every_token(
 ) -> None:
     inputs = partly_hidden(model, examples)
     shapes: list[tuple[int, ...]] = []
+    model.reading()  # found before anybody watches
 
     def watch(hidden: Tensor) -> Tensor:
         shapes.append(tuple(hidden.shape))
@@ -171,4 +177,5 @@ def test_a_head_that_reads_every_token_gets_them(
         return output
 
     base.forward = averaged
-    torch.testing.assert_close(model(inputs), model._logits(inputs))
+    assert not model.reading().first_token
+    torch.testing.assert_close(model(inputs), model._logits(inputs, model.reading()))

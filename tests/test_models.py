@@ -52,7 +52,7 @@ def bert_settings() -> dict[str, Any]:
 def test_bert_base_has_the_papers_parameters() -> None:
     """The default configuration of transformers is that of bert-base-uncased."""
     settings = bert_settings()
-    del settings["pretrained"]
+    del settings["pretrained"], settings["revision"]
     with torch.device("meta"):
         network = BertForSequenceClassification(BertConfig(num_labels=3))
     tokenizer = train_tokenizer({"word": 1}, 60, 512)

@@ -42,6 +42,7 @@ from gmask_pl.engine.session import (
     plain,
 )
 from gmask_pl.engine.study import make_study
+from gmask_pl.engine.trust import CHECKS, settled
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.study import Study
@@ -81,6 +82,8 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)
     trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
+    if settled(cfg, classifier, explainer, folder=Path(cfg.output) / CHECKS):
+        explainer, metrics = instantiate(cfg.explainer), configured_metrics(cfg)
     data = data_module(
         cfg,
         chosen,

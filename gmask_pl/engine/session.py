@@ -19,6 +19,9 @@ from gmask_pl.identity.placing import EXPLAIN, Told, told_settings
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import JSON, PairSource, UserError
 
+# Precisions of Lightning that everything is in.
+WHOLE_PRECISIONS = ("bf16-true", "16-true", "64-true", "64")
+
 # The whole numbers of a run, the least that each may be, and whether it may be null.
 _NUMBERS = {
     "seed": (0, False),
@@ -108,9 +111,18 @@ def data_module(
 def make_trainer(
     cfg: DictConfig, *, loggers: list[Logger], callbacks: list[Callback], **settings: Any
 ) -> Trainer:
-    """The configured Trainer; a UserError where the machine does not have what it asks for."""
+    """The configured Trainer; a UserError where the machine does not have what it asks for.
+
+    And for a precision that all numbers would be held in, those of an explanation as well.
+    """
     from hydra.errors import InstantiationException
 
+    if (precision := str(cfg.trainer.get("precision"))) in WHOLE_PRECISIONS:
+        raise UserError(
+            f"trainer.precision={precision} would hold all there is in it, explanations and their "
+            "scores as well: choose bf16-mixed or 16-mixed, in which only the network computes, or "
+            "32-true"
+        )
     try:
         return instantiate(
             cfg.trainer,

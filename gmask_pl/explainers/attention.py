@@ -19,6 +19,7 @@ class Attention(Explainer):
     """
 
     needs_gradients = False
+    reads_attention = True
 
     def __init__(self, *, removal: str, layer: int) -> None:
         super().__init__(removal=removal)

@@ -19,9 +19,16 @@ class Explainer(ABC):
 
     removal: what removing a word means while explaining (see `gmask_pl.masking`).
     needs_gradients: whether it differentiates the model, or only asks for its answers.
+    reads_attention: whether it asks the model for its attention.
     """
 
     needs_gradients: bool
+    reads_attention: bool = False
+
+    @property
+    def differentiates_masks(self) -> bool:
+        """Whether its gradients are with respect to masks, and so depend on the removal."""
+        return self.needs_gradients
 
     def __init__(self, *, removal: str) -> None:
         self.removal = removal

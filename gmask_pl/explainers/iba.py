@@ -39,6 +39,7 @@ class IBA(Explainer):
     """
 
     needs_gradients = True
+    differentiates_masks = False  # but what it mixes into a layer
 
     def __init__(
         self,

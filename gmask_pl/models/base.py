@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,15 +15,26 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
-from gmask_pl.packing import keep_tokens
-from gmask_pl.types import JSON, ModelInput, PairBatch, PairEncoder, UserError, WordCounts
+from gmask_pl.packing import chunks, keep_tokens
+from gmask_pl.types import (
+    JSON,
+    ModelInput,
+    PairBatch,
+    PairEncoder,
+    PairExample,
+    UserError,
+    WordCounts,
+)
+
+_LETTERS = "abcdefghijklmnopqrst"
 
 
 class PairClassifier(LightningModule):
     """A classifier of sentence pairs (Section 4).
 
     A subclass implements `forward` (ModelInput -> logits (N, C)), `encoder`, `save` and
-    `from_weights`, and sets ``pad_token_id``, ``mask_token_id`` and ``skips_hidden``.
+    `from_weights`, and sets ``pad_token_id``, ``mask_token_id``, ``skips_hidden``, and, where
+    rows of other lengths disturb one another, ``together`` (see `types.Classifier`).
 
     labels: the class names in index order. lr: the peak of the learning rate, reached after
     ``warmup`` (a share of all steps) and followed by a linear decay to zero when
@@ -32,14 +44,22 @@ class PairClassifier(LightningModule):
     """
 
     pad_token_id: int
-    mask_token_id: int
+    mask_token_id: int | None
     # The settings that decide its answers, part of its identity: set by whoever makes it of some.
     made_with: JSON | None = None
+    together: str = "any"
+    longest: int | None = None  # tokens of the longest input
+    window: int = 0  # tokens of the widest stretch of local attention, below the longest input
 
     @property
     @abstractmethod
     def skips_hidden(self) -> bool:
         """Whether hidden tokens may be left out (see `types.Classifier`)."""
+
+    @property
+    def outputs(self) -> str:
+        """What the outputs mean: ``softmax`` over classes, unless a model says another thing."""
+        return "softmax"
 
     def __init__(
         self,
@@ -58,8 +78,9 @@ class PairClassifier(LightningModule):
         if not 0 <= word_dropout <= 1:
             raise UserError(f"word_dropout={word_dropout}: a share of the pairs, from 0 to 1")
         self.word_dropout = word_dropout
-        self.dev_accuracy = MulticlassAccuracy(len(self.labels), average="micro")
-        self.test_accuracy = MulticlassAccuracy(len(self.labels), average="micro")
+        classes = max(2, len(self.labels))  # a model of one score is not trained here
+        self.dev_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(classes, average="micro")
 
     @classmethod
     def from_data(cls, *, labels: Sequence[str], word_counts: WordCounts, **settings: Any) -> Self:
@@ -95,9 +116,68 @@ class PairClassifier(LightningModule):
 
     def read(self, batch: PairBatch) -> Tensor:
         """Logits (B, C) of whole pairs."""
-        positions = torch.arange(batch.token_ids.shape[1], device=batch.device)
-        positions = positions.expand_as(batch.token_ids)
-        return self(ModelInput(batch.token_ids, batch.attention, batch.segment, positions))
+        if self.together == "any":
+            return self._read(batch, torch.arange(len(batch)), batch.token_ids.shape[1])
+        places = torch.arange(1, batch.token_ids.shape[1] + 1, device=batch.device)
+        lengths = (batch.attention * places).amax(1).cpu()
+        found = [
+            (rows, self._read(batch, rows, int(lengths[rows[0]])))
+            for rows in chunks(lengths, batch.token_ids.numel(), self.together)
+        ]
+        order = torch.cat([rows for rows, _ in found]).argsort()
+        return torch.cat([logits for _, logits in found])[order.to(batch.device)]
+
+    def _read(self, batch: PairBatch, rows: Tensor, length: int) -> Tensor:
+        """Logits of these rows of a batch, of which ``length`` tokens are read."""
+        ids, attention, segment = (
+            field[rows.to(batch.device), :length]
+            for field in (batch.token_ids, batch.attention, batch.segment)
+        )
+        positions = torch.arange(length, device=batch.device).expand_as(ids)
+        return self(ModelInput(ids, attention, segment, positions))
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Within it the model is tried: it answers as when it is asked, whatever is under way."""
+        with torch.no_grad():
+            yield
+
+    def trial_words(self) -> Sequence[str]:
+        """Words that the model knows, to be tried on: its ``vocabulary``, where it has one."""
+        known = getattr(self, "vocabulary", ())
+        words = [word for word in known if isinstance(word, str) and word.isalnum()]
+        return words or [first + second for first in _LETTERS for second in _LETTERS]
+
+    def direct(
+        self,
+        example: PairExample,
+        removal: str | None = None,
+        removed: Tensor | None = None,
+        *,
+        as_padding: bool = True,
+    ) -> Tensor:
+        """Logits (C,) of one pair alone, asked in the plainest way: what others are held against.
+
+        removed: tokens (L,) bool that are not there by ``removal``; as_padding: those that ``pad``
+        hides are padding, else they keep their ids.
+        """
+        batch = self.encoder("word")([example]).to(self.device)
+        ids, seen, segment = batch.token_ids, batch.attention, batch.segment
+        gate: Tensor | None = None
+        if removal is not None and removed is not None:
+            gone = removed[None]
+            if removal == "delete":
+                ids, seen, segment = (field[~gone][None] for field in (ids, seen, segment))
+            elif removal == "mask":
+                ids = ids.masked_fill(gone, self.mask_token_id or 0)
+            elif removal == "zero":
+                gate = (~gone).float()
+            else:
+                seen = seen & ~gone
+                ids = ids.masked_fill(gone, self.pad_token_id) if as_padding else ids
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        logits: Tensor = self(ModelInput(ids, seen, segment, positions, gate))
+        return logits[0]
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         if self.word_dropout > 0:
@@ -168,12 +248,32 @@ def output_columns(
 
 
 def is_watched(network: nn.Module) -> bool:
-    """Whether a hook on a part of a network may want to see every token in it.
+    """Whether a hook on a part of a network may want to see every token in it."""
+    return any(map(_watches, (h for hooks in _hooks(network) for h in hooks.values())))
 
-    Not those that transformers leaves behind, which record what a caller has asked to see.
-    """
-    return any(
-        not str(getattr(hook, "__module__", "")).startswith("transformers.")
-        for part in network.modules()
-        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
-    )
+
+@contextmanager
+def unwatched(network: nn.Module) -> Iterator[None]:
+    """Within it, no hook on a part of a network sees what the part computes."""
+    resting = []
+    for hooks in _hooks(network):
+        resting.append((hooks, dict(hooks)))
+        for key, hook in list(hooks.items()):
+            if _watches(hook):
+                del hooks[key]
+    try:
+        yield
+    finally:
+        for hooks, before in resting:
+            hooks.clear()
+            hooks.update(before)
+
+
+def _hooks(network: nn.Module) -> Iterator[dict[int, Any]]:
+    for part in network.modules():
+        yield from (part._forward_hooks, part._forward_pre_hooks)
+
+
+def _watches(hook: Any) -> bool:
+    """Not those that transformers leaves behind, which record what a caller has asked to see."""
+    return not str(getattr(hook, "__module__", "")).startswith("transformers.")

@@ -1,43 +1,48 @@
-"""Pre-trained transformer encoders with a sequence-classification head."""
+"""Pre-trained transformers with a sequence-classification head."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
-from gmask_pl.models.base import PairClassifier, is_watched, output_columns
+from gmask_pl.models.base import PairClassifier, is_watched, output_columns, unwatched
 from gmask_pl.models.encoding import check_unit
 from gmask_pl.models.first_token import first_token_only, last_layer
-from gmask_pl.models.subwords import SubwordEncoder
-from gmask_pl.types import (
-    ModelInput,
-    PairEncoder,
-    UserError,
-    WordCounts,
+from gmask_pl.models.reading import (
+    Reading,
+    find_reading,
+    tables_of_positions,
+    widest_window,
 )
+from gmask_pl.models.stored import (
+    count_outputs,
+    embedding_rows,
+    label_names,
+    load,
+    outputs_of,
+)
+from gmask_pl.models.subwords import SubwordEncoder
+from gmask_pl.models.trial import tokenizer_words, trial_pairs
+from gmask_pl.types import ModelInput, PairEncoder, PairExample, UserError, WordCounts
 
 
 class BertPairClassifier(PairClassifier):
-    """Any Hugging Face encoder with a sequence-classification head (Section 4).
+    """A Hugging Face network with a sequence-classification head (Section 4).
 
     network, tokenizer: the Hugging Face model and its fast tokenizer. columns: the network's
-    output of each label. max_length: longest input in tokens; longer pairs are truncated.
+    output of each label. max_length: longest input in tokens; longer pairs are truncated, as they
+    are where the tokenizer or the network's table of positions says less. first_token: allow the
+    last layer to be computed for the first token alone, where that gives the same answers.
     """
 
     weights_tag = "BertPairClassifier"
@@ -50,31 +55,57 @@ class BertPairClassifier(PairClassifier):
         tokenizer: PreTrainedTokenizerFast,
         columns: Sequence[int] | None = None,
         max_length: int,
+        first_token: bool = True,
         **optimizer: Any,
     ) -> None:
         super().__init__(labels=labels, **optimizer)
         self.network, self.tokenizer = network, tokenizer
-        self.max_length = min(max_length, tokenizer.model_max_length)
+        room = tables_of_positions(network).values()
+        self.max_length = min(max_length, tokenizer.model_max_length, *room)
+        self._window = widest_window(network, self.max_length)
         self.columns = list(columns if columns is not None else range(len(self.labels)))
-        self.pad_token_id = int(tokenizer.pad_token_id)
-        self.mask_token_id = int(tokenizer.mask_token_id)
+        self.pad_token_id = (
+            self._usable(
+                tokenizer.pad_token_id, network.config.pad_token_id, tokenizer.eos_token_id, 0
+            )
+            or 0
+        )
+        self.mask_token_id = self._usable(tokenizer.mask_token_id)
+        self._first_token = first_token
+        sent = set(tokenizer("a", "b"))
         accepted = inspect.signature(network.forward).parameters
-        self.reads_positions = "position_ids" in accepted
-        self.reads_segments = "token_type_ids" in accepted
-        self.segments = int(getattr(network.config, "type_vocab_size", 0) or 0)
-        self.first_position = _first_position(network)
+        self._accepts = frozenset(accepted)
+        self._takes_positions = "position_ids" in accepted
+        self._takes_attention = "attention_mask" in accepted
+        self._sends_segments = "token_type_ids" in accepted and "token_type_ids" in sent
+        self._reading: Reading | None = None
+        self._tells_truly = False  # its attention weights are those it answers by
+
+    def _usable(self, *ids: int | None) -> int | None:
+        """The first of these token ids that the network has an embedding of."""
+        rows = embedding_rows(self.network)
+        known = (id for id in ids if isinstance(id, int) and (rows is None or 0 <= id < rows))
+        return next(known, None)
 
     @classmethod
     def from_data(  # type: ignore[override]  # each class has settings of its own
-        cls, *, labels: Sequence[str], word_counts: WordCounts, pretrained: str, **settings: Any
+        cls,
+        *,
+        labels: Sequence[str],
+        word_counts: WordCounts,
+        pretrained: str,
+        revision: str | None = None,
+        **settings: Any,
     ) -> Self:
         names = dict(enumerate(labels))
-        network, tokenizer = _load(
+        network, tokenizer = load(
             pretrained,
             "model.pretrained",
             whole=False,
+            revision=revision,
             id2label=names,
             label2id={name: i for i, name in names.items()},
+            problem_type="single_label_classification",
             ignore_mismatched_sizes=True,
         )
         return cls(labels=labels, network=network, tokenizer=tokenizer, **settings)
@@ -86,148 +117,269 @@ class BertPairClassifier(PairClassifier):
         *,
         labels: Sequence[str],
         label_order: Sequence[str] | None,
+        revision: str | None = None,
         **settings: Any,
     ) -> Self:
-        network, tokenizer = _load(str(weights), "weights", whole=True)
-        names: dict[int, str] = network.config.id2label  # type: ignore[assignment]
-        stored = [names[i] for i in range(len(names))]
+        network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
+        if (meaning := outputs_of(network)) == "sigmoid":
+            raise UserError(
+                f"weights={weights}: its outputs are a sigmoid of every label "
+                "(problem_type=multi_label_classification), and explanations here are of a softmax "
+                "over classes: give a model that chooses one class"
+            )
+        if meaning == "score" and count_outputs(network) > 1:
+            raise UserError(
+                f"weights={weights}: its outputs are scores (problem_type=regression), and "
+                "explanations here are of a softmax over classes: give a model that chooses one"
+            )
+        stored = label_names(network)
+        if stored is None:
+            if label_order is None:
+                raise UserError(
+                    f"weights={weights}: id2label of its config.json names the outputs "
+                    f"{network.config.id2label}, but outputs are counted from 0 to "
+                    f"{count_outputs(network) - 1}: set label_order to the dataset's label of "
+                    "each of them, in this order"
+                )
+            stored = [f"LABEL_{i}" for i in range(count_outputs(network))]
         columns = output_columns(labels, stored, label_order, str(weights))
-        own = {name: settings[name] for name in ("max_length", *_TRAINING) if name in settings}
-        return cls(labels=labels, network=network, tokenizer=tokenizer, columns=columns, **own)
+        return cls._of(network, tokenizer, labels, settings, columns=columns)
+
+    @classmethod
+    def as_stored(
+        cls, weights: str | Path, *, revision: str | None = None, **settings: Any
+    ) -> Self:
+        """The model stored at ``weights`` with its own outputs, whatever they mean."""
+        network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
+        own = [f"LABEL_{i}" for i in range(count_outputs(network))]
+        return cls._of(network, tokenizer, label_names(network) or own, settings)
+
+    @classmethod
+    def _of(
+        cls,
+        network: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        labels: Sequence[str],
+        settings: dict[str, Any],
+        **more: Any,
+    ) -> Self:
+        own = {name: settings[name] for name in _KEPT if name in settings}
+        return cls(labels=labels, network=network, tokenizer=tokenizer, **own, **more)
 
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     def encoder(self, unit: str) -> PairEncoder:
-        return SubwordEncoder(self.tokenizer, self.max_length, check_unit(unit))
+        return SubwordEncoder(self.tokenizer, self.max_length, check_unit(unit), self.pad_token_id)
+
+    @property
+    def outputs(self) -> str:
+        return outputs_of(self.network)
+
+    @property
+    def longest(self) -> int | None:  # type: ignore[override]
+        return self.max_length
+
+    @property
+    def window(self) -> int:  # type: ignore[override]
+        return self._window
+
+    @property
+    def skips_hidden(self) -> bool:
+        """False for relative positions that follow a token's index, as in DeBERTa and MPNet, and
+        for pairs longer than a window of attention."""
+        return self.reading().skips_hidden
+
+    @property
+    def together(self) -> str:  # type: ignore[override]
+        return self.reading().together
+
+    def reading(self) -> Reading:
+        """How the network is asked; found by trying when it is first needed."""
+        if self._reading is None:
+            try:
+                with self.undisturbed():
+                    self._reading = self._find_reading()
+            except AttributeError as error:  # which nn.Module takes for a missing property
+                raise RuntimeError(f"the network cannot be tried: {error}") from error
+        return self._reading
+
+    def _find_reading(self) -> Reading:
+        count = min(self.max_length, max(12, self.window * 3 // 2 + 8))
+        words = self.trial_words()
+        pairs = trial_pairs(words, [(2, 3), (count // 3, count - count // 3)])
+        return find_reading(
+            self._logits,
+            self.encoder("word")(pairs).to(self.device),
+            positions=(*tables_of_positions(self.network), 0) if self._takes_positions else (),
+            first_token=self._first_token and last_layer(self.network) is not None,
+        )
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """And without dropout, mixed precision, hooks and warnings."""
+        modes = [(module, module.training) for module in self.modules()]
+        said = logging.get_verbosity()
+        logging.set_verbosity_error()  # it warns of what is being tried
+        self.eval()
+        try:
+            mixed = torch.autocast(self.device.type, enabled=False)
+            with torch.no_grad(), mixed, unwatched(self.network):
+                yield
+        finally:
+            logging.set_verbosity(said)
+            for module, training in modes:
+                module.training = training
+
+    def trial_words(self) -> Sequence[str]:
+        return tokenizer_words(self.tokenizer)
 
     def forward(self, inputs: ModelInput) -> Tensor:
-        if inputs.attention.dtype != torch.bool and not self.softens_attention:
+        reading = self.reading()
+        if inputs.attention.dtype != torch.bool and not reading.softens:
             raise UserError(
                 f"{type(self.network).__name__} has no attention between on and off, so removal=pad"
                 " has no gradient with it: choose removal=zero or mask, or an explainer that needs "
                 "no gradients"
             )
-        layer = None if self.training else last_layer(self.network)
-        if layer is None or is_watched(self.network) or not self.reads_first_token:
-            return self._logits(inputs)
-        with first_token_only(layer):
-            return self._logits(inputs)
+        if reading.first_token and (self.training or is_watched(self.network)):
+            reading = replace(reading, first_token=False)
+        return self._logits(inputs, reading)
 
-    def _logits(self, inputs: ModelInput) -> Tensor:
-        with _kernels(inputs.attention):
-            logits: Tensor = self.network(**self._reading(inputs)).logits
+    def _logits(self, inputs: ModelInput, reading: Reading) -> Tensor:
+        layer = last_layer(self.network) if reading.first_token else None
+        alone = nullcontext() if layer is None else first_token_only(layer)
+        with _kernels(inputs.attention), alone:
+            logits: Tensor = self.network(**self._named(inputs, reading)).logits
         return logits[:, self.columns]
+
+    def direct(
+        self,
+        example: PairExample,
+        removal: str | None = None,
+        removed: Tensor | None = None,
+        *,
+        as_padding: bool = True,
+    ) -> Tensor:
+        """By the network's own call on what its tokenizer sends.
+
+        A class that makes other answers of the network's, as by a temperature, asks itself.
+        """
+        if type(self).forward is not BertPairClassifier.forward:
+            return super().direct(example, removal, removed, as_padding=as_padding)
+        tokens = self.tokenizer(
+            example.text1,
+            example.text2,
+            truncation="longest_first",
+            max_length=self.max_length,
+            return_tensors="pt",
+        ).to(self.device)
+        # An argument without a name of its own is the network's business.
+        named = {n: tokens[n] for n in tokens if n in self._accepts or "kwargs" in self._accepts}
+        ids = named["input_ids"]
+        if removal is not None and removed is not None:
+            removed = removed[None]
+            if removal == "delete":
+                named = {name: value[~removed][None] for name, value in named.items()}
+            elif removal == "mask":
+                named["input_ids"] = ids.masked_fill(removed, self.mask_token_id or 0)
+            elif removal == "zero":
+                del named["input_ids"]
+                embedded = self.network.get_input_embeddings()(ids)
+                named["inputs_embeds"] = embedded * ~removed[..., None]
+            else:
+                if not self._takes_attention:
+                    raise UserError("the network takes no attention_mask")
+                named["attention_mask"] = (~removed).long()
+                if as_padding:
+                    named["input_ids"] = ids.masked_fill(removed, self.pad_token_id)
+                if (first := self.reading().first_position) is not None:
+                    places = torch.arange(ids.shape[1], device=ids.device)
+                    named["position_ids"] = places[None] + first
+        logits: Tensor = self.network(**named).logits
+        return logits[0, self.columns]
 
     def received_attention(self, inputs: ModelInput, layer: int) -> Tensor:
         """What the first token pays to every token in a layer, the mean of its heads: (N, L).
 
-        Only the eager implementation of attention tells its weights, so this call runs it.
+        Only the eager implementation of attention tells its weights, so this call runs it. Raises
+        UserError for a network that does not tell them token by token, and for one in which the
+        first token is not what the head reads: a decoder's sees itself alone.
         """
+        name, length = type(self.network).__name__, inputs.token_ids.shape[1]
         usual = self.network.config._attn_implementation
-        self.network.set_attn_implementation("eager")
         try:
-            maps = self.network(**self._reading(inputs), output_attentions=True).attentions
+            self.network.set_attn_implementation("eager")
+            named = self._named(inputs, self.reading())
+            found = self.network(**named, output_attentions=True)
+        except (ValueError, NotImplementedError) as error:
+            raise UserError(f"{name} does not tell its attention weights ({error})") from error
         finally:
             self.network.set_attn_implementation(usual)
-        if not maps or any(weights is None for weights in maps):
-            raise UserError(f"{type(self.network).__name__} does not tell its attention weights")
+        if not self._tells_truly:
+            usual_answer = self._logits(inputs, self.reading())
+            if not torch.allclose(
+                found.logits[:, self.columns], usual_answer, rtol=1e-2, atol=1e-3
+            ):
+                raise UserError(f"{name} answers otherwise when it tells its attention weights")
+            self._tells_truly = True
+        maps = getattr(found, "attentions", None)
+        if not maps or any(w is None or w.dim() != 4 or w.shape[2] != length for w in maps):
+            raise UserError(f"{name} does not tell its attention weights")
+        if any(weights.shape[3] != length for weights in maps):
+            raise UserError(f"{name} does not tell its attention from token to token")
         if not -len(maps) <= layer < len(maps):
             raise UserError(
                 f"layer={layer}: the model has {len(maps)} layers, 0 to {len(maps) - 1}, or "
                 f"-{len(maps)} to -1 from the last"
             )
-        paid: Tensor = maps[layer][:, :, 0].mean(1)
-        return paid * inputs.attention
+        own = maps[layer][:, :, 0].float()
+        if not torch.allclose(own.sum(-1), own.new_ones(()), atol=0.05):
+            raise UserError(f"{name} does not tell its attention weights as shares")
+        paid: Tensor = own.mean(1) * inputs.attention
+        if length > 1 and not bool((paid[:, 1:] > 0).any()):
+            raise UserError(
+                f"{name} reads a text from its beginning on, so its first token attends to itself "
+                "alone: attention explains nothing of it; choose another explainer"
+            )
+        if (place := self._classifying()) != 0:
+            raise UserError(
+                f"{name} classifies by token {place}, and not by the first one, whose attention "
+                "this is: choose another explainer"
+            )
+        return paid
 
-    def _reading(self, inputs: ModelInput) -> dict[str, Tensor]:
+    def _classifying(self) -> int:
+        """Where the token stands that the tokenizer adds to classify by; 0 where it adds none."""
+        ids = self.tokenizer("a", "b")["input_ids"]
+        cls = self.tokenizer.cls_token_id
+        return ids.index(cls) if cls in ids and ids[0] != cls else 0
+
+    def _named(self, inputs: ModelInput, reading: Reading) -> dict[str, Tensor]:
         """The input by the network's own names."""
-        read: dict[str, Tensor] = {"attention_mask": self._attention(inputs.attention)}
-        if self.reads_segments and self.segments:
-            read["token_type_ids"] = inputs.segment.clamp(max=self.segments - 1)
-        if self.reads_positions:
-            read["position_ids"] = inputs.positions + self.first_position
+        named: dict[str, Tensor] = {}
+        if self._takes_attention:
+            named["attention_mask"] = self._attention(inputs.attention)
+        if self._sends_segments:
+            named["token_type_ids"] = inputs.segment
+        if reading.first_position is not None:
+            named["position_ids"] = inputs.positions + reading.first_position
         if inputs.gate is None:
-            read["input_ids"] = inputs.token_ids
+            named["input_ids"] = inputs.token_ids
         else:
-            read["inputs_embeds"] = self._gated(inputs)
-        return read
-
-    @cached_property
-    def skips_hidden(self) -> bool:
-        """Found by trying: false for relative positions that follow a token's index, as in DeBERTa
-        and MPNet, and for networks that take no ``position_ids``."""
-        trial = self._trial()
-        left = trial.attention[0]
-        shorter = ModelInput(
-            trial.token_ids[:, left],
-            trial.attention[:, left],
-            trial.segment[:, left],
-            trial.positions[:, left],
-        )
-        return self._answers_alike(trial, shorter)
-
-    @cached_property
-    def reads_first_token(self) -> bool:
-        """Whether the first token is all that the head reads of the last layer; found by trying."""
-        layer, trial = last_layer(self.network), self._trial()
-        if layer is None:
-            return False
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            expected = self._logits(trial)
-            try:
-                with first_token_only(layer):
-                    found = self._logits(trial)
-            except (RuntimeError, IndexError):  # a head that reads other tokens too
-                return False
-        return torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-    @cached_property
-    def softens_attention(self) -> bool:
-        """Whether the network honours a 4-D additive attention mask; found by trying."""
-        trial = self._trial()
-        return self._answers_alike(trial, replace(trial, attention=trial.attention.float()))
-
-    def _trial(self) -> ModelInput:
-        """A pair of which every third token is hidden; no two of its words are alike."""
-        tokens = self.tokenizer("a b c d e f", "g h i j k l")
-        sides = tokens.sequence_ids(0)
-        special = set(self.tokenizer.all_special_ids)
-        words = [i for i in range(len(self.tokenizer)) if i not in special]
-        step = max(1, len(words) // len(sides))
-        ids = [
-            token if side is None else words[i * step % len(words)]
-            for i, (token, side) in enumerate(zip(tokens["input_ids"], sides, strict=True))
-        ]
-        segment = torch.tensor([[side or 0 for side in sides]], device=self.device)
-        positions = torch.arange(len(sides), device=self.device)[None]
-        token_ids = torch.tensor([ids], device=self.device)
-        return ModelInput(token_ids, positions % 3 != 2, segment, positions)
-
-    @torch.no_grad()
-    def _answers_alike(self, trial: ModelInput, other: ModelInput) -> bool:
-        """Whether both give the same logits but for rounding: 0.1 % of what hiding changes at all.
-
-        False, too, where the network fails on ``other``: DeBERTa cannot read a 4-D mask.
-        """
-        with torch.autocast(self.device.type, enabled=False):
-            whole = replace(trial, attention=torch.ones_like(trial.attention))
-            expected = self._logits(trial)
-            effect = (self._logits(whole) - expected).abs().max()
-            try:
-                difference = (self._logits(other) - expected).abs().max()
-            except RuntimeError:
-                return False
-        return bool(difference <= 1e-3 * effect + 1e-6)
+            named["inputs_embeds"] = self._gated(inputs)
+        return named
 
     def _gated(self, inputs: ModelInput) -> Tensor:
         embedding = self.network.get_input_embeddings()
-        assert isinstance(embedding, nn.Embedding) and inputs.gate is not None
-        gate = inputs.gate[..., None].to(embedding.weight.dtype)
-        words = embedding(inputs.token_ids) * gate
+        assert inputs.gate is not None
+        words = embedding(inputs.token_ids)
+        gate = inputs.gate[..., None].to(words.dtype)
+        words = words * gate
         if inputs.substitute is not None:
-            words = words + (1 - gate) * embedding.weight[inputs.substitute]
+            instead = embedding(torch.tensor(inputs.substitute, device=words.device))
+            words = words + (1 - gate) * instead
         return words
 
     def _attention(self, attention: Tensor) -> Tensor:
@@ -246,6 +398,7 @@ class BertPairClassifier(PairClassifier):
 
 
 _TRAINING = ("lr", "weight_decay", "warmup", "linear_decay", "word_dropout")
+_KEPT = ("max_length", "first_token", *_TRAINING)
 
 
 def _kernels(attention: Tensor) -> AbstractContextManager[None]:
@@ -254,46 +407,3 @@ def _kernels(attention: Tensor) -> AbstractContextManager[None]:
     The memory-efficient one on GPUs fails where of its inputs the mask alone has a gradient.
     """
     return nullcontext() if attention.dtype == torch.bool else sdpa_kernel(SDPBackend.MATH)
-
-
-def _first_position(network: PreTrainedModel) -> int:
-    """RoBERTa and its kin count positions on from their padding index, others from 0."""
-    for module in network.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, nn.Embedding):
-            return 0 if table.padding_idx is None else table.padding_idx + 1
-    return 0
-
-
-def _load(
-    source: str, setting: str, *, whole: bool, **settings: Any
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The network (safetensors only) and tokenizer at a folder or hub id.
-
-    whole: refuse weights that lack a part, as those of a model that was never fine-tuned do.
-    """
-    try:
-        network, found = AutoModelForSequenceClassification.from_pretrained(
-            source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **settings
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{setting}={source}: no safetensors model could be loaded from there ({reason}). "
-            f"Set {setting} to a local folder that holds config.json, model.safetensors and "
-            "the tokenizer, or to a hub id that this machine can reach"
-        ) from error
-    if whole and (missing := sorted(found["missing_keys"])):
-        raise UserError(
-            f"{setting}={source}: no weights for {', '.join(missing[:4])}"
-            f"{' ...' if len(missing) > 4 else ''}: a classifier that was not fine-tuned has "
-            "nothing to explain; train it first, by train.py model.pretrained=..."
-        )
-    if (
-        not isinstance(tokenizer, PreTrainedTokenizerFast)
-        or tokenizer.pad_token_id is None
-        or tokenizer.mask_token_id is None
-    ):
-        raise UserError(f"{setting}={source}: needs a fast tokenizer with a pad and a mask token")
-    return network, tokenizer

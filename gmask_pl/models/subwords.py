@@ -12,10 +12,16 @@ from gmask_pl.types import PairBatch, PairExample, Span
 
 
 class SubwordEncoder:
-    """Encodes pairs with a fast tokenizer; a token belongs to the word it overlaps."""
+    """Encodes pairs with a fast tokenizer; a token belongs to the word it overlaps.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int, unit: str) -> None:
+    pad_token_id: what short rows are filled up with, on the right whatever the tokenizer prefers.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, max_length: int, unit: str, pad_token_id: int
+    ) -> None:
         self.tokenizer, self.max_length, self.unit = tokenizer, max_length, unit
+        self.pad_token_id = pad_token_id
         self.vocabulary_size = max(tokenizer.get_vocab().values()) + 1
 
     def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
@@ -26,7 +32,7 @@ class SubwordEncoder:
             max_length=self.max_length,
         )
         encoded = [self._encode(e, tokens.encodings[i]) for i, e in enumerate(examples)]
-        return collate(examples, encoded, int(self.tokenizer.pad_token_id))
+        return collate(examples, encoded, self.pad_token_id)
 
     def _encode(self, example: PairExample, tokens: Any) -> EncodedPair:
         finders = (_word_finder(example.spans1), _word_finder(example.spans2))

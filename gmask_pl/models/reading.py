@@ -1,0 +1,241 @@
+"""How a network is asked: the fastest way that gives the answers of the plainest one.
+
+The plainest way asks about one row at a time, without padding, as the network's own direct call
+does, and carries hidden tokens along with the attention paid to them off. What else a network can
+is found by trying on a pair of its tokenizer's own words, longer than its attention window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from gmask_pl.types import ModelInput, PairBatch, UserError
+
+UNASKED = "the network cannot be asked about a pair at all: {}"
+_POSITIONS = frozenset(
+    ("position_embeddings", "position_embedding", "embed_positions", "wpe", "positions_embed")
+)
+_WINDOWS = (
+    *("window", "local_attention", "block", "chunk", "stride", "kernel", "landmark", "bucket"),
+    *("relative", "span", "num_rand", "segment_len"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a network is asked.
+
+    first_position: the position id of the first token; None: the network counts by itself.
+    skips_hidden: hidden tokens are left out. together: which rows stand in a batch. softens: the
+    attention paid to a token may be a number between 0 and 1. first_token: the last layer is
+    computed for the first token alone.
+    """
+
+    first_position: int | None = None
+    skips_hidden: bool = False
+    together: str = "alone"
+    softens: bool = False
+    first_token: bool = False
+
+
+PLAIN = Reading()
+Ask = Callable[[ModelInput, Reading], Tensor]
+
+
+def find_reading(
+    ask: Ask, batch: PairBatch, *, positions: Sequence[int], first_token: bool
+) -> Reading:
+    """The fastest way of asking that `ask` allows, tried on the pairs of ``batch``.
+
+    batch: a short pair, and one longer than the attention window. positions: the first positions
+    to try; first_token: whether to try that. Raises UserError where the plainest way fails.
+    """
+    rows = [one_row(batch, row) for row in range(2)]
+    short, long = rows
+    try:
+        wholes = [ask(row, PLAIN) for row in rows]
+        hidden = [partly_hidden(row) for row in rows]
+        expected = [ask(row, PLAIN) for row in hidden]
+    except Exception as error:
+        raise UserError(UNASKED.format(told(error))) from error
+    effect = max(
+        float((one - other).abs().max())
+        for one, other in ((wholes[0], wholes[1]), *zip(wholes, expected, strict=True))
+    )
+
+    def same(inputs: ModelInput, how: Reading, wanted: Tensor) -> bool:
+        try:
+            return alike(ask(inputs, how), wanted, effect)
+        except Exception:  # a network may fail at what it cannot in any way
+            return False
+
+    best = PLAIN
+    for first in positions:
+        how = replace(best, first_position=first)
+        if all(same(row, how, whole) for row, whole in zip(rows, wholes, strict=True)):
+            best = how
+            break
+    try:  # hidden tokens keep the positions they had
+        expected = [ask(row, best) for row in hidden]
+    except Exception as error:
+        raise UserError(UNASKED.format(told(error))) from error
+    if all(same(left_out(r), best, e) for r, e in zip(hidden, expected, strict=True)):
+        best = replace(best, skips_hidden=True)
+    best = replace(best, together=_together(same, ask, rows, wholes, best))
+    soft = [replace(row, attention=row.attention.float()) for row in hidden]
+    how = replace(best, softens=True)
+    if all(same(row, how, e) for row, e in zip(soft, expected, strict=True)):
+        best = how
+    if first_token:
+        how = replace(best, first_token=True)
+        cases = [*zip(hidden, expected, strict=True), *zip(rows, wholes, strict=True)]
+        cases += list(zip(soft, expected, strict=True)) if best.softens else []
+        if best.together == "any":
+            cases.append((padded(rows), torch.cat(wholes)))
+        if all(same(inputs, how, e) for inputs, e in cases):
+            best = how
+    return best
+
+
+def _together(
+    same: Callable[[ModelInput, Reading, Tensor], bool],
+    ask: Ask,
+    rows: list[ModelInput],
+    wholes: list[Tensor],
+    how: Reading,
+) -> str:
+    """Which rows may stand in a batch, read by their ids and, where that works, embeddings."""
+    equal = [rows[1], replace(rows[1], token_ids=rows[1].token_ids.flip(1))]
+    cases = []
+    for kind, batch in (("any", rows), ("equal", equal)):
+        try:
+            answers = wholes if kind == "any" else [ask(row, how) for row in batch]
+            found = [(padded(batch), torch.cat(answers))]
+        except Exception:
+            return "alone"
+        gated = [thinned(row) for row in batch]
+        with suppress(Exception):  # it may take no embeddings: then none are asked about together
+            found.append((padded(gated), torch.cat([ask(row, how) for row in gated])))
+        cases.append((kind, found))
+    for kind, found in cases:
+        if all(same(inputs, how, wanted) for inputs, wanted in found):
+            return kind
+    return "alone"
+
+
+def alike(found: Tensor, wanted: Tensor, effect: float) -> bool:
+    """Whether two answers differ by rounding alone: 0.1 % of what the words change at all."""
+    return bool((found - wanted).abs().max() <= tolerance(wanted, effect))
+
+
+def tolerance(wanted: Tensor, effect: float) -> float:
+    """The largest difference of rounding in logits that words change by ``effect``."""
+    return max(1e-3 * effect, 4e-6 * float(wanted.abs().max())) + 1e-6
+
+
+def told(error: BaseException) -> str:
+    """An error in one line."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
+
+
+def one_row(batch: PairBatch, row: int) -> ModelInput:
+    """A pair of a batch alone, without padding."""
+    n = int(batch.attention[row].sum())
+    place = torch.arange(n, device=batch.device)[None]
+    one = slice(row, row + 1)
+    return ModelInput(
+        batch.token_ids[one, :n], batch.attention[one, :n], batch.segment[one, :n], place
+    )
+
+
+def partly_hidden(row: ModelInput) -> ModelInput:
+    """Every second token hidden, but for the first and the last two."""
+    place = torch.arange(row.token_ids.shape[1], device=row.token_ids.device)[None]
+    keep = (place % 2 == 0) | (place >= row.token_ids.shape[1] - 2)
+    return replace(row, attention=row.attention & keep)
+
+
+def left_out(row: ModelInput) -> ModelInput:
+    """The row without its hidden tokens; the others keep their positions."""
+    seen = row.attention[0]
+    return ModelInput(
+        row.token_ids[:, seen], row.attention[:, seen], row.segment[:, seen], row.positions[:, seen]
+    )
+
+
+def thinned(row: ModelInput) -> ModelInput:
+    """The row with the embedding of every third token at half its size."""
+    place = torch.arange(row.token_ids.shape[1], device=row.token_ids.device)[None]
+    return replace(row, gate=torch.where(place % 3 == 2, 0.5, 1.0))
+
+
+def padded(rows: list[ModelInput]) -> ModelInput:
+    """Rows of any lengths in one batch."""
+    length = max(row.token_ids.shape[1] for row in rows)
+
+    def together(name: str) -> Tensor:
+        parts = [getattr(row, name) for row in rows]
+        if name == "positions":  # padding has some, too
+            return torch.arange(length, device=parts[0].device).expand(len(rows), length)
+        filler = 1.0 if name == "gate" else 0
+        pad = torch.nn.functional.pad
+        return torch.cat([pad(p, (0, length - p.shape[1]), value=filler) for p in parts])
+
+    return ModelInput(
+        together("token_ids"),
+        together("attention"),
+        together("segment"),
+        together("positions"),
+        None if rows[0].gate is None else together("gate"),
+    )
+
+
+def tables_of_positions(network: PreTrainedModel) -> dict[int, int]:
+    """The first position of every table of absolute positions, and how many tokens it has room for.
+
+    RoBERTa and its kin count positions on from their padding index, others leave as many rows
+    unused as their table has more than the configuration says, and most count from 0.
+    """
+    found: dict[int, int] = {}
+    for name, module in network.named_modules():
+        weight = getattr(module, "weight", None)
+        if name.rpartition(".")[2] in _POSITIONS and isinstance(weight, Tensor):
+            rows, padding = len(weight), getattr(module, "padding_idx", None)
+            first = getattr(module, "offset", None)
+            if not isinstance(first, int):
+                said = getattr(network.config, "max_position_embeddings", rows)
+                first = max(0, rows - said) if padding is None else padding + 1
+            found[first] = min(rows - first, found.get(first, rows))
+    return found
+
+
+def widest_window(network: PreTrainedModel, longest: int) -> int:
+    """The largest number below ``longest`` that the configuration has for a stretch of tokens.
+
+    As windows, blocks and kernels of local attention; 0 where there is none.
+    """
+
+    def numbers(value: object) -> Iterator[int]:
+        if isinstance(value, bool) or value is None:
+            return
+        if isinstance(value, int):
+            yield value
+        elif isinstance(value, list | tuple):
+            for part in value:
+                yield from numbers(part)
+
+    found = [
+        number
+        for name, value in network.config.to_dict().items()
+        if any(part in name for part in _WINDOWS)
+        for number in numbers(value)
+        if 0 < number < longest
+    ]
+    return max(found, default=0)

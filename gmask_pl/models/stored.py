@@ -1,0 +1,153 @@
+"""Networks and tokenizers from a folder or the hub: safetensors only, and no foreign code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
+
+from gmask_pl.types import UserError
+
+SUFFIX = ".safetensors"
+# What a damaged or strange folder leads transformers to.
+_UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
+
+
+def load(
+    source: str, setting: str, *, whole: bool, revision: str | None, **settings: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The network and tokenizer at a folder or hub id, of a ``revision`` of the latter.
+
+    setting: what the user calls ``source``. whole: refuse weights that lack a part, as those of a
+    model that was never fine-tuned do. Raises UserError for whatever cannot be loaded, for weights
+    that are not in safetensors files of the folder itself, and for a model that brings its code.
+    """
+    if revision is not None and Path(source).is_dir():
+        raise UserError(
+            f"model.revision={revision}: {setting}={source} is a folder, which has none; leave it "
+            "out, or name a hub id"
+        )
+    hub: dict[str, Any] = {} if revision is None else {"revision": revision}
+    try:
+        check_index(source, setting, **hub)
+        network, found = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **hub,
+            **settings,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
+    except (*_UNREADABLE, SafetensorError) as error:
+        raise UserError(_why(source, setting, error)) from error
+    if whole and (missing := sorted(found["missing_keys"])):
+        raise UserError(
+            f"{setting}={source}: no weights for {', '.join(missing[:4])}"
+            f"{' ...' if len(missing) > 4 else ''}: a classifier that was not fine-tuned has "
+            "nothing to explain; train it first, by train.py model.pretrained=..."
+        )
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(
+            f"{setting}={source}: {type(tokenizer).__name__} is no fast tokenizer, which alone "
+            "says where in a text a token stands; choose a model that has one (tokenizer.json)"
+        )
+    check_vocabulary(network, tokenizer, f"{setting}={source}")
+    return network, tokenizer
+
+
+def _why(source: str, setting: str, error: BaseException) -> str:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if "custom code" in reason:
+        return (
+            f"{setting}={source}: the model brings its own Python code, which is never run here; "
+            "choose one that transformers knows by itself"
+        )
+    return (
+        f"{setting}={source}: no safetensors model could be loaded from there ({reason}). "
+        f"Set {setting} to a local folder that holds config.json, model.safetensors and "
+        "the tokenizer, or to a hub id that this machine can reach"
+    )
+
+
+def check_index(source: str, setting: str, **hub: Any) -> None:
+    """Raises UserError for an index of shards that names anything but safetensors files beside it.
+
+    transformers loads what an index names: another kind of file as a pickle, and any path.
+    """
+    index = cached_file(
+        source,
+        SAFE_WEIGHTS_INDEX_NAME,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+        **hub,
+    )
+    if index is None:
+        return
+    read = json.loads(Path(index).read_text("utf-8"))
+    shards = read.get("weight_map") if isinstance(read, dict) else None
+    if not isinstance(shards, dict):
+        raise UserError(f"{setting}={source}: {SAFE_WEIGHTS_INDEX_NAME} holds no weight_map")
+    for shard in sorted({str(name) for name in shards.values()}):
+        plain = PurePosixPath(shard.replace("\\", "/")).name == shard
+        if not plain or not shard.endswith(SUFFIX):
+            raise UserError(
+                f"{setting}={source}: {SAFE_WEIGHTS_INDEX_NAME} names {shard[:100]!r}; weights are "
+                f"read from {SUFFIX} files of the same folder only"
+            )
+
+
+def check_vocabulary(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, of: str) -> None:
+    """Raises UserError where a text may have tokens that the network has no embedding of."""
+    rows = embedding_rows(network)
+    if rows is None:
+        return
+    special = {*tokenizer.all_special_ids}
+    beyond = [id for id in tokenizer.get_vocab().values() if id >= rows and id not in special]
+    if beyond:
+        raise UserError(
+            f"{of}: the tokenizer has token ids up to {max(beyond)}, the network embeddings of "
+            f"{rows} tokens: they do not belong together; give the model its own tokenizer"
+        )
+
+
+def embedding_rows(network: PreTrainedModel) -> int | None:
+    """How many tokens the network has embeddings of; None where it does not show them."""
+    try:
+        embedding = network.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    return embedding.num_embeddings if isinstance(embedding, nn.Embedding) else None
+
+
+def outputs_of(network: PreTrainedModel) -> str:
+    """What the outputs mean: ``softmax`` over classes, ``sigmoid`` of every label, or ``score``."""
+    kind = getattr(network.config, "problem_type", None)
+    if kind == "multi_label_classification":
+        return "sigmoid"
+    return "score" if kind == "regression" or count_outputs(network) == 1 else "softmax"
+
+
+def count_outputs(network: PreTrainedModel) -> int:
+    return int(network.config.num_labels or 0)
+
+
+def label_names(network: PreTrainedModel) -> list[str] | None:
+    """The names of the outputs in their order; None where the model numbers them otherwise."""
+    names: dict[int, str] = network.config.id2label or {}  # type: ignore[assignment]
+    if set(names) != set(range(count_outputs(network))):
+        return None
+    return [str(names[i]) for i in range(len(names))]
