@@ -7,10 +7,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gmask_pl.config import register, user_facing
+from gmask_pl.engine.command import command
 
 register()
 
 
+@command("explain")
 @hydra.main(config_path="conf", config_name="explain", version_base="1.3")
 @user_facing
 def main(cfg: DictConfig) -> None:

@@ -20,13 +20,9 @@ from pytorch_lightning import seed_everything
 from gmask_pl.config import quieten, register
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.given import Given, texts_of
+from gmask_pl.engine.checking import check_settings
 from gmask_pl.engine.loops import ExplainLoop, Keep
-from gmask_pl.engine.session import (
-    check_numbers,
-    make_trainer,
-    model_identity,
-    stored_classifier,
-)
+from gmask_pl.engine.session import make_trainer, model_identity, stored_classifier
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.switches import as_they_were, own_hydra
 from gmask_pl.engine.trust import DEFAULT, followers, settled
@@ -90,7 +86,6 @@ class PairExplainer:
         with _apart():
             with own_hydra(), _own_errors():
                 self.cfg = cfg = _composed(overrides)
-                check_numbers(cfg)
                 source: PairSource = instantiate(cfg.dataset)
                 self.explainer = instantiate(cfg.explainer)
             if cfg.trainer.devices != 1:
@@ -206,6 +201,7 @@ def _composed(overrides: Iterable[str]) -> DictConfig:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg: Any = compose("explain", list(overrides))
+    check_settings(cfg)
     kept = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in _OF_A_COMMAND])
     as_usual = followers(kept)
     OmegaConf.resolve(kept)

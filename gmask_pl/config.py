@@ -6,17 +6,18 @@ import errno
 import functools
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.identity.parts import described
+from gmask_pl.identity.parts import CONF, described
 from gmask_pl.identity.placing import (
     EXPLAIN,
     TRAIN,
@@ -31,6 +32,11 @@ from gmask_pl.text import terminal
 T = TypeVar("T")
 JSON = dict[str, Any]
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def choices(group: str) -> tuple[str, ...]:
+    """The names of a group's YAML files in ``conf``; () where there is no such group."""
+    return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
 
 
 class Refused(CompactHydraException):
@@ -92,7 +98,7 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
         try:
             return main(*args)
         except Exception as error:
-            said = _message(error)
+            said = mistake(error)
             if said is None or isinstance(error, OSError):
                 _leave_no_process_waiting()
             if said is None:
@@ -105,13 +111,18 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
     return wrapped
 
 
-def _message(error: Exception) -> str | None:
+def mistake(error: Exception) -> str | None:
     """What to tell the user of an error; None where it is a fault of the program."""
     from gmask_pl.types import UserError
 
-    for shown in (error, error.__cause__):  # Hydra wraps what a constructor raises
-        if isinstance(shown, UserError):
-            return str(shown)
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):
+        said, place = str(error.__cause__), str(error).rpartition("full_key: ")[2].strip()
+        # Hydra wraps what a constructor raises, which does not know where its settings stand.
+        if said.startswith(place.partition(".")[0]):
+            return said
+        return f"{place}.{said}" if re.match(r"\w+=", said) else f"{place}: {said}"
     if isinstance(error, OSError) and error.errno in FULL:
         return (
             f"the disk is full ({error}): make room and start the same command again, it goes on "

@@ -19,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from gmask_pl.answers import BatchAnswers
 from gmask_pl.packing import TokenBudget, TooLong, distinct_masks, keep_tokens, leftmost
+from gmask_pl.settings import OneOf
 from gmask_pl.types import (
     Classifier,
     ModelInput,
@@ -58,6 +60,7 @@ REMOVALS = {
         Removal("delete", hides=True, closes_up=True),
     )
 }
+RemovalName = Annotated[str, OneOf(REMOVALS)]  # of a setting
 
 
 # Entered around a forward pass whose input rows (N,) are copy c of example b: b * copies + c.

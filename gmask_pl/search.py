@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gmask_pl.types import UserError
-
 HIGHEST, LOWEST = 1, -1
 GOALS = {"highest": HIGHEST, "lowest": LOWEST}
 TIE = 1e-5  # sums of probabilities closer than this are equal: batches differ in rounding
@@ -46,17 +44,6 @@ class _State:
     order: Order
     key: int
     total: float
-
-
-def check_search(owner: str, max_removed: int, beam: int, exact_words: int) -> None:
-    """Raises UserError for settings that no search can have."""
-    for name, value, least in (
-        ("max_removed", max_removed, 1),
-        ("beam", beam, 1),
-        ("exact_words", exact_words, 0),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{owner}.{name} is {value!r}: give a whole number, {least} or more")
 
 
 def extreme_orders(

@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from gmask_pl.settings import Count, checked
 from gmask_pl.types import UserError
 
 # They start jobs beside one another on this machine; a cluster's scheduler deals them out itself.
@@ -31,9 +32,8 @@ class Slots(Callback):
     process that runs several jobs stays on its first GPU, as CUDA wants it.
     """
 
-    def __init__(self, jobs: int | None, folder: str | None = None) -> None:
-        if jobs is not None and jobs < 1:
-            raise UserError(f"slots.jobs={jobs}: at least 1 job must run at a time")
+    @checked
+    def __init__(self, jobs: Count | None, folder: str | None = None) -> None:
         self.jobs = jobs
         self.folder = Path(folder or tempfile.gettempdir()) / f"gmask-slots-{os.getuid()}"
         self.gpus: Sequence[str] = ()

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from gmask_pl.engine.checking import check_settings
 from gmask_pl.engine.session import fresh_classifier
 from gmask_pl.masking import MaskedModel
 
@@ -50,6 +51,7 @@ def test_the_printed_parts_go_with_the_others(explainer: str, guide: Path) -> No
                 *("dataset.train_size=40", "dataset.dev_size=4", "dataset.test_size=4"),
             ],
         )
+        check_settings(cfg)
         source = instantiate(cfg.dataset)
         classifier = fresh_classifier(cfg, source).eval()
         batch = classifier.encoder("word")(source.load("test"))

@@ -123,7 +123,7 @@ def test_missing_split_folder_and_split_name(tmp_path: Path) -> None:
     write(tmp_path / "dev.jsonl", GOOD)
     with pytest.raises(UserError, match="no train split: no train.jsonl or train.jsonl.gz"):
         esnli(tmp_path).load("train")
-    with pytest.raises(UserError, match="dataset.path=.*nowhere: no such folder"):
+    with pytest.raises(UserError, match="dataset.path=.*nowhere: there is no such file or"):
         esnli(tmp_path / "nowhere").load("dev")
     with pytest.raises(UserError, match="split='val': there are train, dev, test"):
         esnli(tmp_path).load("val")

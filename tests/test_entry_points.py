@@ -363,7 +363,7 @@ def test_a_multirun_shows_a_mistake_without_a_traceback(
 ) -> None:
     assert first.returncode == 0
     found = started("explain.py", folder, "-m", "explainer=random", "limit=0,2", *SMALL)
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "Traceback" not in found.stderr
     told = "1 of 2 runs failed:\nlimit=0: limit=0: give a whole number from 1 or null"
     assert told in found.stdout

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONF, LABELS, explainer_of, holds, make_example, silent_about
-from hydra import compose, initialize_config_dir
+from conftest import LABELS, explainer_of, holds, make_example, silent_about
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
@@ -19,7 +18,6 @@ from gmask_pl.data.pairs import Pairs
 from gmask_pl.engine import loops
 from gmask_pl.engine.failures import check_any_left, check_run, check_split
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
-from gmask_pl.engine.session import check_numbers
 from gmask_pl.masking import NOT_FINITE, MaskedModel
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.degradation import Degradation
@@ -232,23 +230,3 @@ def test_too_many_failed_pairs_are_an_error(capsys: pytest.CaptureFixture[str]) 
         check_any_left(failed, 5)
     check_run({"explaining": {"\x1b[31m": "no number"}}, 500, 0.01)
     assert "\x1b" not in capsys.readouterr().out  # a terminal would obey it
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("max_failed=2", "max_failed=2: give a share from 0 to 1"),
-        ("max_failed=all", "max_failed=all: give a share"),
-        ("batch_size=0", "batch_size=0: give a whole number from 1"),
-        ("limit=some", "limit=some: give a whole number from 1 or null"),
-        ("limit=0", "limit=0: give a whole number from 1 or null"),
-        ("seed=0.5", "seed=0.5: give a whole number from 0"),
-        ("workers=-1", "workers=-1: give a whole number from 0"),
-        ("token_budget=true", "token_budget=True: give a whole number from 1 or null"),
-    ],
-)
-def test_numbers_of_a_run_that_are_none(setting: str, message: str) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        check_numbers(compose("explain", ["limit=null"]))
-        with pytest.raises(UserError, match=f"^{message}"):
-            check_numbers(compose("explain", [setting]))

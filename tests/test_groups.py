@@ -195,7 +195,7 @@ def test_more_groups_than_expected_are_named() -> None:
     metric.groups = None
     with pytest.raises(ValueError, match="set groups"):
         metric.masks(order, n)
-    with pytest.raises(UserError, match="side is 'both'"):
+    with pytest.raises(UserError, match="side=both"):
         GroupEffect(side="both", max_groups=1, max_words=1, **AGAIN)
 
 

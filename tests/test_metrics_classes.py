@@ -432,36 +432,36 @@ def test_bfloat16_answers_are_averaged_in_full_precision() -> None:
 @pytest.mark.parametrize(
     ("make", "setting"),
     [
-        (lambda: AOPC(max_removed=0, resamples=1, seed=0), "AOPC.max_removed is 0"),
-        (lambda: AOPC(max_removed=1, resamples=0, seed=0), "AOPC.resamples is 0"),
-        (lambda: AOPC(max_removed=1, resamples=1, seed=-1), "AOPC.seed is -1"),
+        (lambda: AOPC(max_removed=0, resamples=1, seed=0), "AOPC.max_removed=0"),
+        (lambda: AOPC(max_removed=1, resamples=0, seed=0), "AOPC.resamples=0"),
+        (lambda: AOPC(max_removed=1, resamples=1, seed=-1), "AOPC.seed=-1"),
         (
             lambda: PostHocAccuracy(max_words=2.5, resamples=1, seed=0),  # type: ignore[arg-type]
-            "PostHocAccuracy.max_words is 2.5",
+            "PostHocAccuracy.max_words=2.5",
         ),
         (
             lambda: Sufficiency(fractions=[0.5, 0.1], resamples=1, seed=0),
-            r"Sufficiency.fractions is \[0.5, 0.1\]",
+            r"Sufficiency.fractions=\[0.5, 0.1\]",
         ),
         (
             lambda: Comprehensiveness(fractions=[0.0, 0.1], resamples=1, seed=0),
-            r"Comprehensiveness.fractions is \[0.0, 0.1\]",
+            r"Comprehensiveness.fractions=\[0.0, 0.1\]",
         ),
         (
             lambda: Comprehensiveness(fractions=[1e-7, 0.1], resamples=1, seed=0),
-            r"Comprehensiveness.fractions is \[1e-07, 0.1\]",
+            r"Comprehensiveness.fractions=\[1e-07, 0.1\]",
         ),
         (
             lambda: Comprehensiveness(fractions=[], resamples=1, seed=0),
-            r"Comprehensiveness.fractions is \[\]",
+            r"Comprehensiveness.fractions=\[\]",
         ),
         (
             lambda: Degradation(steps=1, min_denominator=0, resamples=1, seed=0),
-            "Degradation.steps is 1",
+            "Degradation.steps=1",
         ),
         (
             lambda: Degradation(steps=2, min_denominator=-0.1, resamples=1, seed=0),
-            "Degradation.min_denominator is -0.1",
+            "Degradation.min_denominator=-0.1",
         ),
     ],
 )

@@ -202,10 +202,10 @@ def test_update_without_bounds_is_refused() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "named"),
     [
-        ("max_removed", 0, "max_removed is 0"),
-        ("beam", 0, "beam is 0"),
-        ("exact_words", 1.5, "exact_words is 1.5"),
-        ("min_range", 0, "min_range is 0"),
+        ("max_removed", 0, "max_removed=0"),
+        ("beam", 0, "beam=0"),
+        ("exact_words", 1.5, "exact_words=1.5"),
+        ("min_range", 0, "min_range=0"),
     ],
 )
 def test_settings_out_of_range_are_named(setting: str, value: Any, named: str) -> None:

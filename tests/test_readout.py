@@ -324,14 +324,16 @@ def test_candidates_stand_in_the_order_of_the_text(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("readout=best", "unknown readout"),
-        ("removed_weight=-1", "a weight is 0 or more"),
-        ("order_weight=-1", "order_weight=-1: a weight is 0 or more"),
-        ("value=odds", "unknown value"),
+        ("readout=best", "GMask.readout=best: give one of membership"),
+        ("removed_weight=-1", "removed_weight=-1: give a number from 0"),
+        ("order_weight=-1", "order_weight=-1: give a number from 0"),
+        ("value=odds", "GMask.value=odds: give one of"),
         ("t=1", "one group ranks nothing"),
-        ("epochs=0", "epochs=0: at least 1"),
-        ("samples=0", "samples=0: at least 1"),
-        ("patience=0", "patience=0: at least 1"),
+        ("t=11", "t=11: 10 words .k=10. form no more than 10 groups"),
+        ("k=17", "a coalition table of k=17 words"),
+        ("epochs=0", "epochs=0: give a whole number from 1"),
+        ("samples=0", "samples=0: give a whole number from 1"),
+        ("patience=0", "patience=0: give a whole number from 1"),
     ],
 )
 def test_settings_that_cannot_be(setting: str, message: str) -> None:

@@ -180,9 +180,9 @@ def test_the_oracle_explains_by_the_orders_found(
     ("override", "named"),
     [
         ("explainer.goal=middle", "middle"),
-        ("explainer.max_removed=0", "max_removed is 0"),
-        ("explainer.beam=0", "beam is 0"),
-        ("explainer.exact_words=-1", "exact_words is -1"),
+        ("explainer.max_removed=0", "max_removed=0"),
+        ("explainer.beam=0", "beam=0"),
+        ("explainer.exact_words=-1", "exact_words=-1"),
         ("explainer.removal=[pad,zero]", "one removal"),
     ],
 )

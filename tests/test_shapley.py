@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import explainer_of, make_example
+from conftest import explainer_of
 from torch import Tensor
 
 from gmask_pl.explainers.coalition import (
@@ -190,21 +190,11 @@ def test_an_unknown_part_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["shapley", "interaction"])
-@pytest.mark.parametrize(
-    ("override", "named"), [("value=odds", "odds"), ("context=some", "some"), ("k=17", "k=17")]
-)
-def test_settings_that_no_table_can_have(
-    name: str, override: str, named: str, classifier: PairClassifier
-) -> None:
-    explainer = explainer_of(
-        name, "explainer@explainer.word_filter=random", f"explainer.{override}"
-    )
-    long = make_example(
-        "long", "a man plays the electric guitar on stage .", "a man plays it . " * 2
-    )
-    masked = MaskedModel(classifier, classifier.encoder("word")([long]), "pad", token_budget=512)
-    with pytest.raises(UserError, match=named):
-        explainer(masked)
+@pytest.mark.parametrize("override", ["value=odds", "context=some", "k=17", "k=1"])
+def test_settings_that_no_table_can_have(name: str, override: str) -> None:
+    with pytest.raises(Exception, match=override) as caught:
+        explainer_of(name, f"explainer.{override}")
+    assert isinstance(caught.value.__cause__, UserError)
 
 
 @pytest.mark.parametrize(("k", "part"), [(4, "absolute"), (6, "signed"), (6, "positive")])

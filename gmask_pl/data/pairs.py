@@ -9,6 +9,7 @@ from pathlib import Path
 from gmask_pl.data.files import MissingSplit, need
 from gmask_pl.data.jsonl import SUFFIXES, file_rows
 from gmask_pl.data.source import Row, Source
+from gmask_pl.settings import Label, checked
 from gmask_pl.types import UserError
 
 
@@ -22,8 +23,9 @@ class Pairs(Source):
 
     forms = "{train,dev,test}.jsonl(.gz), or one such file, which is then the test split"
 
+    @checked
     def __init__(
-        self, *, name: str, path: str | None, clean: bool, labels: Sequence[str] | None
+        self, *, name: str, path: str | None, clean: bool, labels: Sequence[Label] | None
     ) -> None:
         super().__init__(name=name, path=path, clean=clean)
         self.labels = tuple(map(str, labels or ()))

@@ -17,6 +17,7 @@ from itertools import accumulate, combinations, product
 import numpy as np
 
 from gmask_pl.data.lexicon import FILLERS, LABELS, PATHS, relation
+from gmask_pl.settings import Count, Seed, checked
 from gmask_pl.types import PairExample, Span, UserError
 
 # Capital words are slots; a phrase in brackets may be left out, or said on side one only.
@@ -71,15 +72,16 @@ class Planted:
 
     labels: tuple[str, ...] = LABELS
 
+    @checked
     def __init__(
         self,
         *,
         name: str,
-        path: None,
-        seed: int,
-        train_size: int,
-        dev_size: int,
-        test_size: int,
+        path: str | None,
+        seed: Seed,
+        train_size: Count,
+        dev_size: Count,
+        test_size: Count,
     ) -> None:
         if path is not None:
             raise UserError(
@@ -89,11 +91,6 @@ class Planted:
         self.name = name
         self.seed = seed
         self.sizes = {"train": train_size, "dev": dev_size, "test": test_size}
-        for split, size in self.sizes.items():
-            if size < 1:
-                raise UserError(
-                    f"dataset.{split}_size={size}: the planted data set needs at least 1 pair"
-                )
         if (total := sum(self.sizes.values())) > capacity():
             raise UserError(
                 f"dataset.train_size={train_size}: with dev and test that is {total} pairs, but "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gmask_pl.data.cleaning import find_words, highlighted_words
 from gmask_pl.data.files import BrokenRow, MissingSplit, shown
+from gmask_pl.settings import checked
 from gmask_pl.types import Highlight, PairExample, UserError
 
 SPLITS = ("train", "dev", "test")
@@ -48,6 +49,7 @@ class Source(ABC):
     labels: tuple[str, ...]
     forms: str  # the files that a folder may hold, for messages
 
+    @checked
     def __init__(self, *, name: str, path: str | None, clean: bool) -> None:
         self.name = name
         self.path = None if path is None else Path(path).expanduser()
@@ -84,8 +86,10 @@ class Source(ABC):
         if self.path is None:
             return self.hub_rows(split)
         if not self.path.is_dir():
+            found = "this is a file" if self.path.exists() else "there is no such file or folder"
             raise UserError(
-                f"dataset.path={self.path}: no such folder; give one that holds {self.name}"
+                f"dataset.path={self.path}: {found}; {self.name} is read from a folder with "
+                f"{self.forms}"
             )
         return self.folder_rows(self.path, split)
 

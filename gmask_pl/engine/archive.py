@@ -145,9 +145,8 @@ def archived_runs(
     if folder is None:
         return []
     if not folder.is_dir():
-        raise UserError(
-            f"archive={folder}: no such folder; `python -m gmask_pl.engine.archive` makes one"
-        )
+        found = "this is a file" if folder.exists() else "no such folder"
+        raise UserError(f"archive={folder}: {found}; `python -m gmask_pl.engine.archive` makes one")
     places = [f"{dataset}_{model}" for model in models or "*" for dataset in datasets or "*"]
     files = {file for place in places for file in folder.glob(f"{place}.parquet")}
     runs: list[Run] = []

@@ -8,21 +8,24 @@ makes them. Everything goes to ``outputs/paper/<experiment>/``.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
-from gmask_pl.config import register
+from gmask_pl.config import choices, register
+from gmask_pl.engine.checking import check_settings
 from gmask_pl.engine.collectors.base import Collector
 from gmask_pl.engine.columns import relative
-from gmask_pl.engine.request import read_request
+from gmask_pl.engine.command import command, no_choice
+from gmask_pl.engine.request import Request, read_request
 from gmask_pl.engine.runs import leave_out
 from gmask_pl.identity.parts import CONF
-from gmask_pl.text import terminal
 from gmask_pl.types import Unreadable, UserError
 
 
@@ -35,6 +38,7 @@ def collect(arguments: Sequence[str]) -> list[Path]:
             known = len(damaged)
             try:
                 request = read_request(arguments, damaged)
+                check_request(request, arguments)
                 collector: Collector = instantiate(request.cfg.collect)
                 return collector(request)
             except Unreadable as error:  # which is seen once a run is asked for what is damaged
@@ -44,17 +48,53 @@ def collect(arguments: Sequence[str]) -> list[Path]:
                 leave_out(error)
 
 
+def check_request(request: Request, arguments: Sequence[str]) -> None:
+    """Raises UserError for settings that cannot be, of all that is swept.
+
+    A setting of explainers need not be one of each: it restricts the runs of those that have it.
+    """
+    given = OverridesParser.create().parse_overrides(list(arguments))
+    try:
+        check_settings(request.cfg)
+    except UserError:
+        own = any(o.get_key_element().lstrip("+").startswith("explainer.") for o in given)
+        if not own or not any(_fits(name, given) for name in request.swept["explainer"][1:]):
+            raise
+    for override in given:
+        group = override.get_key_element()
+        if not override.is_sweep_override():
+            continue
+        known = choices(group.partition("@")[0])
+        for value in override.sweep_string_iterator():
+            if known and value not in known:
+                raise UserError(no_choice(group, value))
+            if not known:
+                changed = request.cfg.copy()
+                OmegaConf.update(changed, group, OmegaConf.create(f"value: {value}").value)
+                check_settings(changed)
+
+
+def _fits(explainer: str, given: Sequence[Override]) -> bool:
+    """Whether an explainer takes the settings that are given."""
+    plain = [
+        override.input_line or ""
+        for override in given
+        if not override.is_sweep_override() and override.get_key_element() != "explainer"
+    ]
+    try:
+        check_settings(compose("explain", [*plain, f"explainer={explainer}"]))
+    except (UserError, HydraException):
+        return False
+    return True
+
+
+@command("explain")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "overrides", nargs="*", help="as of explain.py: experiment=table2 limit=100"
     )
-    try:
-        files = collect(parser.parse_args().overrides)
-    except (UserError, HydraException) as error:
-        mistake = error if isinstance(error, UserError) else error.__cause__ or error
-        print(f"error: {terminal(str(mistake))}", file=sys.stderr)
-        sys.exit(2)
+    files = collect(parser.parse_args().overrides)
     print(next(file for file in files if file.suffix == ".md").read_text("utf-8"))
     print("\n".join(relative(file) for file in files))
 

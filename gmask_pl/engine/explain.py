@@ -13,6 +13,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
+from gmask_pl.engine.checking import check_settings
 from gmask_pl.engine.failures import (
     EXPLAINING,
     READING,
@@ -34,13 +35,7 @@ from gmask_pl.engine.outcome import (
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.engine.runs import leave_out
 from gmask_pl.engine.scoring import Metrics, asked_results, configured_metrics, known_results
-from gmask_pl.engine.session import (
-    check_numbers,
-    data_module,
-    make_trainer,
-    model_identity,
-    plain,
-)
+from gmask_pl.engine.session import data_module, make_trainer, model_identity, plain
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.trust import CHECKS, settled
 from gmask_pl.engine.weights import classifier_to_explain
@@ -74,7 +69,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     A pair that cannot be read, explained or scored is left out, and metrics.json says why; it is
     a UserError, at the end, if these are more than ``max_failed`` of all.
     """
-    check_numbers(cfg)
+    check_settings(cfg)
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)

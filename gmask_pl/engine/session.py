@@ -22,28 +22,6 @@ from gmask_pl.types import JSON, PairSource, UserError
 # Precisions of Lightning that everything is in.
 WHOLE_PRECISIONS = ("bf16-true", "16-true", "64-true", "64")
 
-# The whole numbers of a run, the least that each may be, and whether it may be null.
-_NUMBERS = {
-    "seed": (0, False),
-    "workers": (0, False),
-    "batch_size": (1, False),
-    "limit": (1, True),
-    "limit_seed": (0, False),
-    "token_budget": (1, True),
-}
-
-
-def check_numbers(cfg: DictConfig) -> None:
-    """Raises UserError for a number of the run itself, as ``batch_size``, that is none."""
-    for key, (least, optional) in _NUMBERS.items():
-        value = cfg.get(key, least)
-        if (value is None and optional) or (type(value) is int and value >= least):
-            continue
-        raise UserError(f"{key}={value}: give a whole number from {least}" + " or null" * optional)
-    share = cfg.max_failed
-    if type(share) not in (int, float) or not 0 <= share <= 1:
-        raise UserError(f"max_failed={share}: give a share from 0 to 1")
-
 
 def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
     """An untrained model for the dataset's labels and training words."""
@@ -56,6 +34,8 @@ def stored_classifier(
     cfg: DictConfig, source: PairSource, weights: str | Path, label_order: Sequence[Any] | None
 ) -> PairClassifier:
     """The model at ``weights``, ready to be asked: frozen and in evaluation mode."""
+    if Path(weights).is_file():
+        raise UserError(f"weights={weights}: this is a file; give the folder that it lies in")
     model, settings = _model(cfg)
     order = None if label_order is None else [str(label) for label in label_order]
     classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)

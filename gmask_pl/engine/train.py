@@ -16,7 +16,6 @@ from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
 from gmask_pl.engine.failures import check_split
 from gmask_pl.engine.session import (
-    check_numbers,
     data_module,
     fresh_classifier,
     make_loggers,
@@ -76,7 +75,7 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     the other. Pairs that the model cannot read whole are counted; the counts and accuracies, and
     what decided the weights, stay with them.
     """
-    check_numbers(cfg)
+    make_trainer(cfg, loggers=[], callbacks=[])  # the machine has what it asks for
     final = Path(cfg.weights_dir)
     with alone(lock_of(final), processes=cfg.trainer.devices):
         identity = training_identity(cfg, source)

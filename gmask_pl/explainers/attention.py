@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import checked
 from gmask_pl.types import Attributions
 
 
@@ -21,7 +22,8 @@ class Attention(Explainer):
     needs_gradients = False
     reads_attention = True
 
-    def __init__(self, *, removal: str, layer: int) -> None:
+    @checked
+    def __init__(self, *, removal: RemovalName, layer: int) -> None:
         super().__init__(removal=removal)
         self.layer = layer
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers.study import Study
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import JSON, Attributions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import checked
+from gmask_pl.types import JSON, Attributions
 
 
 class Explainer(ABC):
@@ -30,7 +31,8 @@ class Explainer(ABC):
         """Whether its gradients are with respect to masks, and so depend on the removal."""
         return self.needs_gradients
 
-    def __init__(self, *, removal: str) -> None:
+    @checked
+    def __init__(self, *, removal: RemovalName) -> None:
         self.removal = removal
 
     @property
@@ -57,13 +59,6 @@ class Explainer(ABC):
     @abstractmethod
     def __call__(self, masked: MaskedModel) -> Attributions:
         """Scores of all words of the batch, and word groups where the method finds them."""
-
-
-def check_counts(**counts: int | None) -> None:
-    """Raises UserError for a number of things that is below 1; None is no limit."""
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise UserError(f"{name}={count}: at least 1 is needed")
 
 
 def example_generators(seed: int, ids: Sequence[str]) -> list[torch.Generator]:

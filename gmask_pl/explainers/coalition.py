@@ -10,16 +10,20 @@ entries that differ in it alone are one evaluation.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from gmask_pl.masking import MaskedModel
+from gmask_pl.settings import Range
 from gmask_pl.types import PairBatch, UserError
 
 DROP, KEEP, BOTH = "drop", "keep", "both"
 CONTEXTS = (DROP, KEEP)
 VALUES = ("probability", "log_probability")
 LARGEST_TABLE = 16
+TableSize = Annotated[int, Range(2, LARGEST_TABLE, why="words: one of each side, 2^k answers")]
 
 
 def choose_candidates(scores: Tensor, batch: PairBatch, k: int) -> Tensor:
@@ -45,13 +49,18 @@ def choose_candidates(scores: Tensor, batch: PairBatch, k: int) -> Tensor:
 
 def all_coalitions(k: int) -> Tensor:
     """All keep-masks of k words, (2^k, k) bool, row i holding the bits of i."""
+    check_table(k)
+    bits = 2 ** torch.arange(k - 1, -1, -1)
+    return (torch.arange(2**k)[:, None] & bits) > 0
+
+
+def check_table(k: int) -> None:
+    """Raises UserError for a table of more words than can be asked about."""
     if k > LARGEST_TABLE:
         raise UserError(
             f"a coalition table of k={k} words has {2**k} entries; use k <= {LARGEST_TABLE} "
             "(or, with gmask, estimator=sampled, which needs no table)"
         )
-    bits = 2 ** torch.arange(k - 1, -1, -1)
-    return (torch.arange(2**k)[:, None] & bits) > 0
 
 
 def coalition_index(bits: Tensor) -> Tensor:
@@ -82,7 +91,8 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     value: of the class predicted on the whole pair, its probability or the logarithm of it.
     context: of `word_masks`, or ``both``: the mean of the two, in twice as many evaluations.
     """
-    check_value(value)
+    if value not in VALUES:
+        raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
     if context == BOTH:
         drop, keep = (value_table(masked, candidates, context=one, value=value) for one in CONTEXTS)
         return (drop + keep) / 2
@@ -90,13 +100,6 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     keep = word_masks(bits, candidates, masked.batch.word_valid, context)
     log_p = -masked.cross_entropy(keep).double()
     return log_p if value == "log_probability" else log_p.exp()
-
-
-def check_value(value: str) -> str:
-    """``value``. Raises UserError where it is none of `VALUES`."""
-    if value not in VALUES:
-        raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
-    return value
 
 
 def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:

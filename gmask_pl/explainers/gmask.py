@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer, check_counts, example_generators
+from gmask_pl.explainers.base import Explainer, example_generators
 from gmask_pl.explainers.coalition import (
+    CONTEXTS,
     KEEP,
+    VALUES,
     all_coalitions,
-    check_value,
+    check_table,
     choose_candidates,
     merge_scores,
     word_masks,
 )
 from gmask_pl.explainers.fitting import fit
 from gmask_pl.explainers.group_mask import (
+    EVENNESS,
     ExactLoss,
     ExpectedLoss,
     GroupMask,
@@ -27,7 +30,8 @@ from gmask_pl.explainers.group_mask import (
     table_answer,
 )
 from gmask_pl.explainers.readout import missed_order, owen_values, two_sided_order
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Count, NotNegative, OneOf, Positive, Seed, at_least, checked
 from gmask_pl.types import Attributions, Groups, PairBatch, UserError
 
 ESTIMATORS = ("exact", "straight_through", "sampled")
@@ -70,51 +74,42 @@ class GMask(Explainer):
     The other words follow in the filter's order, see `merge_scores`.
     """
 
+    @checked
     def __init__(
         self,
         *,
-        removal: str,
+        removal: RemovalName,
         word_filter: Explainer,
-        k: int,
-        t: int | None,
-        estimator: str,
-        context: str,
-        value: str,
-        samples: int,
-        temperature: float,
-        gradient_scale: float,
-        epochs: int,
-        tolerance: float | None,
-        patience: int,
+        k: Annotated[int, at_least(2, "words, to form groups")],
+        t: Annotated[int, at_least(2, "one group ranks nothing; null: as in the paper")] | None,
+        estimator: Annotated[str, OneOf(ESTIMATORS)],
+        context: Annotated[str, OneOf(CONTEXTS)],
+        value: Annotated[str, OneOf(VALUES)],
+        samples: Count,
+        temperature: Positive,
+        gradient_scale: Positive,
+        epochs: Count,
+        tolerance: NotNegative | None,
+        patience: Count,
         gamma_z: float,
         gamma_g: float,
-        logit_bound: float | None,
-        init_noise: float,
-        lr: float,
-        cosine_period: int | None,
-        evenness: str,
-        removed_weight: float,
-        readout: str,
-        order_weight: float,
-        seed: int,
+        logit_bound: Positive | None,
+        init_noise: NotNegative,
+        lr: Positive,
+        cosine_period: Count | None,
+        evenness: Annotated[str, OneOf(EVENNESS)],
+        removed_weight: NotNegative,
+        readout: Annotated[str, OneOf(READOUTS)],
+        order_weight: NotNegative,
+        seed: Seed,
     ) -> None:
         super().__init__(removal=removal)
-        if estimator not in ESTIMATORS:
-            raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
-        check_counts(samples=samples, epochs=epochs, patience=patience)
-        if k < 2:
-            raise UserError(f"k={k}: at least 2 words are needed to form groups")
-        if t is not None and t < 2:
-            raise UserError(
-                f"t={t}: one group ranks nothing; use 2 or more, or null as in the paper"
-            )
-        if readout not in READOUTS:
-            raise UserError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
-        for name, weight in (("removed_weight", removed_weight), ("order_weight", order_weight)):
-            if not weight >= 0:
-                raise UserError(f"{name}={weight}: a weight is 0 or more")
+        if t is not None and t > k:
+            raise UserError(f"t={t}: {k} words (k={k}) form no more than {k} groups")
+        if estimator != "sampled":
+            check_table(k)
         self.word_filter, self.k, self.t = word_filter, k, t
-        self.estimator, self.context, self.value = estimator, context, check_value(value)
+        self.estimator, self.context, self.value = estimator, context, value
         self.removed_weight, self.readout, self.order_weight = removed_weight, readout, order_weight
         self.sampling: dict[str, Any] = {
             "samples": samples,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from gmask_pl.explainers.base import bounded, gumbel_noise, straight_through
 from gmask_pl.explainers.coalition import coalition_index, multilinear_extension
-from gmask_pl.types import UserError
 
 EVENNESS = ("mean", "softmax")
 
@@ -140,8 +139,6 @@ class GroupMask(LightningModule):
         evenness: str,
     ) -> None:
         super().__init__()
-        if evenness not in EVENNESS:
-            raise UserError(f"unknown evenness {evenness!r}: choose one of {', '.join(EVENNESS)}")
         self.shape, self.expected_loss = shape, expected_loss
         self.gamma_z, self.gamma_g = gamma_z, gamma_g
         self.logit_bound, self.evenness = logit_bound, evenness

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Annotated
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
@@ -14,7 +15,8 @@ from torch import Tensor
 from gmask_pl.explainers.base import Explainer, example_generators
 from gmask_pl.explainers.layers import layer_named, replaced
 from gmask_pl.explainers.study import Study
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Count, NotNegative, Positive, Seed, at_least, checked
 from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
 
 
@@ -41,23 +43,22 @@ class IBA(Explainer):
     needs_gradients = True
     differentiates_masks = False  # but what it mixes into a layer
 
+    @checked
     def __init__(
         self,
         *,
-        removal: str,
+        removal: RemovalName,
         layer: str | int,
-        beta: float,
+        beta: NotNegative,
         initial_alpha: float,
-        lr: float,
-        steps: int,
-        copies: int,
-        min_std: float,
-        tokens: int,
-        seed: int,
+        lr: Positive,
+        steps: Count,
+        copies: Count,
+        min_std: Positive,
+        tokens: Annotated[int, at_least(2, "for a standard deviation")],
+        seed: Seed,
     ) -> None:
         super().__init__(removal=removal)
-        if tokens < 2:
-            raise UserError(f"tokens={tokens}: at least 2 are needed for a standard deviation")
         self.layer, self.beta, self.initial_alpha = layer, beta, initial_alpha
         self.lr, self.steps, self.copies = lr, steps, copies
         self.min_std, self.tokens, self.seed = min_std, tokens, seed

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import (
     Explainer,
     bounded,
-    check_counts,
     example_generators,
     gumbel_noise,
     straight_through,
 )
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Count, NotNegative, OneOf, Positive, Seed, checked
 from gmask_pl.types import Attributions, UserError
 
 ESTIMATORS = ("score_function", "straight_through")
@@ -40,31 +42,27 @@ class IMask(Explainer):
     or the bound of a sigmoid on the logits (1 in the authors' code).
     """
 
+    @checked
     def __init__(
         self,
         *,
-        removal: str,
-        estimator: str,
-        samples: int,
-        epochs: int,
-        lr: float,
-        beta: float,
-        temperature: float,
-        logit_bound: float | None,
-        regulariser: str,
-        seed: int,
+        removal: RemovalName,
+        estimator: Annotated[str, OneOf(ESTIMATORS)],
+        samples: Count,
+        epochs: Count,
+        lr: Positive,
+        beta: NotNegative,
+        temperature: Positive,
+        logit_bound: Positive | None,
+        regulariser: Annotated[str, OneOf(REGULARISERS)],
+        seed: Seed,
     ) -> None:
         super().__init__(removal=removal)
-        check_counts(samples=samples, epochs=epochs)
-        if estimator not in ESTIMATORS:
-            raise UserError(f"unknown estimator {estimator!r}: choose one of {ESTIMATORS}")
         if estimator == "score_function" and samples < 2:
             raise UserError(
                 f"samples={samples}: score_function compares masks with one another, so it needs "
                 "at least 2 an epoch"
             )
-        if regulariser not in REGULARISERS:
-            raise UserError(f"unknown regulariser {regulariser!r}: choose one of {REGULARISERS}")
         self.samples, self.epochs, self.lr, self.beta = samples, epochs, lr, beta
         self.temperature, self.logit_bound = temperature, logit_bound
         self.regulariser, self.seed = regulariser, seed

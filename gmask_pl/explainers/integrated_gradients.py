@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Count, OneOf, checked
 from gmask_pl.types import Attributions, UserError
 
 METHODS = ("gausslegendre", "riemann_middle")
@@ -27,10 +30,11 @@ class IntegratedGradients(Explainer):
 
     needs_gradients = True
 
-    def __init__(self, *, removal: str, n_steps: int, method: str) -> None:
+    @checked
+    def __init__(
+        self, *, removal: RemovalName, n_steps: Count, method: Annotated[str, OneOf(METHODS)]
+    ) -> None:
         super().__init__(removal=removal)
-        if n_steps < 1:
-            raise UserError(f"n_steps={n_steps}: an integral needs at least 1 point")
         self.points, self.weights = quadrature(method, n_steps)
 
     def __call__(self, masked: MaskedModel) -> Attributions:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Annotated
 
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
-from gmask_pl.explainers.coalition import choose_candidates, merge_scores, value_table
+from gmask_pl.explainers.coalition import (
+    BOTH,
+    CONTEXTS,
+    VALUES,
+    TableSize,
+    choose_candidates,
+    merge_scores,
+    value_table,
+)
 from gmask_pl.explainers.shapley import coalition_weights
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, Interactions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import OneOf, checked
+from gmask_pl.types import Attributions, Interactions
 
 # What of a word's interactions its score adds up.
 PARTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -37,14 +47,18 @@ class Interaction(Explainer):
       and von Luxburg, 2023, "From Shapley Values to Generalized Additive Models and back").
     """
 
+    @checked
     def __init__(
-        self, *, removal: str, word_filter: Explainer, k: int, context: str, value: str, part: str
+        self,
+        *,
+        removal: RemovalName,
+        word_filter: Explainer,
+        k: TableSize,
+        context: Annotated[str, OneOf((*CONTEXTS, BOTH))],
+        value: Annotated[str, OneOf(VALUES)],
+        part: Annotated[str, OneOf(PARTS)],
     ) -> None:
         super().__init__(removal=removal)
-        if k < 2:
-            raise UserError(f"k={k}: at least 2 words are needed, one of each side")
-        if part not in PARTS:
-            raise UserError(f"unknown part {part!r}: choose one of {', '.join(PARTS)}")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
         self.part = PARTS[part]
         self.needs_gradients = word_filter.needs_gradients

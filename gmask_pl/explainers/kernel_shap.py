@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,8 +12,9 @@ from torch import Tensor
 from gmask_pl.explainers.base import Explainer, example_generators
 from gmask_pl.explainers.coalition import VALUES
 from gmask_pl.explainers.sampling import over_words, random_subsets
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import OneOf, Seed, at_least, checked
+from gmask_pl.types import Attributions
 
 
 class KernelShap(Explainer):
@@ -29,12 +31,16 @@ class KernelShap(Explainer):
 
     needs_gradients = False
 
-    def __init__(self, *, removal: str, samples: int, value: str, seed: int) -> None:
+    @checked
+    def __init__(
+        self,
+        *,
+        removal: RemovalName,
+        samples: Annotated[int, at_least(2, "coalitions come in pairs")],
+        value: Annotated[str, OneOf(VALUES)],
+        seed: Seed,
+    ) -> None:
         super().__init__(removal=removal)
-        if samples < 2:
-            raise UserError(f"samples={samples}: coalitions come in pairs, so at least 2")
-        if value not in VALUES:
-            raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
         self.samples, self.value, self.seed = samples, value, seed
 
     def __call__(self, masked: MaskedModel) -> Attributions:

@@ -10,11 +10,12 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer, check_counts
+from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.l2x_network import L2XNetwork
 from gmask_pl.explainers.study import Study
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
 from gmask_pl.processes import training_loader
+from gmask_pl.settings import Count, Positive, Seed, Share, checked
 from gmask_pl.types import JSON, Attributions, PairBatch, PairExample
 
 Row = tuple[PairExample, Tensor]
@@ -38,27 +39,27 @@ class L2X(Explainer):
 
     needs_gradients = False
 
+    @checked
     def __init__(
         self,
         *,
-        removal: str,
-        k: int,
-        temperature: float,
-        embedding_size: int,
-        filters: int,
-        kernel_size: int,
-        hidden_size: int,
-        dropout: float,
+        removal: RemovalName,
+        k: Count,
+        temperature: Positive,
+        embedding_size: Count,
+        filters: Count,
+        kernel_size: Count,
+        hidden_size: Count,
+        dropout: Share,
         side_embedding: bool,
-        lr: float,
-        rho: float,
-        batch_size: int,
-        epochs: int,
-        train_pairs: int | None,
-        seed: int,
+        lr: Positive,
+        rho: Share,
+        batch_size: Count,
+        epochs: Count,
+        train_pairs: Count | None,
+        seed: Seed,
     ) -> None:
         super().__init__(removal=removal)
-        check_counts(k=k, train_pairs=train_pairs, epochs=epochs, batch_size=batch_size)
         self.settings: dict[str, Any] = {
             "k": k,
             "temperature": temperature,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
 from gmask_pl.explainers.sampling import over_words, random_subsets
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Positive, Seed, at_least, checked
+from gmask_pl.types import Attributions
 
 
 class Lime(Explainer):
@@ -26,16 +29,17 @@ class Lime(Explainer):
 
     needs_gradients = False
 
+    @checked
     def __init__(
-        self, *, removal: str, samples: int, kernel_width: float, alpha: float, seed: int
+        self,
+        *,
+        removal: RemovalName,
+        samples: Annotated[int, at_least(2, "the whole pair and one mask")],
+        kernel_width: Positive,
+        alpha: Positive,
+        seed: Seed,
     ) -> None:
         super().__init__(removal=removal)
-        if samples < 2:
-            raise UserError(f"samples={samples}: LIME needs the whole pair and one mask at least")
-        if kernel_width <= 0 or alpha <= 0:
-            raise UserError(
-                f"kernel_width={kernel_width}, alpha={alpha}: both must be greater than 0"
-            )
         self.samples, self.kernel_width, self.alpha = samples, kernel_width, alpha
         self.seed = seed
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.coalition import BOTH, CONTEXTS, DROP, KEEP
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Count, OneOf, checked
+from gmask_pl.types import Attributions
 
 
 class Occlusion(Explainer):
@@ -29,13 +32,16 @@ class Occlusion(Explainer):
 
     needs_gradients = False
 
-    def __init__(self, *, removal: str, context: str, rounds: int, per_round: int) -> None:
+    @checked
+    def __init__(
+        self,
+        *,
+        removal: RemovalName,
+        context: Annotated[str, OneOf((*CONTEXTS, BOTH))],
+        rounds: Count,
+        per_round: Count,
+    ) -> None:
         super().__init__(removal=removal)
-        if context not in (*CONTEXTS, BOTH):
-            choices = ", ".join((*CONTEXTS, BOTH))
-            raise UserError(f"unknown context {context!r}: choose one of {choices}")
-        if rounds < 1 or per_round < 1:
-            raise UserError(f"rounds={rounds}, per_round={per_round}: both must be 1 or more")
         self.contexts = CONTEXTS if context == BOTH else (context,)
         self.rounds, self.per_round = rounds, per_round
 

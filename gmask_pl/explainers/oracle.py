@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import MaskedModel
-from gmask_pl.search import GOALS, check_search, extreme_orders
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.masking import REMOVALS, MaskedModel
+from gmask_pl.search import GOALS, extreme_orders
+from gmask_pl.settings import Count, OneOf, Whole, checked
+from gmask_pl.types import Attributions
 
 
 class Oracle(Explainer):
@@ -26,17 +29,16 @@ class Oracle(Explainer):
 
     needs_gradients = False
 
+    @checked
     def __init__(
-        self, *, removal: str, goal: str, max_removed: int, beam: int, exact_words: int
+        self,
+        *,
+        removal: Annotated[str, OneOf(REMOVALS, "the oracle bounds AOPC under one removal")],
+        goal: Annotated[str, OneOf(GOALS)],
+        max_removed: Count,
+        beam: Count,
+        exact_words: Whole,
     ) -> None:
-        if not isinstance(removal, str):
-            raise UserError(
-                f"explainer.removal is {removal}: the oracle bounds AOPC under one removal; "
-                "set explainer.removal to one of them"
-            )
-        if goal not in GOALS:
-            raise UserError(f"unknown goal {goal!r}: choose one of {', '.join(GOALS)}")
-        check_search("Oracle", max_removed, beam, exact_words)
         super().__init__(removal=removal)
         self.goal, self.max_removed = GOALS[goal], max_removed
         self.beam, self.exact_words = beam, exact_words

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer, example_generators
 from gmask_pl.explainers.lime import perturbations, proximity, ridge
 from gmask_pl.explainers.sampling import over_words
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Positive, Seed, at_least, checked
+from gmask_pl.types import Attributions
 
 
 class PairedRidge(Explainer):
@@ -27,18 +30,17 @@ class PairedRidge(Explainer):
 
     needs_gradients = False
 
+    @checked
     def __init__(
-        self, *, removal: str, samples_per_word: int, kernel_width: float, alpha: float, seed: int
+        self,
+        *,
+        removal: RemovalName,
+        samples_per_word: Annotated[int, at_least(3, "the pair, a mask and its complement")],
+        kernel_width: Positive,
+        alpha: Positive,
+        seed: Seed,
     ) -> None:
         super().__init__(removal=removal)
-        if samples_per_word < 3:
-            raise UserError(
-                f"samples_per_word={samples_per_word}: the pair, a mask and its complement are 3"
-            )
-        if kernel_width <= 0 or alpha <= 0:
-            raise UserError(
-                f"kernel_width={kernel_width}, alpha={alpha}: both must be greater than 0"
-            )
         self.samples_per_word, self.seed = samples_per_word, seed
         self.kernel_width, self.alpha = kernel_width, alpha
 

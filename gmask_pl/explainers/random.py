@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import Seed, checked
 from gmask_pl.types import Attributions
 
 
@@ -14,7 +15,8 @@ class Random(Explainer):
 
     needs_gradients = False
 
-    def __init__(self, *, removal: str, seed: int) -> None:
+    @checked
+    def __init__(self, *, removal: RemovalName, seed: Seed) -> None:
         super().__init__(removal=removal)
         self.seed = seed
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.coalition import (
+    BOTH,
+    CONTEXTS,
+    VALUES,
+    TableSize,
     choose_candidates,
     merge_scores,
     value_table,
 )
-from gmask_pl.masking import MaskedModel
-from gmask_pl.types import Attributions, UserError
+from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.settings import OneOf, checked
+from gmask_pl.types import Attributions
 
 
 class Shapley(Explainer):
@@ -27,18 +33,17 @@ class Shapley(Explainer):
     of none. The other words follow in the filter's order, see `merge_scores`.
     """
 
+    @checked
     def __init__(
         self,
         *,
-        removal: str,
+        removal: RemovalName,
         word_filter: Explainer,
-        k: int,
-        context: str,
-        value: str,
+        k: TableSize,
+        context: Annotated[str, OneOf((*CONTEXTS, BOTH))],
+        value: Annotated[str, OneOf(VALUES)],
     ) -> None:
         super().__init__(removal=removal)
-        if k < 2:
-            raise UserError(f"k={k}: at least 2 words are needed, one of each side")
         self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
         self.needs_gradients = word_filter.needs_gradients
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.curves import area_over_curve, predicted_probability, without_top
+from gmask_pl.settings import Count, Seed, checked
 
 
 class AOPC(PairMetric):
@@ -18,9 +19,10 @@ class AOPC(PairMetric):
     0. The result lies in [-U/(U+1), U/(U+1)].
     """
 
-    def __init__(self, *, max_removed: int, resamples: int, seed: int) -> None:
+    @checked
+    def __init__(self, *, max_removed: Count, resamples: Count, seed: Seed) -> None:
         super().__init__(n_masks=max_removed, width=1, resamples=resamples, seed=seed)
-        self.max_removed = self.whole_number("max_removed", max_removed, least=1)
+        self.max_removed = max_removed
 
     def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
         return without_top(order, n_words, self.max_removed)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from gmask_pl.metrics.bootstrap import Estimate, Statistic, estimate
+from gmask_pl.settings import Count, Seed, checked
 from gmask_pl.types import UserError
 
 Ask = Callable[[Tensor], Tensor]
@@ -43,12 +44,13 @@ class PairMetric(Metric):
 
     rows: list[Tensor] | Tensor
 
-    def __init__(self, *, n_masks: int, width: int, resamples: int, seed: int) -> None:
+    @checked
+    def __init__(self, *, n_masks: Count, width: Count, resamples: Count, seed: Seed) -> None:
         super().__init__()
         self.n_masks = n_masks
         self.width = width
-        self.resamples = self.whole_number("resamples", resamples, least=1)
-        self.seed = self.whole_number("seed", seed, least=0)
+        self.resamples = resamples
+        self.seed = seed
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     @abstractmethod
@@ -125,22 +127,11 @@ class PairMetric(Metric):
         rows = torch.cat(pieces).reshape(-1, self.width)
         return estimate(rows, statistic, resamples=self.resamples, seed=self.seed)
 
-    def whole_number(self, name: str, value: int, *, least: int) -> int:
-        """The setting itself; UserError unless it is a whole number of at least ``least``."""
-        return whole_number(type(self).__name__, name, value, least=least)
-
     def _checked(self, probabilities: Tensor) -> Tensor:
         found = probabilities.detach().to(self.device, self.dtype)
         if not ((found >= 0) & (found <= 1 + 1e-3)).all():  # NaN fails too; 1e-3: rounding
             raise ValueError(f"{type(self).__name__}: answers must be probabilities in [0, 1]")
         return found
-
-
-def whole_number(owner: str, name: str, value: int, *, least: int) -> int:
-    """``value`` itself; UserError unless it is a whole number of at least ``least``."""
-    if not isinstance(value, int) or value < least:
-        raise UserError(f"{owner}.{name} is {value!r}: give a whole number, {least} or more")
-    return value
 
 
 def rank_words(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

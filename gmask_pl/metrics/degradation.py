@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from gmask_pl.metrics.curves import (
     normalised_curves,
     predicted_probability,
 )
-from gmask_pl.types import UserError
+from gmask_pl.settings import Count, Seed, Share, at_least, checked
 
 
 class Degradation(PairMetric):
@@ -31,14 +31,17 @@ class Degradation(PairMetric):
     value, its interval and the points of both curves are None.
     """
 
-    def __init__(self, *, steps: int, min_denominator: float, resamples: int, seed: int) -> None:
-        inner = 2 * (self.whole_number("steps", steps, least=2) - 1)
+    @checked
+    def __init__(
+        self,
+        *,
+        steps: Annotated[int, at_least(2)],
+        min_denominator: Share,
+        resamples: Count,
+        seed: Seed,
+    ) -> None:
+        inner = 2 * (steps - 1)
         super().__init__(n_masks=inner + 1, width=inner + 1, resamples=resamples, seed=seed)
-        if not 0 <= min_denominator <= 1:
-            raise UserError(
-                f"Degradation.min_denominator is {min_denominator!r}: give a difference of "
-                "probabilities, from 0 to 1"
-            )
         self.steps = steps
         self.min_denominator = min_denominator
 

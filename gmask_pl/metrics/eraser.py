@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Real
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.curves import predicted_probability
+from gmask_pl.settings import Count, Range, Seed, checked, typed
 from gmask_pl.types import UserError
 
 
@@ -26,10 +26,17 @@ class FractionMetric(PairMetric):
     fractions: of the words, in (0, 1], rising.
     """
 
-    def __init__(self, *, fractions: Sequence[float], resamples: int, seed: int) -> None:
-        checked = _checked(type(self).__name__, fractions)
-        super().__init__(n_masks=len(checked), width=len(checked), resamples=resamples, seed=seed)
-        self.fractions = checked
+    @checked
+    def __init__(
+        self,
+        *,
+        fractions: Sequence[Annotated[float, Range(1e-6, 1)]],
+        resamples: Count,
+        seed: Seed,
+    ) -> None:
+        exact = _exact(type(self).__name__, fractions)
+        super().__init__(n_masks=len(exact), width=len(exact), resamples=resamples, seed=seed)
+        self.fractions = exact
 
     def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
         p_whole = predicted_probability(whole.unsqueeze(1), whole)
@@ -51,14 +58,13 @@ class FractionMetric(PairMetric):
 _KEYS = ("value", "low", "high")
 
 
-def _checked(owner: str, fractions: Sequence[float]) -> tuple[Fraction, ...]:
+def _exact(owner: str, fractions: Sequence[float]) -> tuple[Fraction, ...]:
+    """As decimals, the numbers that were written and not their binary neighbours: 0.07 of 100 words
+    is 7, not 8. Raises UserError where they do not rise."""
     given = list(fractions)
-    numeric = all(isinstance(f, Real) and not isinstance(f, bool) and 0 < f <= 1 for f in given)
-    # The decimal that was written, not its binary neighbour: 0.07 of 100 words is 7, not 8.
-    exact = tuple(Fraction(f).limit_denominator(10**6) for f in given) if numeric else ()
-    if not exact or exact[0] == 0 or sorted(set(given)) != given:
+    if not given or sorted(set(given)) != given:
         raise UserError(
-            f"{owner}.fractions is {given!r}: give rising fractions of the words, from a "
-            "millionth to 1, such as [0.01, 0.05, 0.1, 0.2, 0.5]"
+            f"{owner}.fractions={typed(given)}: give rising fractions of the words, such as "
+            "[0.01, 0.05, 0.1, 0.2, 0.5]"
         )
-    return exact
+    return tuple(Fraction(f).limit_denominator(10**6) for f in given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.curves import predicted_probability
+from gmask_pl.settings import Count, OneOf, Seed, checked
 from gmask_pl.types import UserError
 
 SIDES = ("removed", "kept")
@@ -38,14 +39,19 @@ class GroupEffect(PairMetric):
     reads_groups = True
     meaning = "effect of a group, less the sum of its words' single effects"
 
+    @checked
     def __init__(
-        self, *, side: str, max_groups: int, max_words: int, resamples: int, seed: int
+        self,
+        *,
+        side: Annotated[str, OneOf(SIDES)],
+        max_groups: Count,
+        max_words: Count,
+        resamples: Count,
+        seed: Seed,
     ) -> None:
-        if side not in SIDES:
-            raise UserError(f"GroupEffect.side is {side!r}: choose one of {', '.join(SIDES)}")
         self.side = side
-        self.max_groups = self.whole_number("max_groups", max_groups, least=1)
-        self.max_words = self.whole_number("max_words", max_words, least=1)
+        self.max_groups = max_groups
+        self.max_words = max_words
         n_masks = max_groups + max_words + 1
         super().__init__(n_masks=n_masks, width=5, resamples=resamples, seed=seed)
 

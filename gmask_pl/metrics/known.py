@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from gmask_pl.metrics.base import whole_number
+from gmask_pl.settings import Count, Seed, checked
 from gmask_pl.types import JSON, Explanation, PairExample
 
 Row = tuple[float, ...]
@@ -24,10 +24,10 @@ class KnownWords(ABC):
     meaning: str = ""
     higher_is_better: bool | None = True
 
-    def __init__(self, *, resamples: int, seed: int) -> None:
-        owner = type(self).__name__
-        self.resamples = whole_number(owner, "resamples", resamples, least=1)
-        self.seed = whole_number(owner, "seed", seed, least=0)
+    @checked
+    def __init__(self, *, resamples: Count, seed: Seed) -> None:
+        self.resamples = resamples
+        self.seed = seed
         self.rows: dict[str, Row] = {}
         self.left_out = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from torch import Tensor
 from gmask_pl.metrics.base import Ask, Keys, PairMetric
 from gmask_pl.metrics.bounds import Bounds, BoundsCache
 from gmask_pl.metrics.curves import area_over_curve, predicted_probability, without_top
-from gmask_pl.search import HIGHEST, LOWEST, TIE, check_search, extreme_orders
-from gmask_pl.types import UserError
+from gmask_pl.search import HIGHEST, LOWEST, TIE, extreme_orders
+from gmask_pl.settings import Count, Range, Seed, Whole, checked
 
 
 class NormalisedAOPC(PairMetric):
@@ -37,24 +37,19 @@ class NormalisedAOPC(PairMetric):
 
     meaning = "AOPC between the lowest (0) and the highest (1) that any order of the words has"
 
+    @checked
     def __init__(
         self,
         *,
-        max_removed: int,
-        beam: int,
-        exact_words: int,
-        min_range: float,
+        max_removed: Count,
+        beam: Count,
+        exact_words: Whole,
+        min_range: Annotated[float, Range(0, 1, above=True)],
         cache: str | None,
-        resamples: int,
-        seed: int,
+        resamples: Count,
+        seed: Seed,
     ) -> None:
-        check_search("NormalisedAOPC", max_removed, beam, exact_words)
         super().__init__(n_masks=max_removed, width=6, resamples=resamples, seed=seed)
-        if not 0 < min_range <= 1:
-            raise UserError(
-                f"NormalisedAOPC.min_range is {min_range!r}: give a difference of AOPC, above 0 "
-                "and at most 1"
-            )
         self.min_range = min_range
         self.settings = {"max_removed": max_removed, "beam": beam, "exact_words": exact_words}
         self.cache = BoundsCache(cache)

@@ -10,6 +10,7 @@ from torch import Tensor
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.curves import agreement, only_top
+from gmask_pl.settings import Count, Seed, checked
 
 
 class PostHocAccuracy(PairMetric):
@@ -20,9 +21,10 @@ class PostHocAccuracy(PairMetric):
     first is the predicted one.
     """
 
-    def __init__(self, *, max_words: int, resamples: int, seed: int) -> None:
+    @checked
+    def __init__(self, *, max_words: Count, resamples: Count, seed: Seed) -> None:
         super().__init__(n_masks=max_words, width=max_words, resamples=resamples, seed=seed)
-        self.max_words = self.whole_number("max_words", max_words, least=1)
+        self.max_words = max_words
 
     def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
         return only_top(order, n_words, self.max_words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from gmask_pl.metrics.agreement import average_precision, span_matches, spans, top_words
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.known import KnownWords, Row
-from gmask_pl.types import JSON, Explanation, Highlight, PairExample, UserError
+from gmask_pl.settings import Count, Range, Seed, checked
+from gmask_pl.types import JSON, Explanation, Highlight, PairExample
 
 _NAMES = ("", "token_f1", "iou_f1")
 
@@ -38,13 +40,15 @@ class RationaleAgreement(KnownWords):
 
     meaning = "area under the precision-recall curve of the scores for the words people marked"
 
-    def __init__(self, *, iou_threshold: float, resamples: int, seed: int) -> None:
+    @checked
+    def __init__(
+        self,
+        *,
+        iou_threshold: Annotated[float, Range(0, 1, above=True)],
+        resamples: Count,
+        seed: Seed,
+    ) -> None:
         super().__init__(resamples=resamples, seed=seed)
-        if not 0 < iou_threshold <= 1:
-            raise UserError(
-                f"RationaleAgreement.iou_threshold is {iou_threshold!r}: give an intersection "
-                "over union, above 0 and at most 1"
-            )
         self.iou_threshold = iou_threshold
         self.labels: dict[str, int | None] = {}
         self.by_annotator: dict[int, list[Row]] = {}

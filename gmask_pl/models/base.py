@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
 from gmask_pl.packing import chunks, keep_tokens
+from gmask_pl.settings import NotNegative, Positive, Share, checked
 from gmask_pl.types import (
     JSON,
     ModelInput,
@@ -61,22 +62,21 @@ class PairClassifier(LightningModule):
         """What the outputs mean: ``softmax`` over classes, unless a model says another thing."""
         return "softmax"
 
+    @checked
     def __init__(
         self,
         *,
         labels: Sequence[str],
-        lr: float,
-        weight_decay: float,
-        warmup: float,
+        lr: Positive,
+        weight_decay: NotNegative,
+        warmup: Share,
         linear_decay: bool,
-        word_dropout: float,
+        word_dropout: Share,
     ) -> None:
         super().__init__()
         self.labels = tuple(labels)
         self.lr, self.weight_decay = lr, weight_decay
         self.warmup, self.linear_decay = warmup, linear_decay
-        if not 0 <= word_dropout <= 1:
-            raise UserError(f"word_dropout={word_dropout}: a share of the pairs, from 0 to 1")
         self.word_dropout = word_dropout
         classes = max(2, len(self.labels))  # a model of one score is not trained here
         self.dev_accuracy = MulticlassAccuracy(classes, average="micro")
@@ -86,6 +86,13 @@ class PairClassifier(LightningModule):
     def from_data(cls, *, labels: Sequence[str], word_counts: WordCounts, **settings: Any) -> Self:
         """A fresh model for a dataset with these labels and training words."""
         return cls(labels=labels, **settings)
+
+    @classmethod
+    def check_together(cls, settings: Mapping[str, Any]) -> None:
+        """Raises UserError where the settings of a fresh model contradict one another.
+
+        It is asked before any pair is read, so that nobody waits for this error.
+        """
 
     @classmethod
     @abstractmethod

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from gmask_pl.models.stored import (
 )
 from gmask_pl.models.subwords import SubwordEncoder
 from gmask_pl.models.trial import tokenizer_words, trial_pairs
+from gmask_pl.settings import at_least, checked
 from gmask_pl.types import ModelInput, PairEncoder, PairExample, UserError, WordCounts
 
 
@@ -47,6 +48,7 @@ class BertPairClassifier(PairClassifier):
 
     weights_tag = "BertPairClassifier"
 
+    @checked
     def __init__(
         self,
         *,
@@ -54,7 +56,7 @@ class BertPairClassifier(PairClassifier):
         network: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
         columns: Sequence[int] | None = None,
-        max_length: int,
+        max_length: Annotated[int, at_least(2, "tokens: one of each text")],
         first_token: bool = True,
         **optimizer: Any,
     ) -> None:
@@ -62,6 +64,12 @@ class BertPairClassifier(PairClassifier):
         self.network, self.tokenizer = network, tokenizer
         room = tables_of_positions(network).values()
         self.max_length = min(max_length, tokenizer.model_max_length, *room)
+        least = tokenizer.num_special_tokens_to_add(pair=True) + 2
+        if self.max_length < least:
+            raise UserError(
+                f"model.net.max_length={self.max_length}: no word is read of so few tokens; the "
+                f"model's own and one of each text are {least}"
+            )
         self._window = widest_window(network, self.max_length)
         self.columns = list(columns if columns is not None else range(len(self.labels)))
         self.pad_token_id = (

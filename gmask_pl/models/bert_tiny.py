@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from tokenizers.implementations import BertWordPieceTokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 from gmask_pl.models.bert import BertPairClassifier
-from gmask_pl.types import WordCounts
+from gmask_pl.settings import Count, Positive, Share
+from gmask_pl.types import UserError, WordCounts
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -24,20 +25,29 @@ class TinyBert(BertPairClassifier):
     weights_tag = "TinyBert"
 
     @classmethod
+    def check_together(cls, settings: Mapping[str, Any]) -> None:
+        size, heads = settings["hidden_size"], settings["heads"]
+        if size % heads:
+            raise UserError(
+                f"model.net.heads={heads}: the heads share model.net.hidden_size={size} evenly"
+            )
+
+    @classmethod
     def from_data(  # type: ignore[override]  # each class has settings of its own
         cls,
         *,
         labels: Sequence[str],
         word_counts: WordCounts,
-        vocabulary_size: int,
-        hidden_size: int,
-        layers: int,
-        heads: int,
-        intermediate_size: int,
-        dropout: float,
-        initializer_range: float,
+        vocabulary_size: Count,
+        hidden_size: Count,
+        layers: Count,
+        heads: Count,
+        intermediate_size: Count,
+        dropout: Share,
+        initializer_range: Positive,
         **settings: Any,
     ) -> Self:
+        cls.check_together({"hidden_size": hidden_size, "heads": heads})
         tokenizer = train_tokenizer(word_counts, vocabulary_size, settings["max_length"])
         config = BertConfig(
             vocab_size=len(tokenizer),

@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 from gmask_pl.models.base import PairClassifier, is_watched, output_columns
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate
 from gmask_pl.models.vectors import read_vectors
+from gmask_pl.settings import Count, NotNegative, Share, checked
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
 
 PAD, UNKNOWN = "<pad>", "<unk>"
@@ -51,17 +52,18 @@ class DecomposableAttention(PairClassifier):
     skips_hidden = True
     counts_alike = True
 
+    @checked
     def __init__(
         self,
         *,
         labels: Sequence[str],
         vocabulary: Sequence[str],
         embeddings: str | None,
-        embedding_size: int,
-        hidden_size: int,
-        dropout: float,
-        embedding_dropout: float,
-        embedding_std: float,
+        embedding_size: Count,
+        hidden_size: Count,
+        dropout: Share,
+        embedding_dropout: Share,
+        embedding_std: NotNegative,
         **optimizer: Any,
     ) -> None:
         super().__init__(labels=labels, **optimizer)

@@ -24,7 +24,8 @@ def read_vectors(path: str | Path, vocabulary: Sequence[str], size: int) -> dict
     """
     file = Path(path)
     if not file.is_file():
-        raise UserError(f"model.embeddings={file}: there is no such file")
+        found = "this is a folder" if file.is_dir() else "there is no such file"
+        raise UserError(f"model.embeddings={file}: {found}; give a .vec, .vec.gz or .bin file")
     if file.suffix == ".bin":
         return _read_bin(file, vocabulary, size)
     if not file.name.endswith((".vec", ".vec.gz")):

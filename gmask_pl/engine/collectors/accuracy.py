@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from hydra import compose
 from statsmodels.stats.proportion import proportion_confint
 
+from gmask_pl.data.source import SPLITS
 from gmask_pl.engine.collectors.base import EXPLAIN, METHOD, TRAIN, Collector, damaged
 from gmask_pl.engine.request import Request
 from gmask_pl.engine.runs import Run
@@ -14,6 +16,7 @@ from gmask_pl.engine.train import SUMMARY_FILE
 from gmask_pl.reading import NUMBER, json_object, kept_to, reading
 from gmask_pl.report.paper import published, title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.settings import OneOf, Whole, checked
 from gmask_pl.types import Unreadable
 
 
@@ -24,7 +27,10 @@ class AccuracyTable(Collector):
     what the run with the most pairs of that split measured. Intervals are Wilson's.
     """
 
-    def __init__(self, *, table: str, caption: str, split: str, digits: int) -> None:
+    @checked
+    def __init__(
+        self, *, table: str, caption: str, split: Annotated[str, OneOf(SPLITS)], digits: Whole
+    ) -> None:
         self.table, self.caption, self.split, self.digits = table, caption, split, digits
 
     def __call__(self, request: Request) -> list[Path]:

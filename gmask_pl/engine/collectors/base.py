@@ -5,13 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
+from gmask_pl.config import choices
 from gmask_pl.engine.columns import Column, Entry, make_column
 from gmask_pl.engine.request import Request
 from gmask_pl.report.paper import explainers, title
+from gmask_pl.settings import OneOf
 
 EXPLAIN, TRAIN = "explain.py", "train.py"
 METHOD, FLOOR, BOUND = "method", "floor", "bound"
+MetricName = Annotated[str, OneOf(choices("metric"))]
+ExplainerName = Annotated[str, OneOf(choices("explainer"))]
 
 
 class Collector(ABC):

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gmask_pl.engine.collectors.base import Collector, columns_of, damaged, label, missing, ordered
+from gmask_pl.engine.collectors.base import (
+    Collector,
+    ExplainerName,
+    columns_of,
+    damaged,
+    label,
+    missing,
+    ordered,
+)
 from gmask_pl.engine.columns import Column
 from gmask_pl.engine.request import Request
 from gmask_pl.report.examples import Example, write_examples
 from gmask_pl.report.paper import title
+from gmask_pl.settings import Count, checked
 
 
 class ExampleTable(Collector):
@@ -19,7 +28,8 @@ class ExampleTable(Collector):
     come last.
     """
 
-    def __init__(self, *, caption: str, words: int, last: Sequence[str]) -> None:
+    @checked
+    def __init__(self, *, caption: str, words: Count, last: Sequence[ExplainerName]) -> None:
         self.caption, self.words, self.last = caption, words, list(last)
 
     def __call__(self, request: Request) -> list[Path]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gmask_pl.engine.collectors.base import EXPLAIN, Collector, columns_of, damaged
+from gmask_pl.engine.collectors.base import EXPLAIN, Collector, ExplainerName, columns_of, damaged
 from gmask_pl.engine.request import Request
 from gmask_pl.report.files import write_text
 from gmask_pl.report.group_figure import draw_groups
 from gmask_pl.report.paper import title
+from gmask_pl.settings import checked
 from gmask_pl.text import markdown, markdown_note
 from gmask_pl.types import UserError
 
@@ -16,7 +17,8 @@ from gmask_pl.types import UserError
 class GroupFigure(Collector):
     """One picture for each pair, model and dataset: ``individual`` and ``grouped`` explainer."""
 
-    def __init__(self, *, caption: str, individual: str, grouped: str) -> None:
+    @checked
+    def __init__(self, *, caption: str, individual: ExplainerName, grouped: ExplainerName) -> None:
         self.caption, self.individual, self.grouped = caption, individual, grouped
 
     def __call__(self, request: Request) -> list[Path]:

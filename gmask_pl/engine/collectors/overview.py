@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
-from gmask_pl.engine.collectors.base import Collector, columns_of, in_order, label
-from gmask_pl.engine.collectors.scores import Scored, ScoreTable
+from gmask_pl.engine.collectors.base import Collector, MetricName, columns_of, in_order, label
+from gmask_pl.engine.collectors.scores import Comparison, Scored, ScoreTable
 from gmask_pl.engine.request import Request
 from gmask_pl.report.paper import title
 from gmask_pl.report.results import ResultTable, Row, write_results
+from gmask_pl.settings import checked
+
+
+class Shown(TypedDict):
+    """A column: its metric, and the paper's table."""
+
+    metric: MetricName
+    table: str
 
 
 class Overview(Collector):
@@ -20,9 +28,11 @@ class Overview(Collector):
     settings are those of ScoreTable.
     """
 
-    def __init__(self, *, metrics: Mapping[str, Mapping[str, Any]], **scores: Any) -> None:
+    @checked
+    def __init__(self, *, metrics: Mapping[str, Shown], **comparison: Unpack[Comparison]) -> None:
         self.parts = [
-            ScoreTable(caption=caption, **column, **scores) for caption, column in metrics.items()
+            ScoreTable(caption=caption, **column, **comparison)
+            for caption, column in metrics.items()
         ]
 
     def __call__(self, request: Request) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from gmask_pl.engine.collectors.base import (
     FLOOR,
     METHOD,
     Collector,
+    ExplainerName,
+    MetricName,
     columns_of,
     damaged,
     in_order,
@@ -23,11 +26,13 @@ from gmask_pl.engine.collectors.base import (
 )
 from gmask_pl.engine.columns import Column, Entry
 from gmask_pl.engine.request import Request
+from gmask_pl.masking import RemovalName
 from gmask_pl.metrics.bootstrap import estimate
 from gmask_pl.metrics.paired import Difference, compare, rivals_of_the_best, seed_average
 from gmask_pl.report.comparisons import write_comparisons
 from gmask_pl.report.paper import published, title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.settings import Count, Seed, Share, Whole, checked
 from gmask_pl.types import UserError
 
 WEAK = "°"
@@ -52,6 +57,19 @@ class Scored:
         return f"{title('models', self.column.model)}, {title('datasets', self.column.dataset)}"
 
 
+class Comparison(TypedDict):
+    """How explainers are compared, in any number of tables (see ScoreTable)."""
+
+    digits: Whole
+    removal: RemovalName | None
+    level: Share
+    resamples: Count
+    permutations: Count
+    seed: Seed
+    floor: Sequence[ExplainerName]
+    bounds: Sequence[ExplainerName]
+
+
 class ScoreTable(Collector):
     """A metric by model, explainer and dataset, beside the paper's ``table``.
 
@@ -61,25 +79,15 @@ class ScoreTable(Collector):
     not compared at all.
     """
 
+    @checked
     def __init__(
-        self,
-        *,
-        metric: str,
-        table: str,
-        caption: str,
-        digits: int,
-        removal: str | None,
-        level: float,
-        resamples: int,
-        permutations: int,
-        seed: int,
-        floor: Sequence[str],
-        bounds: Sequence[str],
+        self, *, metric: MetricName, table: str, caption: str, **comparison: Unpack[Comparison]
     ) -> None:
-        self.metric, self.table, self.caption, self.digits = metric, table, caption, digits
-        self.removal, self.level = removal, level
-        self.resamples, self.permutations, self.seed = resamples, permutations, seed
-        self.floor, self.bounds = list(floor), list(bounds)
+        self.metric, self.table, self.caption = metric, table, caption
+        self.digits, self.removal = comparison["digits"], comparison["removal"]
+        self.level, self.resamples = comparison["level"], comparison["resamples"]
+        self.permutations, self.seed = comparison["permutations"], comparison["seed"]
+        self.floor, self.bounds = list(comparison["floor"]), list(comparison["bounds"])
 
     def __call__(self, request: Request) -> list[Path]:
         columns = columns_of(request, metric=self.metric, removal=self.removal)

@@ -15,6 +15,7 @@ from gmask_pl.engine.collectors.base import (
     FLOOR,
     METHOD,
     Collector,
+    ExplainerName,
     columns_of,
     damaged,
     in_order,
@@ -27,6 +28,7 @@ from gmask_pl.engine.request import Request
 from gmask_pl.metrics.bootstrap import estimate
 from gmask_pl.report.paper import published, title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.settings import Count, Seed, Whole, checked
 
 SECONDS, EVALUATIONS = 0, 1  # of what a pair costs
 
@@ -38,16 +40,17 @@ class SecondsTable(Collector):
     batch, and the interval of seconds resamples these; of a single batch there is none.
     """
 
+    @checked
     def __init__(
         self,
         *,
         table: str,
         caption: str,
-        digits: int,
-        resamples: int,
-        seed: int,
-        floor: Sequence[str],
-        bounds: Sequence[str],
+        digits: Whole,
+        resamples: Count,
+        seed: Seed,
+        floor: Sequence[ExplainerName],
+        bounds: Sequence[ExplainerName],
     ) -> None:
         self.table, self.caption, self.digits = table, caption, digits
         self.resamples, self.seed = resamples, seed

@@ -10,13 +10,24 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from gmask_pl.engine.collectors.base import METHOD, Collector, columns_of, damaged, label, ordered
+from gmask_pl.engine.collectors.base import (
+    METHOD,
+    Collector,
+    ExplainerName,
+    MetricName,
+    columns_of,
+    damaged,
+    label,
+    ordered,
+)
 from gmask_pl.engine.columns import Column, Entry
 from gmask_pl.engine.request import Request
+from gmask_pl.masking import RemovalName
 from gmask_pl.metrics.bootstrap import interval, numbers, resampled_averages
 from gmask_pl.metrics.paired import seed_average
 from gmask_pl.report.paper import title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.settings import Count, Seed, Whole, checked
 
 NOTES = (
     "Kendall's tau-b between the orders of the explainers under two removals: 1 is the same order, "
@@ -35,16 +46,17 @@ class StabilityTable(Collector):
     that take no part. resamples of the intervals, and their seed.
     """
 
+    @checked
     def __init__(
         self,
         *,
         caption: str,
-        metrics: Mapping[str, str],
-        removals: Sequence[str],
-        apart: Sequence[str],
-        digits: int,
-        resamples: int,
-        seed: int,
+        metrics: Mapping[str, MetricName],
+        removals: Sequence[RemovalName],
+        apart: Sequence[ExplainerName],
+        digits: Whole,
+        resamples: Count,
+        seed: Seed,
     ) -> None:
         self.caption, self.metrics, self.digits = caption, dict(metrics), digits
         self.removals, self.apart = list(removals), list(apart)

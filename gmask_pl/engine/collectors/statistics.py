@@ -13,6 +13,7 @@ from gmask_pl.engine.collectors.base import METHOD, Collector
 from gmask_pl.engine.request import Request
 from gmask_pl.report.paper import published, title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
+from gmask_pl.settings import checked
 from gmask_pl.types import UserError
 
 COLUMNS = ("C", "L", "V", "#train", "#dev", "#test")
@@ -24,6 +25,7 @@ class StatisticsTable(Collector):
     There is nothing to run before: it reads the data, where the overrides say they are.
     """
 
+    @checked
     def __init__(self, *, table: str, caption: str) -> None:
         self.table, self.caption = table, caption
 
