@@ -199,11 +199,11 @@ def test_truncation_is_said(explain: PairExplainer) -> None:
     [
         ("explainer=gmsk", "explainer/gmsk: there are attention, gmask, .*occlusion"),
         ("explainer.kk=3", "Could not override 'explainer.kk'"),
-        ("+explainer.foo=3", "unexpected keyword argument 'foo'"),
+        ("+explainer.foo=3", "explainer.foo=3: there is no such setting"),
         ("explainer=gmask,lime", "Ambiguous value for argument"),
         ("unit=${nope}", "Interpolation key 'nope' not found"),
         ("a b", "a b"),
-        ("explainer.k=1", "k=1: at least 2 words"),
+        ("explainer.k=1", "explainer.k=1: give a whole number from 2"),
         ("dataset.labels=[a]", "give at least two different label names"),
     ],
 )

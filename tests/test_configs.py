@@ -29,6 +29,7 @@ def choices(group: str) -> list[str]:
 
 
 def composed(script: str, *overrides: str) -> DictConfig:
+    register()  # other tests forget it
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(
             script,

@@ -40,13 +40,13 @@ from gmask_pl.settings import (
 )
 from gmask_pl.types import UserError
 
-register()
 SCHEMA = {"explain": Explain, "train": Train}
 LISTS = ("metric", "logger")
 
 
 @functools.cache
 def base(script: str, *chosen: str) -> DictConfig:
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(script, list(chosen))
 
