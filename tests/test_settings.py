@@ -436,6 +436,7 @@ def empty(tmp_path: Path) -> Iterator[Path]:
             "trainer: You selected",
         ),
         ("train.py explainer=random", "explainer=random: train.py has no explainer to choose"),
+        ("gmask_pl.engine.check weights=5", "weights=5: give a text or null"),
         (
             "gmask_pl.engine.collect experiment=foo",
             "experiment=foo: there is no such choice. There",
@@ -456,7 +457,7 @@ def test_a_mistake_in_a_command_is_one_message(command: str, said: str, empty: P
     script, *arguments = command.split(" ")
     found = within(str(ROOT / script) if script.endswith(".py") else script, empty, *arguments)
     assert found.returncode == 2
-    assert f"\nerror: {said}" in found.stderr
+    assert f"error: {said}" in found.stderr
     assert "Traceback" not in found.stderr and "HYDRA_FULL_ERROR" not in found.stderr
 
 

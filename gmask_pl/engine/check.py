@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from hydra.utils import get_class, instantiate
 
 from gmask_pl.config import quieten, register
+from gmask_pl.engine.checking import check_settings
+from gmask_pl.engine.command import command
 from gmask_pl.engine.session import plain, stored_classifier
 from gmask_pl.identity.parts import CONF
 from gmask_pl.models.base import PairClassifier
@@ -42,6 +42,7 @@ def stored_model(arguments: Sequence[str]) -> PairClassifier:
     quieten()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", list(arguments))
+        check_settings(cfg)
         weights = cfg.weights or cfg.weights_dir
         if cfg.weights is None and not Path(weights).is_dir():
             raise UserError(f"no weights at {weights}: give weights=FOLDER, or run train.py first")
@@ -91,16 +92,12 @@ def _numbers(trial: Trial) -> tuple[str, ...]:
     return tuple("–" if math.isnan(number) else f"{number:.1e}" for number in found)
 
 
+@command("explain")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("overrides", nargs="*", help="as of explain.py: weights=FOLDER model=bert")
-    try:
-        classifier = stored_model(parser.parse_args().overrides)
-        print(table(classifier, check(classifier)))
-    except (UserError, HydraException) as error:
-        mistake = error if isinstance(error, UserError) else error.__cause__ or error
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
+    classifier = stored_model(parser.parse_args().overrides)
+    print(table(classifier, check(classifier)))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def command(script: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
                 if said is None:
                     traceback.print_exc()
                     sys.exit(1)
-                print(f"\nerror: {terminal(said)}", file=sys.stderr)
+                print(f"error: {terminal(said)}", file=sys.stderr)
                 sys.exit(2)
 
         return wrapped
