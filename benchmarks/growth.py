@@ -87,11 +87,11 @@ def learning_seconds(bench: Bench, groups: int, repeats: int) -> float:
         shape = replace(shape, groups=torch.full_like(shape.groups, groups))
         asked = Asked(masked, candidates, explainer.context)
         assert asked.kept.isfinite().all()  # asks for the table
-        tables.append((asked, shape, batch.ids))
+        tables.append((asked, shape, batch.keys))
 
     def learn() -> None:
-        for asked, shape, ids in tables:
-            explainer.groups(asked, shape, example_generators(explainer.seed, ids))
+        for asked, shape, keys in tables:
+            explainer.groups(asked, shape, example_generators(explainer.seed, keys))
 
     return seconds(learn, repeats, bench.device) / len(bench.examples)
 

@@ -111,9 +111,13 @@ class PairBatch:
     ``words2`` hold the words (or the word pieces, when the unit is the token) that the W axis
     counts. labels: (B,) int64, -1
     where unknown. ``truncated`` (B,) bool: the model could not read the whole pair.
+
+    ``ids`` are names, no more. ``keys`` say what a pair is: a digest of its texts and of the units
+    they are cut into, so equal pairs have equal keys wherever they stand.
     """
 
     ids: tuple[str, ...]
+    keys: tuple[str, ...]
     words1: tuple[tuple[str, ...], ...]
     words2: tuple[tuple[str, ...], ...]
     token_ids: Tensor
@@ -141,7 +145,7 @@ class PairBatch:
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"PairBatch.{name} has shape {found}, expected {shape}")
-        for name in ("ids", "words1", "words2"):
+        for name in ("ids", "keys", "words1", "words2"):
             if len(getattr(self, name)) != b:
                 raise ValueError(
                     f"PairBatch.{name} has {len(getattr(self, name))} rows, expected {b}"

@@ -57,6 +57,7 @@ def encode(examples: Sequence[PairExample]) -> PairBatch:
     zeros = torch.zeros(b, width, dtype=torch.long)
     return PairBatch(
         ids=tuple(e.id for e in examples),
+        keys=tuple(e.id for e in examples),
         words1=tuple(e.words1 for e in examples),
         words2=tuple(e.words2 for e in examples),
         token_ids=zeros,

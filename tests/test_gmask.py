@@ -321,7 +321,7 @@ def test_a_long_sampled_run_has_the_exact_loss(
             f"explainer.samples={samples}",
             f"explainer.value={value}",
         )
-        generators = example_generators(0, masked.batch.ids)
+        generators = example_generators(0, masked.batch.keys)
         asked = Asked(masked, candidates, explainer.context)
         return explainer.expected_loss(asked, shape, generators)(z, g)
 

@@ -189,7 +189,7 @@ def test_the_reference_procedure(
     module = layer_named(classifier, layer)
     for row, example in enumerate(examples):
         own = encode([example])
-        (generator,) = example_generators(0, [example.id])
+        (generator,) = example_generators(0, own.keys)
         words = own.word_of_token[0] >= 0
         x: list[Tensor] = []
 

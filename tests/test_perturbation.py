@@ -115,7 +115,7 @@ def test_lime_coefficients_are_those_of_the_lime_package(
 ) -> None:
     """Its own regression, given our perturbations of every pair, and the model's answers."""
     found = Lime(**LIME | {"samples": 400})(bound(responsive, examples)).scores
-    generators = example_generators(0, [e.id for e in examples])
+    generators = example_generators(0, responsive.encoder("word")(examples).keys)
     base = LimeBase(LimeTextExplainer().base.kernel_fn)
     for row, example in enumerate(examples):
         masked = bound(responsive, [example])
@@ -187,7 +187,7 @@ def test_the_paired_ridge_is_that_of_scikit_learn_on_its_masks(
     from sklearn.linear_model import Ridge
 
     found = PairedRidge(**PAIRED)(bound(responsive, examples)).scores
-    generators = example_generators(0, [e.id for e in examples])
+    generators = example_generators(0, responsive.encoder("word")(examples).keys)
     for row, example in enumerate(examples):
         masked = bound(responsive, [example])
         n = masked.batch.word_valid.shape[1]
@@ -398,7 +398,7 @@ def test_the_words_of_a_planted_and_across_the_sides_come_first(name: str) -> No
 def test_costs_are_as_documented(responsive: PairClassifier, examples: list[PairExample]) -> None:
     """Evaluations beyond the prediction's, for pairs of 15, 9 and 5 words."""
     sizes = [15, 9, 5]
-    ids = [example.id for example in examples]
+    keys = responsive.encoder("word")(examples).keys
 
     def spent(explainer: Any) -> list[int]:
         masked = bound(responsive, examples)
@@ -411,15 +411,15 @@ def test_costs_are_as_documented(responsive: PairClassifier, examples: list[Pair
         return len(torch.unique(rows, dim=0))
 
     assert spent(Occlusion(removal="pad", **LEAVE_OUT)) == sizes
-    draws = zip(sizes, example_generators(0, ids), strict=True)
+    draws = zip(sizes, example_generators(0, keys), strict=True)
     expected = [distinct(perturbations(n, 300, generator)) for n, generator in draws]
     assert spent(Lime(**LIME | {"samples": 300})) == expected
     assert max(expected) <= 300
     for rows in (3, 12):
-        draws = zip(sizes, example_generators(0, ids), strict=True)
+        draws = zip(sizes, example_generators(0, keys), strict=True)
         expected = [distinct(paired_perturbations(n, rows * n, g)) for n, g in draws]
         assert spent(PairedRidge(**PAIRED | {"samples_per_word": rows})) == expected
-    draws = zip(sizes, example_generators(0, ids), strict=True)
+    draws = zip(sizes, example_generators(0, keys), strict=True)
     expected = [1 + distinct(coalitions(n, 600, generator)[0]) for n, generator in draws]
     assert spent(KernelShap(**SHAP | {"samples": 600})) == expected
     assert expected[1:] == [2**9 - 1, 2**5 - 1]

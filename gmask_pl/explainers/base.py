@@ -61,14 +61,15 @@ class Explainer(ABC):
         """Scores of all words of the batch, and word groups where the method finds them."""
 
 
-def example_generators(seed: int, ids: Sequence[str]) -> list[torch.Generator]:
-    """One random generator an example, seeded by (seed, id).
+def example_generators(seed: int, keys: Sequence[str]) -> list[torch.Generator]:
+    """One random generator an example, seeded by (seed, key), where ``PairBatch.keys`` are given.
 
-    So an example gets the same explanation in any batch, alone, or on any number of devices.
+    A key says what a pair is, so a pair gets the same explanation in any batch, alone, under any
+    id, in any file, and on any number of devices.
     """
     generators = []
-    for name in ids:
-        digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+    for key in keys:
+        digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
         generators.append(torch.Generator().manual_seed(int.from_bytes(digest) >> 1))
     return generators
 

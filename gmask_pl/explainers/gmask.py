@@ -137,7 +137,7 @@ class GMask(Explainer):
         filtered = self.word_filter(masked).scores
         candidates = self.chosen(filtered, masked.batch)
         shape = group_shape(candidates, masked.batch, self.t)
-        generators = example_generators(self.seed, masked.batch.ids)
+        generators = example_generators(self.seed, masked.batch.keys)
         asked = Asked(self.studied(masked, candidates), candidates, self.context)
         phi, psi = self.groups(asked, shape, generators)
         theta = self.theta(asked, phi, psi)

@@ -118,7 +118,7 @@ class IBA(Explainer):
         layer = layer_named(masked.classifier, self.layer)
         alpha = torch.full_like(x, self.initial_alpha, requires_grad=True)
         optimizer = torch.optim.Adam([alpha], lr=self.lr)
-        generators = example_generators(self.seed, batch.ids)
+        generators = example_generators(self.seed, batch.keys)
         for _ in range(self.steps):
             noise = mean + std * self._noise(generators, batch, x)
 

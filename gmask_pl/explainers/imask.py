@@ -73,7 +73,7 @@ class IMask(Explainer):
         batch = masked.batch
         valid, device = batch.word_valid, batch.device
         width = valid.shape[1]
-        generators = example_generators(self.seed, batch.ids)
+        generators = example_generators(self.seed, batch.keys)
         shapes = [
             (self.samples, len(one) + len(two), 2)
             for one, two in zip(batch.words1, batch.words2, strict=True)

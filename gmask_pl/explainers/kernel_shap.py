@@ -45,7 +45,7 @@ class KernelShap(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
-        generators = example_generators(self.seed, masked.batch.ids)
+        generators = example_generators(self.seed, masked.batch.keys)
         sets, kernel = [], torch.zeros(len(valid), self.samples + 1, dtype=torch.float64)
         for row, n in enumerate(valid.sum(1).tolist()):
             drawn, weights = coalitions(n, self.samples, generators[row])

@@ -45,7 +45,7 @@ class Lime(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
-        generators = example_generators(self.seed, masked.batch.ids)
+        generators = example_generators(self.seed, masked.batch.keys)
         sets = [
             perturbations(n, self.samples, generator)
             for n, generator in zip(valid.sum(1).tolist(), generators, strict=True)

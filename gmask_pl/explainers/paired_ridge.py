@@ -46,7 +46,7 @@ class PairedRidge(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
-        generators = example_generators(self.seed, masked.batch.ids)
+        generators = example_generators(self.seed, masked.batch.keys)
         words = valid.sum(1).tolist()
         rows = [self.samples_per_word * max(n, 1) for n in words]
         sets = [paired_perturbations(*of) for of in zip(words, rows, generators, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +37,15 @@ def check_unit(unit: str) -> str:
     return unit
 
 
+def pair_key(example: PairExample, pair: EncodedPair) -> str:
+    """What a pair is: a digest of both texts and of the units (words or pieces) it is cut into.
+
+    Its id, its label and its neighbours take no part.
+    """
+    content = json.dumps([example.text1, example.text2, pair.words1, pair.words2])
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
 def collate(
     examples: Sequence[PairExample], encoded: Sequence[EncodedPair], pad_token_id: int
 ) -> PairBatch:
@@ -62,6 +73,7 @@ def collate(
         word_valid[row, seen] = True
     return PairBatch(
         ids=tuple(example.id for example in examples),
+        keys=tuple(map(pair_key, examples, encoded)),
         words1=tuple(pair.words1 for pair in encoded),
         words2=tuple(pair.words2 for pair in encoded),
         token_ids=token_ids,
