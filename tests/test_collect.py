@@ -108,6 +108,7 @@ def fake_run(
     write_pair_scores(folder / "pair_scores.parquet", rows)
     model = {"accuracy": 0.75, "n": len(ids), "truncated": 0, "weights": weights}
     results = {"aopc": {}, "post_hoc_accuracy": {}, "degradation": {"meaningful": meaningful}}
+    results["post_hoc_accuracy"] = told_of_empty(meaningful)
     told: dict[str, Any] = {}
     if failed:
         told["failed"] = {"explaining": dict.fromkeys(failed, "no number")}
@@ -119,6 +120,12 @@ def fake_run(
     )
     Identity(settings, {"weights": weights}, pairs).write(folder)
     return folder
+
+
+def told_of_empty(meaningful: bool) -> dict[str, Any]:
+    """What post-hoc accuracy says of the empty pair."""
+    told = {"empty": "floor", "floor": 0.5, "floor_low": 0.25, "floor_high": 0.75}
+    return told | ({} if meaningful else {"meaningful": False, "why": "no word is needed"})
 
 
 def collected(output: Path, experiment: str, *overrides: str) -> dict[str, Path]:
@@ -364,6 +371,21 @@ def test_a_weak_denominator_is_marked(output: Path) -> None:
     text = collected(output, "table4", ASKED)["table4.md"].read_text("utf-8")
     (row,) = [line for line in text.splitlines() if "| gmask_released |" in line]
     assert "°" in row and "° not meaningful" in text
+
+
+def test_a_metric_that_tells_nothing_is_marked_from_an_archive_too(
+    output: Path, tmp_path: Path
+) -> None:
+    fake_run(output, "gmask_released", aopc=BASE, meaningful=False)
+    archive(output, tmp_path / "archive")
+    for given in ((), (f"archive={tmp_path / 'archive'}", f"output={tmp_path}")):
+        files = collected(output, "figure3", ASKED, *given)
+        text = files["figure3.md"].read_text("utf-8")
+        (row,) = [line for line in text.splitlines() if "| gmask_released |" in line]
+        assert "°" in row and text.count("° not meaningful") == 1
+        assert "post_hoc_accuracy: no word is needed." in text
+        assert text.count("without any word: floor 0.500 [0.250, 0.750].") == 1
+        assert '°",' in files["figure3_curves.csv"].read_text("utf-8")
 
 
 @pytest.mark.slow

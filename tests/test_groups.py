@@ -133,6 +133,7 @@ def effect(
     answers: by the words that are removed, or kept.
     """
     metric = GroupEffect(side=side, max_groups=3, max_words=5, **AGAIN)
+    answers = {frozenset(range(n)): 0.0} | answers  # without any word: asked for, of no effect
 
     def ask(keep: torch.Tensor) -> torch.Tensor:
         p = []

@@ -36,6 +36,13 @@ def metrics() -> dict[str, Any]:
             "by_v": by_v,
             "low_by_v": [y - 0.1 for y in by_v],
             "high_by_v": [y + 0.1 for y in by_v],
+            "empty": "floor",
+            "floor": 0.25,
+            "floor_low": 0.2,
+            "floor_high": 0.3,
+            "above_floor": 0.65,
+            "above_floor_low": 0.6,
+            "above_floor_high": 0.7,
         },
         "degradation": {
             "value": 1.5,
@@ -44,6 +51,7 @@ def metrics() -> dict[str, Any]:
             "n": 40,
             "denominator": 0.0123,
             "meaningful": False,
+            "why": "it divides by 0.0123",
             "percent": [0, 50, 100],
             "morf": [1.0, 0.25, 0.0],
             "lerf": [1.0, 0.75, 0.0],
@@ -169,12 +177,13 @@ def test_table_is_aligned_whatever_is_missing() -> None:
         cells = row.ljust(len(rule))
         assert all(cells[end] != " " for end in ends[1:])
         assert all(cells[end + 1 : end + 3].strip() == "" for end in ends)
-    assert len(ends) == len(head.split()) == 11
+    assert len(ends) == len(head.split()) == 12
     assert " ".join(rows[0].split()) == (
-        "gmask 40 0.250 [0.125, 0.375] 0.738 0.50 0.75 0.90 – 1.500* [1.000, 2.000] 1,024 0.500"
+        "gmask 40 0.250 [0.125, 0.375] 0.738 0.650 0.50 0.75 0.90 – 1.500* [1.000, 2.000] "
+        "1,024 0.500"
     )
     assert rows[1].split()[4:7] == ["2,000", "-12.500", "–"]
-    assert rows[2].split() == ["nothing"] + ["–"] * 10
+    assert rows[2].split() == ["nothing"] + ["–"] * 11
 
 
 def many_removals() -> dict[str, Any]:
@@ -195,7 +204,7 @@ def test_a_metric_the_table_does_not_know_has_a_column_of_its_own() -> None:
     assert head.split()[-3:] == ["seconds", "flips", "unknown"]
     assert row.split()[-4:] == ["0.125", "[0.000,", "0.500]", "–"]
     assert other.split()[-3:] == ["0.500", "–", "–"]
-    assert len(head.split()) == 13
+    assert len(head.split()) == 14
 
 
 def test_evidence_has_its_columns_with_the_area() -> None:
@@ -214,9 +223,25 @@ def test_several_removals_are_a_row_each() -> None:
     assert second.split()[-3:] == ["–"] * 3
 
 
-def test_table_marks_only_a_degradation_that_is_not_meaningful() -> None:
-    good = metrics()
-    good["degradation"]["meaningful"] = True
+def test_table_marks_only_what_is_not_meaningful() -> None:
+    good, floor = metrics(), metrics()
+    good["degradation"]["meaningful"] = floor["degradation"]["meaningful"] = True
+    floor["post_hoc_accuracy"] |= {"meaningful": False, "why": "no word is needed"}
+    floor["own_metric"] = {"value": 0.75, "n": 9, "meaningful": False}
     assert "*" not in format_table([("good", good)])
-    text = format_table([("good", good), ("weak", metrics())])
-    assert text.count("1.500*") == 1 and "(weak: 0.0123)" in text and "good:" not in text
+    text = format_table([("good", good), ("weak", metrics()), ("floor", floor)])
+    assert text.count("1.500*") == 1 and text.count("0.738*  0.650*") == 1
+    assert text.count("0.750*") == 1 and "good:" not in text
+    assert "* weak: degradation is not meaningful: it divides by 0.0123\n" in text
+    assert "* floor: post_hoc_accuracy is not meaningful: no word is needed\n" in text
+    assert "* floor: own_metric is not meaningful: its result does not say why" in text
+
+
+def test_what_the_empty_pair_gives_stands_below_the_table_once() -> None:
+    other = metrics()
+    text = format_table([("one", metrics()), ("two", other)])
+    line = "post_hoc_accuracy floor 0.250 [0.200, 0.300]"
+    assert text.count(line) == 1 and f"without any word: {line}" in text
+    other["post_hoc_accuracy"]["floor"] = 0.5
+    text = format_table([("one", metrics()), ("two", other)])
+    assert f"without any word (one): {line}" in text and "(two): post_hoc_accuracy floor" in text

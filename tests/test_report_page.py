@@ -177,15 +177,22 @@ def test_the_first_pairs_are_shown_and_all_are_counted(tmp_path: Path) -> None:
     )
 
 
-def test_a_degradation_that_is_not_meaningful_shows_its_denominator(tmp_path: Path) -> None:
-    metrics = {
-        "degradation": {"value": 4.31, "low": 4.0, "high": 5.0, "n": 9, "denominator": 0.0123}
-    }
-    metrics["degradation"]["meaningful"] = False
-    assert "here 0.0123" in Elements(page(tmp_path, metrics=metrics)).text
-    metrics["degradation"]["meaningful"] = True
-    html = page(tmp_path, metrics=metrics)
-    assert "Not meaningful" not in html and "4.310" in html and "4.000 to 5.000" in html
+@pytest.mark.parametrize("name", ["aopc", "post_hoc_accuracy", "degradation", "own_metric"])
+def test_a_metric_that_is_not_meaningful_says_why(name: str, tmp_path: Path) -> None:
+    result: dict[str, Any] = {"value": 4.31, "low": 4.0, "high": 5.0, "n": 9}
+    curves = {"by_v": [1.0], "percent": [0, 100], "morf": [1.0, 0.0], "lerf": [1.0, 0.0]}
+    result |= curves | {"floor": 0.125, "floor_low": 0.0625, "floor_high": 0.25}
+    result |= {"parts": {"floor": "what no words give"}}
+    result |= {"meaningful": False, "why": "it divides by <0.0123>"}
+    html = page(tmp_path, metrics={name: result})
+    text = Elements(html).text
+    assert "Not meaningful: it divides by <0.0123>." in text and "<0.0123>" not in html
+    assert "0.125" in text and "0.062 to 0.250" in text and "what no words give" in text
+    assert ("not meaningful: see the table" in html) == (
+        name in ("post_hoc_accuracy", "degradation")
+    )
+    html = page(tmp_path, metrics={name: result | {"meaningful": True}})
+    assert "ot meaningful" not in html and "4.310" in html and "4.000 to 5.000" in html
 
 
 def test_known_evidence_is_a_row_and_its_group_where_there_are_groups(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from gmask_pl.engine.scoring import (
     metric_removals,
 )
 from gmask_pl.metrics.base import rank_words
+from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Explanation, Highlight, PairExample, PairScore, UserError
 
@@ -70,20 +71,22 @@ def scored(
         asked_results(made, numbers.values()),
         known_results(made, found, examples, LABELS),
     )
-    own = [score for batch in numbers.values() for score in batch if score.metric != EVALUATIONS]
+    apart = (EVALUATIONS, EMPTY)
+    own = [score for batch in numbers.values() for score in batch if score.metric not in apart]
     return asked | known, own + rows
 
 
 def distinct_masks(
     classifier: PairClassifier, examples: list[PairExample], metrics: Metrics
 ) -> float:
-    """Mean number of different masks that the metrics have of a pair."""
+    """Mean number of different masks that the metrics have of a pair, and of no word."""
     total = 0
     for example, found in zip(examples, explained(examples), strict=True):
         batch = classifier.encoder("word")([example])
         order, n_words = rank_words(torch.tensor([found.scores]).double(), batch.word_valid)
         (named,) = metrics.asked.values()
         masks = [metric.masks(order, n_words)[0] for metric in named.values()]
+        masks.append(torch.zeros_like(batch.word_valid))  # what the empty pair gives
         kept = torch.cat(masks) & batch.word_valid
         total += len({tuple(mask) for mask in kept.tolist()})
     return total / len(examples)

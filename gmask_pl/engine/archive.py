@@ -226,13 +226,20 @@ def _results(run: Run) -> JSON:
     parts = {None: run.metrics} if by_removal is None else by_removal
     told = {
         removal: {
-            name: {"meaningful": part[name].get("meaningful", True)}
+            name: {"meaningful": True} | verdict(part[name])
             for name in run.scores
             if isinstance(part.get(name), dict)
         }
         for removal, part in parts.items()
     }
     return kept | (told[None] if by_removal is None else {"by_removal": told})
+
+
+def verdict(result: JSON) -> JSON:
+    """What a metric says of itself: whether it can tell anything, and what the empty pair gives."""
+    empty = result.get("empty", "")
+    names = ("meaningful", "why", "empty", empty, f"{empty}_low", f"{empty}_high")
+    return {name: result[name] for name in names if name in result}
 
 
 def _from_row(row: JSON, file: Path, number: int = 0) -> Run:

@@ -22,6 +22,7 @@ from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
+from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
@@ -153,7 +154,8 @@ class ScoreLoop(AskingLoop):
     are passed over.
 
     Beside those of the metrics, a row named ``EVALUATIONS`` holds how many masked inputs of the
-    pair the model answered, which metrics of one removal share.
+    pair the model answered, which metrics of one removal share, and a row named ``EMPTY`` what
+    the model says of the pair without any word.
     """
 
     def __init__(
@@ -201,7 +203,7 @@ class ScoreLoop(AskingLoop):
     ) -> list[PairScore]:
         try:
             with self.asked(batch, removal) as masked:
-                evaluate(
+                empty = evaluate(
                     metrics,
                     lambda keep: masked.logits(keep).softmax(-1),
                     scores,
@@ -210,6 +212,7 @@ class ScoreLoop(AskingLoop):
                     lambda: self.keys(batch, removal),
                 )
             named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
+            named[EMPTY] = empty.tolist()
             named |= {name: metric.latest_rows().tolist() for name, metric in metrics.items()}
         finally:
             for metric in metrics.values():

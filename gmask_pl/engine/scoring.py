@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from gmask_pl.engine.loops import EVALUATIONS
 from gmask_pl.masking import removal_named
 from gmask_pl.metrics.base import PairMetric
+from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.known import KnownWords
 from gmask_pl.processes import say
 from gmask_pl.types import JSON, Explanation, PairExample, PairScore, UserError
@@ -69,25 +70,30 @@ def asked_results(metrics: Metrics, scores: Iterable[list[PairScore]]) -> JSON:
     """The results of the metrics that ask the model, from the scores of all batches.
 
     Results stand by metric, under the first removal; with several removals, ``by_removal`` holds
-    them all. ``scoring``: the removals in order, and how many masked inputs the model answered
-    for the metrics of one pair.
+    them all. Each says what the empty pair gives beside it, where it can. ``scoring``: the
+    removals in order, and how many masked inputs the model answered for the metrics of one pair.
     """
     if not metrics.asked:
         return {}
     evaluations, pairs = 0.0, 0
+    empty: dict[str, list[tuple[float, ...]]] = {removal: [] for removal in metrics.asked}
     for batch in scores:
         rows: dict[tuple[str | None, str], list[tuple[float, ...]]] = {}
         for score in batch:
             rows.setdefault((score.removal, score.metric), []).append(score.row)
         for removal, named in metrics.asked.items():
+            empty[removal] += rows[removal, EMPTY] if batch else ()
             for name, metric in named.items() if batch else ():
                 metric.take(torch.tensor(rows[removal, name], dtype=torch.float64))
             evaluations += sum(count for (count,) in rows.get((removal, EVALUATIONS), ()))
         pairs += len({score.id for score in batch})
-    by_removal = {
-        removal: {name: _described(metric, metric.compute()) for name, metric in named.items()}
-        for removal, named in metrics.asked.items()
-    }
+    by_removal: dict[str, JSON] = {}
+    for removal, named in metrics.asked.items():
+        beside = torch.tensor(empty[removal], dtype=torch.float64)
+        by_removal[removal] = {
+            name: _described(metric, metric.compute() | metric.beside(beside))
+            for name, metric in named.items()
+        }
     results: JSON = dict(next(iter(by_removal.values())))
     if len(by_removal) > 1:
         results["by_removal"] = by_removal
@@ -123,4 +129,7 @@ def known_results(
 
 
 def _described(metric: PairMetric | KnownWords, result: dict[str, Any]) -> JSON:
-    return result | ({"meaning": metric.meaning} if metric.meaning else {})
+    told: dict[str, Any] = {"meaning": metric.meaning} if metric.meaning else {}
+    if isinstance(metric, PairMetric) and (parts := metric.parts.keys() & result.keys()):
+        told["parts"] = {name: metric.parts[name] for name in parts}
+    return result | told

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.curves import area_over_curve, predicted_probability, without_top
+from gmask_pl.metrics.floor import loss_without_words
 from gmask_pl.settings import Count, Seed, checked
 
 
@@ -17,7 +19,12 @@ class AOPC(PairMetric):
     max_removed: U. A pair of n < U words is empty for every u >= n, so the model's answer to the
     empty pair stands in for those u; a pair without any word scores what the empty pair gives,
     0. The result lies in [-U/(U+1), U/(U+1)].
+
+    all_at_once: what it is where every word goes at the first step. That is no bound, as losing
+    some words may cost more than losing all, but says how much of the probability hangs on words.
     """
+
+    parts = MappingProxyType({"all_at_once": "AOPC where every word goes at the first step"})
 
     @checked
     def __init__(self, *, max_removed: Count, resamples: Count, seed: Seed) -> None:
@@ -34,3 +41,9 @@ class AOPC(PairMetric):
     def compute(self) -> dict[str, Any]:
         """value, low, high, n."""
         return self.estimate(lambda averages: averages).headline()
+
+    def beside(self, empty: Tensor) -> dict[str, Any]:
+        """all_at_once with its interval; meaningful as in `loss_without_words`."""
+        share = self.max_removed / (self.max_removed + 1)  # the sum has one term less than Eq. 9
+        found = self.estimate(lambda means: share * (means[..., 1:2] - means[..., 2:3]), empty)
+        return loss_without_words("all_at_once", found, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from gmask_pl.metrics.bootstrap import Estimate, Statistic, estimate
+from gmask_pl.metrics.floor import empty_rows
 from gmask_pl.settings import Count, Seed, checked
 from gmask_pl.types import UserError
 
@@ -29,7 +31,8 @@ class PairMetric(Metric):
     flat because an empty process has no other shape to contribute to a gather.
 
     n_masks: how many masks S the metric asks about per example; width: numbers in a row;
-    resamples, seed: of the bootstrap. ``meaning``: one line for the page of a run.
+    resamples, seed: of the bootstrap. ``meaning``: one line for the page of a run, ``parts``:
+    others for the numbers that stand below the value, by their names in the result.
     ``higher_is_better``: None where neither is.
     """
 
@@ -37,6 +40,7 @@ class PairMetric(Metric):
     is_differentiable: bool = False
     higher_is_better: bool | None = True
     meaning: str = ""
+    parts: Mapping[str, str] = MappingProxyType({})
     # Of a metric that reads groups: the group (B, W) int64 of every word of the batch, the most
     # important group being 0, and -1 for a word of none. Set before the batch is evaluated.
     reads_groups: bool = False
@@ -86,6 +90,15 @@ class PairMetric(Metric):
     def compute(self) -> dict[str, Any]:
         """The result as JSON can hold it: value, low, high (95 % bootstrap interval), n, ..."""
 
+    def beside(self, empty: Tensor) -> dict[str, Any]:
+        """What the empty pair says of the result: it is added to it. Mostly nothing.
+
+        empty (n, 3): `metrics.floor.empty_rows` of the examples taken, in their order. Keys of
+        the result that tables and pages know: ``empty``, the name of the number that the empty
+        pair gives; ``meaningful``, false where the metric can tell nothing, and then ``why``.
+        """
+        return {}
+
     def update(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> None:
         """Take the model's answers for a batch.
 
@@ -116,8 +129,11 @@ class PairMetric(Metric):
         assert isinstance(self.rows, list)  # a gathered state is a tensor, but not before compute
         self.rows.append(rows.to(self.device, self.dtype).flatten())
 
-    def estimate(self, statistic: Statistic) -> Estimate:
-        """The statistic of the averages over all examples; UserError when there is none."""
+    def estimate(self, statistic: Statistic, beside: Tensor | None = None) -> Estimate:
+        """The statistic of the averages over all examples; UserError when there is none.
+
+        beside (n, K): further columns of the examples, which follow those of the rows.
+        """
         pieces = self.rows if isinstance(self.rows, list) else [self.rows]
         if not sum(piece.numel() for piece in pieces):
             raise UserError(
@@ -125,6 +141,8 @@ class PairMetric(Metric):
                 "give a test split and a limit that leave at least one pair"
             )
         rows = torch.cat(pieces).reshape(-1, self.width)
+        if beside is not None:
+            rows = torch.cat([rows, beside.to(rows)], 1)
         return estimate(rows, statistic, resamples=self.resamples, seed=self.seed)
 
     def _checked(self, probabilities: Tensor) -> Tensor:
@@ -160,19 +178,20 @@ def evaluate(
     valid: Tensor,
     whole: Tensor,
     keys: Keys | None = None,
-) -> None:
+) -> Tensor:
     """Update every metric with a batch of attributions, asking the model once for all of them.
+
+    Returns `metrics.floor.empty_rows` (B, 3), as the empty pair is asked about with the others.
 
     ask: keep-masks (B, S, W) bool to probabilities (B, S, C); scores (B, W) and valid (B, W) as
     in ``rank_words``; whole (B, C): probabilities on the whole pair; keys: a name for everything
-    that the answers about each pair depend on, for metrics that keep what they learn. Does nothing
-    when there is no metric.
+    that the answers about each pair depend on, for metrics that keep what they learn.
     """
-    if not metrics:
-        return
     order, n_words = rank_words(scores, valid)
-    masks = torch.cat([metric.masks(order, n_words) for metric in metrics.values()], dim=1)
-    answers = ask(masks).split([metric.n_masks for metric in metrics.values()], dim=1)
+    masks = [metric.masks(order, n_words) for metric in metrics.values()]
+    masks.append(torch.zeros_like(valid)[:, None])
+    *answers, empty = ask(torch.cat(masks, 1)).split([part.shape[1] for part in masks], dim=1)
     for metric, answer in zip(metrics.values(), answers, strict=True):
         metric.explore(ask, valid, whole, keys)
         metric.update(answer, whole, n_words)
+    return empty_rows(empty[:, 0], whole)

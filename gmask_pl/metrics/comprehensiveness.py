@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import Any
+
 from torch import Tensor
 
 from gmask_pl.metrics.curves import without_top_fractions
 from gmask_pl.metrics.eraser import FractionMetric
+from gmask_pl.metrics.floor import loss_without_words
 
 
 class Comprehensiveness(FractionMetric):
     """Mean of p(y|x) - p(y|x without its top words); DeYoung et al., Eq. 1; higher is better."""
 
     meaning = "fall in the predicted class's probability without the top share of words (ERASER)"
+    parts = MappingProxyType({"all_at_once": "the same fall without any word"})
 
     def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
         return without_top_fractions(order, n_words, self.fractions)
+
+    def beside(self, empty: Tensor) -> dict[str, Any]:
+        """all_at_once: the fall without any word; meaningful as in `loss_without_words`."""
+        found = self.estimate(lambda means: means[..., -3:-2] - means[..., -2:-1], empty)
+        return loss_without_words("all_at_once", found, 0)

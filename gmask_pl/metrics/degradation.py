@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor
 
 from gmask_pl.metrics.base import PairMetric
@@ -15,6 +17,7 @@ from gmask_pl.metrics.curves import (
     normalised_curves,
     predicted_probability,
 )
+from gmask_pl.metrics.floor import EMPTY, shown, told, verdict
 from gmask_pl.settings import Count, Seed, Share, at_least, checked
 
 
@@ -26,10 +29,13 @@ class Degradation(PairMetric):
     words are removed, so a one-word pair is whole below 50 % and empty from there on.
 
     min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little when the
-    empty pair is answered nearly as surely as the whole one. Below this threshold (or when
-    negative) it is reported with ``meaningful`` false; when the denominator is exactly 0, the
+    empty pair is answered nearly as surely as the whole one. It is reported with ``meaningful``
+    false unless the whole 95 % interval of the denominator lies above 0 and not below this
+    threshold: of few pairs a denominator may be large enough by chance. When it is exactly 0, the
     value, its interval and the points of both curves are None.
     """
+
+    parts = MappingProxyType({"denominator": "what is lost without any word, which divides"})
 
     @checked
     def __init__(
@@ -58,14 +64,23 @@ class Degradation(PairMetric):
         return degradation_score(*normalised_curves(averages))
 
     def compute(self) -> dict[str, Any]:
-        """value, low, high, n; denominator, meaningful; percent, morf, lerf: steps + 1 numbers."""
-        found = self.estimate(lambda gains: self.summary(gains).unsqueeze(-1))
-        denominator = float(found.averages[0])
+        """value, low, high, n; denominator with its interval; meaningful, why; percent, morf,
+        lerf: steps + 1 numbers."""
+        found = self.estimate(lambda gains: torch.stack([self.summary(gains), gains[..., 0]], -1))
+        denominator = told("denominator", found, 1)
+        least = denominator["denominator_low"]
+        enough = least is not None and least > 0 and least >= self.min_denominator
+        why = (
+            "without any word the prediction is hardly less sure, or may not be: the score divides "
+            f"by that difference, {shown(denominator, 'denominator')}, and it must be "
+            f"{self.min_denominator:g} or more throughout"
+        )
         morf, lerf = normalised_curves(found.averages)
         return {
             **found.headline(),
-            "denominator": denominator,
-            "meaningful": denominator != 0 and denominator >= self.min_denominator,
+            EMPTY: "denominator",
+            **denominator,
+            **verdict(enough, why),
             "percent": [100 * i / self.steps for i in range(self.steps + 1)],
             "morf": numbers(morf),
             "lerf": numbers(lerf),

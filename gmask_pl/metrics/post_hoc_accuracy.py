@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.curves import agreement, only_top
+from gmask_pl.metrics.floor import EMPTY, NEEDED, shown, told, verdict
 from gmask_pl.settings import Count, Seed, checked
 
 
@@ -19,7 +21,20 @@ class PostHocAccuracy(PairMetric):
     max_words: V; the value is the mean over v = 1..V. A pair of n <= v words is kept whole and
     agrees by definition, whatever rounding does to the answer. Of equally probable classes the
     first is the predicted one.
+
+    floor: the share of pairs whose prediction needs no words at all, as the empty pair gets it
+    already. above_floor: (value - floor) / (1 - floor), so 0 is what no words at all give, below 0
+    is worse, and 1 that every prediction is kept. On the same pairs it orders explainers as the
+    value does; between models, sets and removals it is the number to compare. The metric is not
+    meaningful where the interval of the floor reaches above 1 - NEEDED, 0.9.
     """
+
+    parts = MappingProxyType(
+        {
+            "floor": "pairs whose prediction needs no words at all",
+            "above_floor": "0: as without any word; 1: every prediction is kept",
+        }
+    )
 
     @checked
     def __init__(self, *, max_words: Count, resamples: Count, seed: Seed) -> None:
@@ -46,3 +61,18 @@ class PostHocAccuracy(PairMetric):
             "low_by_v": numbers(found.low[1:]),
             "high_by_v": numbers(found.high[1:]),
         }
+
+    def beside(self, empty: Tensor) -> dict[str, Any]:
+        """floor, above_floor, each with its interval; meaningful, why."""
+
+        def statistic(means: Tensor) -> Tensor:
+            value, floor = self.summary(means[..., : self.width]), means[..., -1]
+            room = (1 - floor).masked_fill(floor >= 1, torch.nan)
+            return torch.stack([floor, (value - floor) / room], -1)
+
+        found = self.estimate(statistic, empty)
+        part = told("floor", found, 0)
+        high = part["floor_high"]
+        why = f"of {shown(part, 'floor')} of the pairs the prediction needs no words at all"
+        decides = verdict(high is not None and high <= 1 - NEEDED, why)
+        return {EMPTY: "floor"} | part | told("above_floor", found, 1) | decides

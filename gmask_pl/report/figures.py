@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gmask_pl.report.files import number
+from gmask_pl.report.files import meaningful, number
 
 # Okabe and Ito's palette: told apart under every common colour-vision deficiency.
 GREEN, VERMILION, BLUE = "#00795c", "#d55e00", "#0072b2"
@@ -59,6 +59,7 @@ def accuracy_figure(metrics: Mapping[str, Any]) -> str | None:
         axes.set_xticks(v)
         axes.set_ylim(0, 1.03)
         axes.legend(loc="lower right")
+        _mark(axes, accuracy)
         return _svg(figure, "Post-hoc accuracy by the number of words kept")
 
 
@@ -81,7 +82,13 @@ def degradation_figure(metrics: Mapping[str, Any]) -> str | None:
         bottom, top = axes.get_ylim()
         axes.set_ylim(min(bottom, 0), max(top, 1.03))
         axes.legend(loc="best")
+        _mark(axes, degradation)
         return _svg(figure, "MoRF and LeRF curves by the percentage of words removed")
+
+
+def _mark(axes: Axes, metric: Mapping[str, Any]) -> None:
+    if not meaningful(metric):
+        axes.set_title("not meaningful: see the table", color=VERMILION, fontsize=10.5)
 
 
 def _curve(values: Mapping[str, Any], key: str, length: int) -> list[float]:

@@ -121,6 +121,26 @@ def number(values: Any, *keys: str | int) -> float | None:
     return float(values) if isinstance(values, int | float) and math.isfinite(values) else None
 
 
+def meaningful(result: Mapping[str, Any]) -> bool:
+    """Whether a metric can tell anything, as its result says: one that says nothing does."""
+    return bool(result.get("meaningful", True))
+
+
+def why_not(result: Mapping[str, Any]) -> str:
+    """Why a metric is not meaningful, as its result says."""
+    return str(result.get("why") or "its result does not say why")
+
+
+def without_words(result: Mapping[str, Any]) -> str:
+    """What the empty pair gives, as in `floor 0.331 [0.270, 0.395]`; empty where it is not told."""
+    name = str(result.get("empty", ""))
+    value, low, high = (number(result, f"{name}{end}") for end in ("", "_low", "_high"))
+    if not name or value is None:
+        return ""
+    ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{name.replace('_', ' ')} {value:.3f}{ends}"
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}

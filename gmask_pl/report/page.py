@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from gmask_pl.report.cards import Card, make_card
 from gmask_pl.report.figures import accuracy_figure, degradation_figure
-from gmask_pl.report.files import by_removal, number, write_text
-from gmask_pl.report.table import WORDS_SHOWN, further, independent, meaningful
+from gmask_pl.report.files import by_removal, meaningful, number, why_not, write_text
+from gmask_pl.report.table import WORDS_SHOWN, further, independent
 from gmask_pl.text import html
 from gmask_pl.types import Explanation
 
@@ -121,12 +121,14 @@ def _scored_rows(metrics: Mapping[str, Any], removal: str) -> list[MetricRow]:
     if "aopc" in metrics:
         meaning = "fall in the predicted class's probability as the top words are removed (Eq. 9)"
         rows.append(_row(f"AOPC{removal}", metrics["aopc"], meaning))
+        rows += _parts(metrics["aopc"])
     if "post_hoc_accuracy" in metrics:
         rows += _accuracy_rows(metrics["post_hoc_accuracy"], removal)
     if "degradation" in metrics:
         meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
         name = f"Degradation{removal}"
-        rows.append(_row(name, metrics["degradation"], meaning, _warning(metrics)))
+        rows.append(_row(name, metrics["degradation"], meaning))
+        rows += _parts(metrics["degradation"])
     rows += _evidence_rows(metrics)
     for name in further(metrics):
         rows += _further_rows(name, metrics[name], removal)
@@ -140,22 +142,26 @@ def _further_rows(name: str, metric: Mapping[str, Any], removal: str) -> list[Me
     iou_f1_high, and every part of by_fraction, by_label and the like, where there is a value.
     """
     title = f"{name.replace('_', ' ')}{removal}"
-    rows = [_row(title, metric, str(metric.get("meaning", "")))]
+    return [_row(title, metric, str(metric.get("meaning", ""))), *_parts(metric)]
+
+
+def _parts(metric: Mapping[str, Any]) -> list[MetricRow]:
+    rows: list[MetricRow] = []
+    meanings = metric.get("parts", {})
     for key, found in metric.items():
         if f"{key}_low" in metric:
             value, low, high = (number(metric, k) for k in (key, f"{key}_low", f"{key}_high"))
-            shown = key.replace("_", " ")
-            rows.append(MetricRow(shown, value, low, high, None, "", detail=True))
+            shown, meaning = key.replace("_", " "), str(meanings.get(key, ""))
+            rows.append(MetricRow(shown, value, low, high, None, meaning, detail=True))
         elif key.startswith("by_") and isinstance(found, Mapping):
             kind = key.removeprefix("by_")
             rows += [_row(f"{kind} {part}", found[part], "", detail=True) for part in found]
-    return rows[:1] + [row for row in rows[1:] if row.value is not None]
+    return [row for row in rows if row.value is not None]
 
 
-def _row(
-    name: str, metric: Mapping[str, Any], meaning: str, warning: str = "", detail: bool = False
-) -> MetricRow:
+def _row(name: str, metric: Mapping[str, Any], meaning: str, detail: bool = False) -> MetricRow:
     value, low, high, n = (number(metric, key) for key in ("value", "low", "high", "n"))
+    warning = "" if meaningful(metric) else f"Not meaningful: {why_not(metric)}."
     return MetricRow(name, value, low, high, n, meaning, detail=detail, warning=warning)
 
 
@@ -168,7 +174,7 @@ def _accuracy_rows(metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
             keys = ("by_v", "low_by_v", "high_by_v")
             value, low, high = (number(metric, key, v - 1) for key in keys)
             rows.append(MetricRow(f"v = {v}", value, low, high, None, "", detail=True))
-    return rows
+    return rows + _parts(metric)
 
 
 def _evidence_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
@@ -211,14 +217,3 @@ def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
                 MetricRow(f"Failed in {step}", len(reasons), None, None, None, told, digits=0)
             )
     return rows
-
-
-def _warning(metrics: Mapping[str, Any]) -> str:
-    if meaningful(metrics):
-        return ""
-    drop = number(metrics, "degradation", "denominator")
-    shown = "unknown" if drop is None else f"{drop:.4f}"
-    return (
-        "Not meaningful: the score divides by the fall in probability from the whole pair to the "
-        f"empty one, here {shown}."
-    )

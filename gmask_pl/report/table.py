@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gmask_pl.report.files import by_removal, number
+from gmask_pl.report.files import by_removal, meaningful, number, why_not, without_words
 from gmask_pl.text import visible
 
 WORDS_SHOWN = (1, 2, 4, 10)
 MISSING = "–"
+WEAK = "*"
 KNOWN = ("aopc", "post_hoc_accuracy", "degradation", "evidence")  # with columns of their own
 
 Run = tuple[str, Mapping[str, Any]]
@@ -19,8 +20,9 @@ def format_table(runs: Sequence[Run]) -> str:
     """One aligned row for each run (name, metrics): the three metrics of Section 5.1 and the cost.
 
     n is the number of pairs scored. Brackets hold 95 % intervals; a dash stands for a metric
-    that was not computed. A degradation score whose denominator is too small (Eq. 10) carries
-    a star, with a note below. Where the pairs carry known evidence, the next columns are the
+    that was not computed. ``above`` is post-hoc accuracy above what no words at all give. A metric
+    that says of itself that it can tell nothing carries a star, with a note below; what the empty
+    pair gives stands below, too. Where the pairs carry known evidence, the next columns are the
     shares of pairs whose best words are it, and whose most important word group holds it, and
     the AUPRC of the scores against it. Any further metric has a column under its own name.
 
@@ -29,7 +31,7 @@ def format_table(runs: Sequence[Run]) -> str:
     """
     runs = [row for run in runs for row in _row_for_each_removal(run)]
     runs = [(visible(name), metrics) for name, metrics in runs]
-    head = ["run", "n", "AOPC", "post-hoc"]
+    head = ["run", "n", "AOPC", "post-hoc", "above"]
     head += [f"v={v}" for v in WORDS_SHOWN] + ["degradation", "evaluations", "seconds"]
     rows = [head] + [_row(name, metrics) for name, metrics in runs]
     if any("evidence" in metrics for _, metrics in runs):
@@ -42,7 +44,7 @@ def format_table(runs: Sequence[Run]) -> str:
     for name in dict.fromkeys(name for _, metrics in runs for name in further(metrics)):
         rows[0].append(visible(name))
         for row, (_, metrics) in zip(rows[1:], runs, strict=True):
-            row.append(_with_interval(metrics, name, ""))
+            row.append(_with_interval(metrics, name))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
@@ -70,11 +72,6 @@ def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
     return int(max(counts)) if counts else None
 
 
-def meaningful(metrics: Mapping[str, Any]) -> bool:
-    """Whether the degradation score, if any, has a denominator large enough to be read."""
-    return bool(metrics.get("degradation", {}).get("meaningful", True))
-
-
 def _row_for_each_removal(run: Run) -> list[Run]:
     name, metrics = run
     parts = [(f"{name} ({removal})", scored) for removal, scored in by_removal(metrics).items()]
@@ -86,20 +83,25 @@ def _row_for_each_removal(run: Run) -> list[Run]:
 
 def _row(name: str, metrics: Mapping[str, Any]) -> list[str]:
     accuracy = metrics.get("post_hoc_accuracy", {})
-    degradation = _with_interval(metrics, "degradation", "" if meaningful(metrics) else "*")
     return [
         name,
         _decimal(pairs_scored(metrics), 0),
-        _with_interval(metrics, "aopc", ""),
-        _decimal(number(accuracy, "value"), 3),
+        _with_interval(metrics, "aopc"),
+        _decimal(number(accuracy, "value"), 3) + _mark(accuracy),
+        _decimal(number(accuracy, "above_floor"), 3) + _mark(accuracy),
         *(_decimal(number(accuracy, "by_v", v - 1), 2) for v in WORDS_SHOWN),
-        degradation,
+        _with_interval(metrics, "degradation"),
         _decimal(number(metrics, "cost", "evaluations_per_pair"), 0),
         _decimal(number(metrics, "cost", "seconds_per_pair"), 3),
     ]
 
 
-def _with_interval(metrics: Mapping[str, Any], metric: str, mark: str) -> str:
+def _mark(result: Mapping[str, Any]) -> str:
+    return "" if meaningful(result) else WEAK
+
+
+def _with_interval(metrics: Mapping[str, Any], metric: str) -> str:
+    mark = _mark(metrics.get(metric, {}))
     value, low, high = (number(metrics, metric, key) for key in ("value", "low", "high"))
     if low is None or high is None:
         return _decimal(value, 3) + mark
@@ -115,15 +117,22 @@ def _align(cell: str, column: int, width: int) -> str:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    weak = [(name, metrics) for name, metrics in runs if not meaningful(metrics)]
-    if not weak:
-        return []
-    drops = ", ".join(
-        f"{name}: {_decimal(number(metrics, 'degradation', 'denominator'), 4)}"
-        for name, metrics in weak
-    )
-    return [
-        "",
-        "* not meaningful: removing every word hardly changes the predicted probability, and the",
-        f"  score divides by that change ({drops}).",
-    ]
+    """What the empty pair gives, once for all runs that say the same, and what can tell nothing."""
+    floors: dict[str, list[str]] = {}
+    weak = []
+    for name, metrics in runs:
+        scored = {key: result for key, result in metrics.items() if isinstance(result, Mapping)}
+        told = {key: without_words(result) for key, result in scored.items()}
+        if line := "; ".join(f"{key} {floor}" for key, floor in told.items() if floor):
+            floors.setdefault(line, []).append(name)
+        weak += [
+            f"{WEAK} {name}: {key} is not meaningful: {why_not(result)}"
+            for key, result in scored.items()
+            if not meaningful(result)
+        ]
+
+    def shown(names: Sequence[str]) -> str:
+        return "" if len(floors) == 1 else f" ({', '.join(names)})"
+
+    lines = [f"without any word{shown(names)}: {line}" for line, names in floors.items()]
+    return [""] * bool(lines or weak) + [visible(line) for line in lines + weak]

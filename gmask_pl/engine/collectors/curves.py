@@ -9,12 +9,12 @@ from pathlib import Path
 from torch import Tensor
 
 from gmask_pl.engine.collectors.base import label, missing, ordered
-from gmask_pl.engine.collectors.scores import Scored, ScoreTable
+from gmask_pl.engine.collectors.scores import WEAK, Scored, ScoreTable
 from gmask_pl.engine.request import Request
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.curves import normalised_curves
 from gmask_pl.report.curves import Curve, Panel, draw_panels
-from gmask_pl.report.files import write_text
+from gmask_pl.report.files import meaningful, write_text
 from gmask_pl.report.results import write_csv
 
 Points = tuple[str, Sequence[float], Callable[[Tensor], Tensor]]
@@ -55,8 +55,10 @@ class CurveFigure(ScoreTable):
             reason = missing(request, one.column)[1]
             return [Panel(f"{one.where}{suffix}", (), reason) for suffix in self.suffixes]
         width = next(iter(one.tables.values())).shape[-1]
+        told = [result for e in one.column.entries for result in self.told(e, one.column)]
+        where = one.where if all(map(meaningful, told)) else f"{one.where}{WEAK}"
         return [
-            Panel(f"{one.where}{name}", tuple(self._curves(request, one, x, y)), "")
+            Panel(f"{where}{name}", tuple(self._curves(request, one, x, y)), "")
             for name, x, y in self.points(width)
         ]
 

@@ -30,10 +30,11 @@ from gmask_pl.masking import RemovalName
 from gmask_pl.metrics.bootstrap import estimate
 from gmask_pl.metrics.paired import Difference, compare, rivals_of_the_best, seed_average
 from gmask_pl.report.comparisons import write_comparisons
+from gmask_pl.report.files import meaningful, why_not, without_words
 from gmask_pl.report.paper import published, title
 from gmask_pl.report.results import Cell, ResultTable, Row, write_results
 from gmask_pl.settings import Count, Seed, Share, Whole, checked
-from gmask_pl.types import UserError
+from gmask_pl.types import JSON, UserError
 
 WEAK = "°"
 HOW = (
@@ -199,7 +200,7 @@ class ScoreTable(Collector):
             resamples=self.resamples,
             seed=self.seed,
         ).headline()
-        weak = not run.result(self.metric, column.removal).get("meaningful", True)
+        weak = not all(map(meaningful, self.told(entry, column)))
         return Cell(
             value=found["value"],
             low=found["low"],
@@ -238,12 +239,12 @@ class ScoreTable(Collector):
                 )
             told = [*seeds_told(request, column), *column.notes]
             lines += [f"{one.where}: {note}." for note in told]
+            results = [result for e in column.entries for result in self.told(e, column)]
+            floors = dict.fromkeys(filter(None, map(without_words, results)))
+            lines += [f"{one.where}: {self.metric} without any word: {told}." for told in floors]
+            weak = dict.fromkeys(why_not(result) for result in results if not meaningful(result))
+            lines += [f"{WEAK} not meaningful: {one.where}: {self.metric}: {why}." for why in weak]
         lines += damaged(request)
-        if any(WEAK in self._marks(one) for one in scored):
-            lines.append(
-                f"{WEAK} not meaningful: without any word the prediction is hardly less sure, and "
-                "the score divides by that difference."
-            )
         return lines
 
     def _printed(self, request: Request, column: Column) -> bool:
@@ -252,8 +253,6 @@ class ScoreTable(Collector):
         found = (published(self.table, column.model, e, column.dataset) for e in names)
         return any(number is not None for number in found)
 
-    def _marks(self, one: Scored) -> set[str]:
-        results = (
-            entry.runs[0].result(self.metric, one.column.removal) for entry in one.column.entries
-        )
-        return {"" if result.get("meaningful", True) else WEAK for result in results}
+    def told(self, entry: Entry, column: Column) -> list[JSON]:
+        """What every run of an entry says of the metric."""
+        return [run.result(self.metric, column.removal) for run in entry.runs]
