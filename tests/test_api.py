@@ -403,3 +403,17 @@ def test_every_error_of_the_project_comes_back_from_another_process_whole() -> N
         assert type(back) is kind
         assert (str(back), vars(back)) == (str(error), vars(error))
         assert re.search("why|no words", str(back))
+@pytest.mark.parametrize("name", ["iba", "l2x"])
+def test_an_explainer_that_learns_asks_for_training_pairs(
+    name: str, weights: Path, tmp_path: Path
+) -> None:
+    own = (f"explainer={name}", f"output={tmp_path}")
+    with pytest.raises(UserError) as error:
+        PairExplainer(*settings(weights, *own))
+    told = str(error.value)
+    assert "learns from training pairs" in told and "dataset.path=FOLDER with a train" in told
+    rows = ({"text1": one, "text2": two} for one, two in TEXTS)
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    quick = {"iba": "explainer.tokens=20", "l2x": "explainer.epochs=1"}[name]
+    explain = PairExplainer(*settings(weights, *own, quick, f"dataset.path={tmp_path}"))
+    assert len(explain(TEXTS)) == len(TEXTS)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gmask_pl.data.files import MissingSplit
 from gmask_pl.engine.failures import check_split
 from gmask_pl.engine.session import make_trainer
 from gmask_pl.explainers.study import Study
@@ -30,10 +29,12 @@ def make_study(
         try:
             check_split(source, "train", cfg.max_failed)
             return source.load("train")
-        except MissingSplit as error:
+        except UserError as error:
             raise UserError(
-                f"{error}. This explainer learns from training pairs: put some there (labels are "
-                "not needed), or choose an explainer that learns nothing"
+                f"this explainer learns from training pairs, and they cannot be read: {error}. "
+                "Give dataset.path=FOLDER with a train split, as in dataset=pairs a train.jsonl "
+                "with text1 and text2 (labels are not needed), or choose an explainer that learns "
+                "nothing"
             ) from None
 
     return Study(
