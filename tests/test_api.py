@@ -403,6 +403,8 @@ def test_every_error_of_the_project_comes_back_from_another_process_whole() -> N
         assert type(back) is kind
         assert (str(back), vars(back)) == (str(error), vars(error))
         assert re.search("why|no words", str(back))
+
+
 @pytest.mark.parametrize("name", ["iba", "l2x"])
 def test_an_explainer_that_learns_asks_for_training_pairs(
     name: str, weights: Path, tmp_path: Path

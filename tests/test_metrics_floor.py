@@ -138,3 +138,16 @@ def test_value_and_interval_are_those_without_the_empty_pair() -> None:
         with_empty = alone | metric.beside(torch.rand(9, 3))
         assert all(with_empty[key] == alone[key] for key in ("value", "low", "high", "n"))
     assert scored(p, torch.full((9,), 0.9))["aopc"]["n"] == 9
+
+
+def test_the_floor_is_the_same_for_every_explainer() -> None:
+    """To the last bit, so that no verdict depends on what is explained."""
+    empty = torch.rand(15, 3, generator=torch.Generator().manual_seed(0)).double()
+    empty[:, 2] = empty[:, 2].round()
+    found = []
+    for seed in (1, 2):
+        metric = PostHocAccuracy(max_words=4, **DRAWN)
+        metric.take(torch.rand(15, 4, generator=torch.Generator().manual_seed(seed)))
+        told = metric.beside(empty)
+        found.append([told[f"floor{end}"] for end in ("", "_low", "_high")])
+    assert found[0] == found[1]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gmask_pl.metrics.base import PairMetric
 from gmask_pl.metrics.curves import area_over_curve, predicted_probability, without_top
-from gmask_pl.metrics.floor import loss_without_words
+from gmask_pl.metrics.floor import loss_without_words, lost
 from gmask_pl.settings import Count, Seed, checked
 
 
@@ -45,5 +45,5 @@ class AOPC(PairMetric):
     def beside(self, empty: Tensor) -> dict[str, Any]:
         """all_at_once with its interval; meaningful as in `loss_without_words`."""
         share = self.max_removed / (self.max_removed + 1)  # the sum has one term less than Eq. 9
-        found = self.estimate(lambda means: share * (means[..., 1:2] - means[..., 2:3]), empty)
-        return loss_without_words("all_at_once", found, 0)
+        found = self.estimate_of(empty, lambda means: share * lost(means))
+        return loss_without_words("all_at_once", found)

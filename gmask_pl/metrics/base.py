@@ -145,6 +145,10 @@ class PairMetric(Metric):
             rows = torch.cat([rows, beside.to(rows)], 1)
         return estimate(rows, statistic, resamples=self.resamples, seed=self.seed)
 
+    def estimate_of(self, empty: Tensor, statistic: Statistic) -> Estimate:
+        """The statistic of the averages of ``empty`` (n, 3) alone: the same for every explainer."""
+        return estimate(empty, statistic, resamples=self.resamples, seed=self.seed)
+
     def _checked(self, probabilities: Tensor) -> Tensor:
         found = probabilities.detach().to(self.device, self.dtype)
         if not ((found >= 0) & (found <= 1 + 1e-3)).all():  # NaN fails too; 1e-3: rounding

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gmask_pl.metrics.curves import without_top_fractions
 from gmask_pl.metrics.eraser import FractionMetric
-from gmask_pl.metrics.floor import loss_without_words
+from gmask_pl.metrics.floor import loss_without_words, lost
 
 
 class Comprehensiveness(FractionMetric):
@@ -23,5 +23,4 @@ class Comprehensiveness(FractionMetric):
 
     def beside(self, empty: Tensor) -> dict[str, Any]:
         """all_at_once: the fall without any word; meaningful as in `loss_without_words`."""
-        found = self.estimate(lambda means: means[..., -3:-2] - means[..., -2:-1], empty)
-        return loss_without_words("all_at_once", found, 0)
+        return loss_without_words("all_at_once", self.estimate_of(empty, lost))

@@ -67,7 +67,7 @@ class Degradation(PairMetric):
         """value, low, high, n; denominator with its interval; meaningful, why; percent, morf,
         lerf: steps + 1 numbers."""
         found = self.estimate(lambda gains: torch.stack([self.summary(gains), gains[..., 0]], -1))
-        denominator = told("denominator", found, 1)
+        denominator = told("denominator", found, component=1)
         least = denominator["denominator_low"]
         enough = least is not None and least > 0 and least >= self.min_denominator
         why = (

@@ -26,7 +26,12 @@ def empty_rows(empty: Tensor, whole: Tensor) -> Tensor:
     return torch.cat([predicted_probability(asked, whole), agreement(asked[:, 1:], whole)], 1)
 
 
-def told(name: str, found: Estimate, component: int) -> dict[str, float | None]:
+def lost(means: Tensor) -> Tensor:
+    """p(y|x) - p(y|x_o), (..., 1), of averaged `empty_rows` (..., 3)."""
+    return means[..., :1] - means[..., 1:2]
+
+
+def told(name: str, found: Estimate, component: int = 0) -> dict[str, float | None]:
     """A component of an estimate with its interval, as JSON can hold it: name, _low, _high."""
     ends = zip(("", "_low", "_high"), (found.value, found.low, found.high), strict=True)
     return {f"{name}{end}": numbers(part[component : component + 1])[0] for end, part in ends}
@@ -44,14 +49,14 @@ def shown(part: dict[str, float | None], name: str) -> str:
     return f"{'undefined' if value is None else f'{value:.3f}'}{ends}"
 
 
-def loss_without_words(name: str, found: Estimate, component: int) -> dict[str, Any]:
-    """The loss of probability with every word as ``name``, and what it says of a metric of losses.
+def loss_without_words(name: str, found: Estimate) -> dict[str, Any]:
+    """The loss of probability without any word as ``name``, and what it says of a metric of losses.
 
     Such a metric is not meaningful unless the interval of the loss lies above 0. Otherwise the
     prediction may be as sure without any word as it is with all, and a loss with some of them gone
     says that what is left of the text is odd, not that evidence is missed.
     """
-    part = told(name, found, component)
+    part = told(name, found)
     low = part[f"{name}_low"]
     why = (
         "without any word the prediction is no less sure, or may not be: removing all at once "

@@ -66,13 +66,12 @@ class PostHocAccuracy(PairMetric):
         """floor, above_floor, each with its interval; meaningful, why."""
 
         def statistic(means: Tensor) -> Tensor:
-            value, floor = self.summary(means[..., : self.width]), means[..., -1]
-            room = (1 - floor).masked_fill(floor >= 1, torch.nan)
-            return torch.stack([floor, (value - floor) / room], -1)
+            value, floor = self.summary(means[..., : self.width]).unsqueeze(-1), means[..., -1:]
+            return (value - floor) / (1 - floor).masked_fill(floor >= 1, torch.nan)
 
-        found = self.estimate(statistic, empty)
-        part = told("floor", found, 0)
+        part = told("floor", self.estimate_of(empty, lambda means: means[..., -1:]))
+        above = told("above_floor", self.estimate(statistic, empty))
         high = part["floor_high"]
         why = f"of {shown(part, 'floor')} of the pairs the prediction needs no words at all"
         decides = verdict(high is not None and high <= 1 - NEEDED, why)
-        return {EMPTY: "floor"} | part | told("above_floor", found, 1) | decides
+        return {EMPTY: "floor"} | part | above | decides

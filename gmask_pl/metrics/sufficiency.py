@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gmask_pl.metrics.curves import only_top_fractions
 from gmask_pl.metrics.eraser import FractionMetric
-from gmask_pl.metrics.floor import loss_without_words, told
+from gmask_pl.metrics.floor import loss_without_words, lost, told
 
 
 class Sufficiency(FractionMetric):
@@ -40,9 +40,9 @@ class Sufficiency(FractionMetric):
         """floor, above_floor, each with its interval; meaningful as in `loss_without_words`."""
 
         def statistic(means: Tensor) -> Tensor:
-            floor = means[..., -3] - means[..., -2]
-            won = floor - self.summary(means[..., : self.width])
-            return torch.stack([floor, won / floor.masked_fill(floor <= 0, torch.nan)], -1)
+            floor = lost(means[..., self.width :])
+            won = floor - self.summary(means[..., : self.width]).unsqueeze(-1)
+            return won / floor.masked_fill(floor <= 0, torch.nan)
 
-        found = self.estimate(statistic, empty)
-        return loss_without_words("floor", found, 0) | told("above_floor", found, 1)
+        above = told("above_floor", self.estimate(statistic, empty))
+        return loss_without_words("floor", self.estimate_of(empty, lost)) | above
