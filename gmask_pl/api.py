@@ -68,8 +68,8 @@ class PairExplainer:
     overrides: settings as on its command line, such as ``"model=bert"``, ``"weights=FOLDER"``,
     ``"explainer=gmask_two_sided"``; of the data set only its labels are used, and its training
     pairs by explainers that learn. What it says of a pair is what explain.py says of it, whatever
-    its id or its place. Raises UserError for settings that are none, where there are no
-    weights, and for more than one process.
+    its id or its place. Raises UserError for settings that are none, where there are no weights,
+    and for more than one process.
 
     Random states, warnings, log levels and other switches of the process (see
     `gmask_pl.engine.switches`) take no part and are left as they were. Threads may share an

@@ -20,6 +20,9 @@ PAGE_FILE = "report.html"
 
 _METRIC = {
     "meaningful": bool,
+    "why": str,
+    "empty": str,
+    "parts": {...: str},
     **dict.fromkeys(("by_v", "low_by_v", "high_by_v", "percent", "morf", "lerf"), [NUMBER]),
 }
 _SCORED = {...: _METRIC}
