@@ -384,7 +384,7 @@ def test_a_metric_that_tells_nothing_is_marked_from_an_archive_too(
         (row,) = [line for line in text.splitlines() if "| gmask_released |" in line]
         assert "°" in row and text.count("° not meaningful") == 1
         assert "post_hoc_accuracy: no word is needed." in text
-        assert text.count("without any word: floor 0.500 [0.250, 0.750].") == 1
+        assert text.count(r"without any word: floor 0.500 \[0.250, 0.750\].") == 1
         assert '°",' in files["figure3_curves.csv"].read_text("utf-8")
 
 
