@@ -184,7 +184,7 @@ def _counted(call: Any, calls: list[Any]) -> Any:
 def test_weights_are_not_taken_for_those_of_other_settings(tmp_path: Path) -> None:
     """What is asked for must be what the weights were made with; what nobody names may differ."""
     trained = configured(tmp_path, "bert_tiny", "model.fit.max_epochs=7")
-    Identity(plain(trained), "", "").write(tmp_path)
+    Identity(plain(trained), {}, "").write(tmp_path)
     cfg = configured(tmp_path, "bert_tiny", "model.net.layers=2", "model.fit.batch_size=64")
     check_training(cfg, tmp_path, ["model=bert_tiny", "seed=4", "model.removal=mask"])
     check_training(cfg, tmp_path, ["++model.net.layers=2"])
