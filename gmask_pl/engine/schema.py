@@ -141,6 +141,5 @@ BY_CODE: dict[Any, dict[str, str]] = {
         "enable_checkpointing": "",
         "use_distributed_sampler": "",
         "inference_mode": "",
-        "enable_progress_bar": "",
     }
 }
