@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from gmask_pl.types import UserError
+from gmask_pl.files import warn_once, whole_file
 
 Known = dict[bytes, np.ndarray]  # the logits (C,) of a mask, named by its bits
 
@@ -22,12 +21,17 @@ class BatchAnswers:
 
     keys: a name of each pair that says all that an answer depends on, the mask aside. Every pair
     has a file of its own, read when the pair is met, so memory does not grow with the test set.
+    classes: how many numbers an answer has; files that hold something else are not believed.
     reused: how many answers were those of earlier runs.
+
+    What cannot be read is asked again, and what cannot be written is not kept; both are told once.
     """
 
-    def __init__(self, folder: Path | str, keys: Sequence[str]) -> None:
+    def __init__(self, folder: Path | str, keys: Sequence[str], *, classes: int) -> None:
+        self.classes = classes
         self.files = [Path(folder) / key[:2] / f"{key}.safetensors" for key in keys]
-        self.known = [_read(file) for file in self.files]
+        self.closed: set[Path] = set()  # somebody else's, which may not be read
+        self.known = [self._read(file) for file in self.files]
         self.earlier = [frozenset(known) for known in self.known]
         self.grown: set[int] = set()
         self.reused = 0
@@ -53,8 +57,29 @@ class BatchAnswers:
     def keep(self) -> None:
         """Leaves the new answers to other runs; of two at a time, the last about a pair stands."""
         for row in sorted(self.grown):
-            _write(self.files[row], _read(self.files[row]) | self.known[row])
+            file = self.files[row]
+            try:
+                if file not in self.closed:
+                    _write(file, self._read(file) | self.known[row])
+            except OSError as error:
+                warn_once("answers", f"answers are not kept for other runs: {error}")
+                break
         self.grown.clear()
+
+    def _read(self, file: Path) -> Known:
+        try:
+            stored = load_file(file)
+            return _checked(stored["masks"], stored["logits"], self.classes)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            warn_once(
+                f"answers {file}",
+                f"{file}: no answers can be read from there ({error}): the model is asked again",
+            )
+            if isinstance(error, PermissionError):
+                self.closed.add(file)
+            return {}
 
 
 def _name(bits: np.ndarray) -> bytes:
@@ -62,23 +87,22 @@ def _name(bits: np.ndarray) -> bytes:
     return bits.tobytes().rstrip(b"\0")
 
 
-def _read(file: Path) -> Known:
-    try:
-        stored = load_file(file)
-        return dict(zip(map(_name, stored["masks"]), stored["logits"], strict=True))
-    except FileNotFoundError:
-        return {}
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{file}: no answers can be read from there ({error}); delete the file, the model is "
-            "then asked again"
-        ) from error
+def _checked(masks: np.ndarray, logits: np.ndarray, classes: int) -> Known:
+    """Stored answers by their masks. Raises ValueError where no model of ``classes`` gave them."""
+    if masks.dtype != np.uint8 or masks.ndim != 2:
+        raise ValueError(f"masks are {masks.dtype} of shape {masks.shape}")
+    if logits.dtype != np.float32 or logits.shape != (len(masks), classes):
+        raise ValueError(
+            f"answers are {logits.dtype} of shape {logits.shape}, which are not those about "
+            f"{len(masks)} masks by {classes} classes"
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("logits that are no finite numbers")
+    return dict(zip(map(_name, masks), logits, strict=True))
 
 
 def _write(file: Path, known: Known) -> None:
     width = max(map(len, known))
     masks = np.stack([np.frombuffer(name.ljust(width, b"\0"), np.uint8) for name in known])
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"masks": masks, "logits": np.stack(list(known.values()))}, draft)
-    draft.replace(file)
+    with whole_file(file, lasting=False) as draft:
+        save_file({"masks": masks, "logits": np.stack(list(known.values()))}, draft)

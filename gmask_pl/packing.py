@@ -92,8 +92,8 @@ class TokenBudget:
             chunk = left.pop(0)
             try:
                 step(chunk)
-            except RuntimeError as error:
-                if not _out_of_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
                     raise
                 if len(chunk) == 1:
                     self.tokens = before
@@ -123,8 +123,20 @@ def start_of(device: str) -> int:
     return START[device]
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+# What allocators say: of processors, CUDA, cuBLAS, cuDNN, oneDNN, the C++ library.
+_NO_MEMORY = (
+    *("out of memory", "out_of_memory", "not enough memory", "t allocate memory"),
+    *("cannot allocate memory", "alloc_failed", "bad_alloc", "could not create a memory"),
+    *("failed to allocate", "unable to allocate", "bad allocation", "insufficient memory"),
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, whoever asked for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    told = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return any(said in told for said in _NO_MEMORY)
 
 
 def chunks(lengths: Tensor, token_budget: int, together: str = "any") -> Iterator[Tensor]:

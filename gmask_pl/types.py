@@ -106,11 +106,12 @@ class PairBatch:
 
     token_ids, segment, word_of_token: (B, L) int64; attention: (B, L) bool.
     ``segment`` is 0 for side one and 1 for side two, or what the model's own tokenizer says;
-    ``word_of_token`` is -1 on special tokens and padding. word_side (B, W) int64; word_valid (B, W)
-    bool: true where the word exists and the model reads at least one token of it. ``words1`` and
-    ``words2`` hold the words (or the word pieces, when the unit is the token) that the W axis
-    counts. labels: (B,) int64, -1
-    where unknown. ``truncated`` (B,) bool: the model could not read the whole pair.
+    ``word_of_token`` is -1 on special tokens and padding. ``words1`` and ``words2`` hold all words
+    of the pair (or the word pieces, when the unit is the token). The W axis counts those of which
+    the model reads at least one token: word_place (B, W) int64 is where each stands among all words
+    of both sides, -1 where there is none; word_side (B, W) int64; word_valid (B, W) bool: true
+    where the word is there. labels: (B,) int64, -1 where unknown. ``truncated`` (B,) bool: the
+    model could not read the whole pair.
 
     ``ids`` are names, no more. ``keys`` say what a pair is: a digest of its texts and of the units
     they are cut into, so equal pairs have equal keys wherever they stand.
@@ -124,6 +125,7 @@ class PairBatch:
     attention: Tensor
     segment: Tensor
     word_of_token: Tensor
+    word_place: Tensor
     word_side: Tensor
     word_valid: Tensor
     labels: Tensor
@@ -136,6 +138,7 @@ class PairBatch:
             "attention": (b, length),
             "segment": (b, length),
             "word_of_token": (b, length),
+            "word_place": (b, width),
             "word_side": (b, width),
             "word_valid": (b, width),
             "labels": (b,),
@@ -160,6 +163,11 @@ class PairBatch:
     def device(self) -> torch.device:
         return self.token_ids.device
 
+    @property
+    def places(self) -> list[list[int]]:
+        """Where the words that the model reads stand among all words of their pair."""
+        return [[place for place in row if place >= 0] for row in self.word_place.tolist()]
+
     def to(self, device: torch.device | str) -> PairBatch:
         """The same batch with its tensors on ``device`` (Lightning calls this)."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
@@ -174,6 +182,24 @@ class PairBatch:
             own = every[list(rows)] if isinstance(every, Tensor) else tuple(every[i] for i in rows)
             fields[name] = own
         return PairBatch(**fields)
+
+    def narrowed(self) -> PairBatch:
+        """The same batch, no wider than its longest pair."""
+        length, width = _last(self.attention), _last(self.word_place >= 0)
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        for name, every in fields.items():
+            if isinstance(every, Tensor) and every.dim() == 2:
+                fields[name] = every[:, : length if name in _OF_TOKENS else width]
+        return PairBatch(**fields)
+
+
+_OF_TOKENS = ("token_ids", "attention", "segment", "word_of_token")
+
+
+def _last(there: Tensor) -> int:
+    """How many columns (N, M) it takes up to the last that is true of any row; 1 at least."""
+    columns = there.any(0).nonzero()
+    return int(columns.max()) + 1 if len(columns) else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from hypothesis import Phase, settings
 from pytorch_lightning import Trainer
 from torch import Tensor
 
+from gmask_pl import files
 from gmask_pl.explainers.study import Study
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
@@ -56,6 +57,21 @@ TEXTS = (
     ("two dogs run", "two animals are running outside today"),
     ("she sleeps", "nobody sleeps here"),
 )
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "thesis.txt").write_text("mine")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3]),
+    "garbage": lambda path: path.write_bytes(bytes(range(7, 207))),
+    "a folder": folder_instead,
+}
 
 
 def explainer_of(name: str, *overrides: str) -> Any:
@@ -133,6 +149,12 @@ def kept(found: dict[int, Any]) -> Callable[[int, Any, dict[str, str]], None]:
         found[number] = batch
 
     return keep
+
+
+@pytest.fixture(autouse=True)
+def _warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was warned of before."""
+    monkeypatch.setattr(files, "_WARNED", set())
 
 
 @pytest.fixture

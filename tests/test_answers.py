@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import explainer_of, kept
 from pytorch_lightning import Trainer
+from safetensors.numpy import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -19,7 +21,7 @@ from gmask_pl.explainers.gmask_released import cut
 from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.types import Explanation, PairExample, PairScore, UserError
+from gmask_pl.types import Explanation, PairExample, PairScore
 
 Ask = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,7 +42,8 @@ def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
     masks = torch.rand(40, 11, generator=torch.Generator().manual_seed(0)) > 0.5
     rows = torch.arange(40) % 2
     expected = Counting()(rows, masks)
-    first, second, ask = BatchAnswers(tmp_path, "ab"), BatchAnswers(tmp_path, "ab"), Counting()
+    first, second = (BatchAnswers(tmp_path, "ab", classes=2) for _ in range(2))
+    ask = Counting()
     torch.testing.assert_close(first.complete(rows[:30], masks[:30], ask), expected[:30])
     torch.testing.assert_close(first.complete(rows, masks, ask), expected)
     distinct = len(torch.unique(torch.cat([rows[:, None], masks], 1), dim=0))
@@ -49,7 +52,7 @@ def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
     torch.testing.assert_close(second.complete(rows, masks, ask), expected)
     assert (ask.asked, second.reused) == (80, 0)  # nothing was kept yet
     first.keep()
-    third = BatchAnswers(tmp_path, "ab")
+    third = BatchAnswers(tmp_path, "ab", classes=2)
     torch.testing.assert_close(third.complete(rows, masks, ask), expected)
     assert (ask.asked, third.reused) == (80, 40)
 
@@ -57,12 +60,12 @@ def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
 def test_a_mask_is_known_in_batches_of_any_width_and_place(tmp_path: Path) -> None:
     masks = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1]], dtype=torch.bool)
     ask = Counting()
-    first = BatchAnswers(tmp_path, ["pair"])
+    first = BatchAnswers(tmp_path, ["pair"], classes=2)
     answers = first.complete(torch.zeros(3, dtype=torch.int64), masks, ask)
     first.keep()
     wide = torch.zeros(3, 40, dtype=torch.bool)
     wide[:, :3] = masks
-    second = BatchAnswers(tmp_path, ["other", "pair"])
+    second = BatchAnswers(tmp_path, ["other", "pair"], classes=2)
     found = second.complete(torch.ones(3, dtype=torch.int64), wide, ask)
     torch.testing.assert_close(found, answers)
     assert ask.asked == 3
@@ -72,32 +75,90 @@ def test_a_mask_is_known_in_batches_of_any_width_and_place(tmp_path: Path) -> No
 
 def test_runs_add_to_one_another(tmp_path: Path) -> None:
     masks, rows = torch.eye(4, dtype=torch.bool), torch.zeros(2, dtype=torch.int64)
-    one, other = BatchAnswers(tmp_path, ["pair"]), BatchAnswers(tmp_path, ["pair"])
+    one, other = (BatchAnswers(tmp_path, ["pair"], classes=2) for _ in range(2))
     one.complete(rows, masks[:2], Counting())
     other.complete(rows, masks[2:], Counting())
     one.keep()
     other.keep()
-    last = BatchAnswers(tmp_path, ["pair"])
+    last = BatchAnswers(tmp_path, ["pair"], classes=2)
     last.complete(torch.zeros(4, dtype=torch.int64), masks, Counting())
     assert last.reused == 4
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".safetensors"]
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    one = BatchAnswers(tmp_path, ["pair"])
-    one.complete(torch.zeros(1, dtype=torch.int64), torch.ones(1, 3).bool(), Counting())
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-3])
+
+
+def holding(data: bytes) -> Callable[[Path], object]:
+    return lambda file: file.write_bytes(data)
+
+
+def folder_instead(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+    (file / "thesis.txt").write_text("mine")
+
+
+def stored(**tensors: np.ndarray) -> Callable[[Path], object]:
+    return lambda file: save_file(tensors, file)
+
+
+MASK = np.array([[224]], np.uint8)
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "nothing": holding(b""),
+    "cut": cut_off,
+    "garbage": holding(b"\x07" * 99),
+    "a folder": folder_instead,
+    "three classes": stored(masks=MASK, logits=np.ones((1, 3), np.float32)),
+    "another type": stored(masks=MASK, logits=np.ones((1, 2), np.float64)),
+    "whole numbers": stored(masks=MASK.astype(np.int64), logits=np.ones((1, 2), np.float32)),
+    "a single row": stored(masks=MASK[0], logits=np.ones((1, 2), np.float32)),
+    "no numbers": stored(masks=MASK, logits=np.full((1, 2), np.nan, np.float32)),
+    "other names": stored(questions=MASK, logits=np.ones((1, 2), np.float32)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_cannot_be_an_answer_is_told_and_asked_anew(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, mask = torch.zeros(1, dtype=torch.int64), torch.ones(1, 3).bool()
+    one, ask = BatchAnswers(tmp_path, ["pair"], classes=2), Counting()
+    expected = one.complete(row, mask, ask)
     one.keep()
     (file,) = tmp_path.rglob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(UserError, match=r"pair\.safetensors: .* delete the file"):
-        BatchAnswers(tmp_path, ["pair"])
+    OTHERS[kind](file)
+    for _ in range(2):
+        again = BatchAnswers(tmp_path, ["pair"], classes=2)
+    assert torch.equal(again.complete(row, mask, ask), expected)
+    assert (ask.asked, again.reused) == (2, 0)
+    again.keep()
+    told = capsys.readouterr().err
+    assert told.count(f"{file}: no answers can be read from there") == 1
+    last = BatchAnswers(tmp_path, ["pair"], classes=2)
+    last.complete(row, mask, ask)
+    assert (ask.asked, last.reused) == (2, 1)
+    if kind == "a folder":
+        assert (file.with_name(f"{file.name}.aside") / "thesis.txt").read_text() == "mine"
+
+
+def test_answers_that_cannot_be_kept_end_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    one = BatchAnswers(tmp_path / "file", ["pair"], classes=2)
+    one.complete(torch.zeros(1, dtype=torch.int64), torch.ones(1, 3).bool(), Counting())
+    one.keep()
+    assert "warning: answers are not kept for other runs: " in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_another_text_is_asked_anew(
     tmp_path: Path, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
     batch = classifier.encoder("word")(examples)
-    answers = BatchAnswers(tmp_path, batch.ids)
+    answers = BatchAnswers(tmp_path, batch.ids, classes=3)
     masked = MaskedModel(classifier, batch, "pad", token_budget=4096, answers=answers)
     shorter = masked.rebind(cut(batch, torch.tensor([[0, 1], [0, 1], [0, 1]])))
     whole = shorter.logits(shorter.batch.word_valid[:, None])

@@ -64,6 +64,7 @@ def encode(examples: Sequence[PairExample]) -> PairBatch:
         attention=zeros.bool(),
         segment=zeros,
         word_of_token=zeros,
+        word_place=zeros,
         word_side=zeros,
         word_valid=zeros.bool(),
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, explainer_of, holds, make_example, silent_about
+from conftest import LABELS, explainer_of, holds, make_example, silent_about, untrained
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
@@ -18,10 +18,12 @@ from gmask_pl.data.pairs import Pairs
 from gmask_pl.engine import loops
 from gmask_pl.engine.failures import check_any_left, check_run, check_split
 from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
+from gmask_pl.explainers.occlusion import Occlusion
 from gmask_pl.masking import NOT_FINITE, MaskedModel
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.degradation import Degradation
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.packing import out_of_memory
 from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore, PairsFailed, UserError
 
 SETTINGS = {
@@ -39,7 +41,7 @@ SETTINGS = {
 def explained(
     classifier: PairClassifier, examples: Sequence[PairExample], name: str, *settings: str
 ) -> tuple[list[Explanation], dict[str, str]]:
-    explainer = explainer_of(name, *(settings or SETTINGS[name]))
+    explainer = explainer_of(name, *(settings or SETTINGS.get(name, ())))
     kept: list[tuple[list[Explanation], dict[str, str]]] = []
     loop = ExplainLoop(
         classifier, explainer, [0], lambda i, *found: kept.append(found), token_budget=512
@@ -230,3 +232,101 @@ def test_too_many_failed_pairs_are_an_error(capsys: pytest.CaptureFixture[str]) 
         check_any_left(failed, 5)
     check_run({"explaining": {"\x1b[31m": "no number"}}, 500, 0.01)
     assert "\x1b" not in capsys.readouterr().out  # a terminal would obey it
+
+
+SAID = (
+    MemoryError("Unable to allocate 3.2 GiB"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("could not create a memory object"),
+    RuntimeError("std::bad_alloc"),
+)
+
+
+@pytest.mark.parametrize("error", SAID, ids=lambda error: str(error)[:40])
+def test_memory_that_runs_out_is_told_from_faults(error: Exception) -> None:
+    assert out_of_memory(error)
+    assert not out_of_memory(ValueError(str(error)))
+    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize("error", SAID, ids=lambda error: str(error)[:40])
+def test_masks_that_memory_does_not_hold_fail_their_pair_alone(
+    error: Exception,
+    examples: list[PairExample],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Outside the model, where nothing is asked of it yet."""
+    classifier = untrained("dattn")
+    expected = [explained(classifier, [examples[i]], "occlusion")[0][0] for i in (0, 2)]
+    effects = Occlusion._effects
+
+    def failing(self: Occlusion, masked: MaskedModel, *rest: Any) -> torch.Tensor:
+        if "pair-1" in masked.batch.ids:
+            raise error
+        return effects(self, masked, *rest)
+
+    monkeypatch.setattr(Occlusion, "_effects", failing)
+    found, failed = explained(classifier, examples, "occlusion")
+    assert found == expected
+    assert list(failed) == ["pair-1"] and "memory ran out over the masks" in failed["pair-1"]
+
+
+def test_a_fault_is_no_lack_of_memory(
+    classifier: PairClassifier, examples: list[PairExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Occlusion, "_effects", failing)
+    with pytest.raises(RuntimeError, match="shapes"):
+        explained(classifier, examples, "occlusion")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("occlusion", 60_000), ("interaction_groups", 600), ("imask", 600), ("random", 600)],
+)
+def test_words_that_were_cut_off_widen_nothing(name: str, words: int, side: int) -> None:
+    """What the model reads is scored as in a pair that has no other words; the others are 0."""
+    classifier = untrained("bert_tiny")
+    long, short = "two dogs run on stage " * (words // 5), "the man plays the guitar"
+    settings = SETTINGS.get(name, ()) or (("explainer.k=3",) if "groups" in name else ())
+    pair = make_example("long", *(long, short)[:: -1 if side else 1])
+    batch = classifier.encoder("word")([pair, make_example("other", short, short)])
+    places = batch.places[0]
+    assert batch.word_valid.shape[1] == len(places) <= classifier.max_length
+    assert batch.select([1]).narrowed().word_valid.shape[1] == 10
+    (found,), failed = explained(classifier, [pair], name, *settings)
+    assert failed == {} and len(found.words) == len(found.scores) == words + 5
+    assert {i for i, score in enumerate(found.scores) if score} <= set(places)
+    read = [found.words[place] for place in places]
+    first = sum(place < len(pair.words1) for place in places)
+    whole = make_example("long", " ".join(read[:first]), " ".join(read[first:]))
+    (alone,), _ = explained(classifier, [whole], name, *settings)
+    if name in ("imask", "random"):  # they draw
+        assert any(found.scores)
+        return
+    assert [found.scores[i] for i in places] == pytest.approx(alone.scores, abs=1e-6)
+    if found.groups is not None and alone.groups is not None:
+        own = [found.words[i] for i in found.groups.candidates]
+        assert own == [alone.words[i] for i in alone.groups.candidates]
+        assert {place < len(pair.words1) for place in found.groups.candidates} == {True, False}
+    rows, _ = scored(classifier, [pair], [found])
+    expected, _ = scored(classifier, [whole], [alone])
+    assert [row.row for row in rows] == [pytest.approx(row.row, abs=1e-5) for row in expected]
+
+
+def test_interactions_and_groups_name_words_among_all_of_the_pair() -> None:
+    classifier = untrained("bert_tiny")
+    pair = make_example("long", "two dogs run on stage " * 40, "nobody sleeps here")
+    (found,), _ = explained(classifier, [pair], "interaction", "explainer.k=4")
+    assert found.interactions is not None
+    assert {found.words[j] for _, j in found.interactions.pairs} <= set(pair.words2)
+    assert {found.words[i] for i, _ in found.interactions.pairs} <= set(pair.words1)
+    assert all(i < 200 <= j for i, j in found.interactions.pairs)

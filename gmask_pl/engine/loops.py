@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from gmask_pl.masking import MaskedModel
 from gmask_pl.metrics.base import PairMetric, evaluate
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.models.base import PairClassifier
-from gmask_pl.packing import TokenBudget
+from gmask_pl.packing import TokenBudget, out_of_memory
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
 
 EVALUATIONS = "evaluations"
+NO_MEMORY = "memory ran out over the masks of this pair: use a machine with more, or a shorter text"
 # Takes the number of a batch, its explanations, and by id why a pair has none.
 Keep = Callable[[int, list[Explanation], dict[str, str]], None]
 
@@ -67,18 +69,30 @@ class AskingLoop(LightningModule):
     def without_failures(self, batch: PairBatch, do: Callable[[PairBatch], None]) -> dict[str, str]:
         """Does ``do`` for as many pairs of a batch as it can be done for.
 
-        Whenever it raises PairsFailed it is done again without these pairs. Returns the reason of
-        each that failed, by id.
+        Whenever it raises PairsFailed it is done again without these pairs, and where memory runs
+        out, pair by pair. Returns the reason of each that failed, by id.
         """
         failed: dict[str, str] = {}
-        while len(batch):
+        waiting = [batch]
+        while waiting:
+            own = waiting.pop(0)
+            if not len(own):
+                continue
             try:
-                do(batch)
+                do(own)
+                continue
             except PairsFailed as error:
-                failed |= {batch.ids[row]: reason for row, reason in error.reasons.items()}
-                batch = batch.select([i for i in range(len(batch)) if i not in error.reasons])
-            else:
-                break
+                failed |= {own.ids[row]: reason for row, reason in error.reasons.items()}
+                rows = [[i for i in range(len(own)) if i not in error.reasons]]
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                alone = len(own) == 1
+                failed |= {own.ids[0]: NO_MEMORY} if alone else {}
+                rows = [] if alone else [[i] for i in range(len(own))]
+            # Outside the handler, whose error holds on to what was allocated.
+            waiting = [own.select(some).narrowed() for some in rows] + waiting
+            trim_memory()
         return failed
 
     @contextmanager
@@ -86,7 +100,9 @@ class AskingLoop(LightningModule):
         """The masked model of a batch; its new answers are kept in the end."""
         kept = None
         if self.answers is not None:
-            kept = BatchAnswers(self.answers, self.keys(batch, removal))
+            kept = BatchAnswers(
+                self.answers, self.keys(batch, removal), classes=len(self.classifier.labels)
+            )
         yield MaskedModel(
             self.classifier, batch, removal, token_budget=self.token_budget, answers=kept
         )
@@ -185,11 +201,11 @@ class ScoreLoop(AskingLoop):
         """The numbers of a batch. Raises PairsFailed for pairs that have none."""
         scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
         groups = torch.full_like(scores, -1, dtype=torch.int64)
-        for row, name in enumerate(batch.ids):
-            own = found[name]
-            scores[row, : len(own.scores)] = torch.tensor(own.scores, dtype=torch.float64)
+        for row, (name, read) in enumerate(zip(batch.ids, batch.places, strict=True)):
+            own, column = found[name], {place: i for i, place in enumerate(read)}
+            scores[row, : len(read)] = torch.tensor(own.scores, dtype=torch.float64)[read]
             for group, words in enumerate(own.groups.members.values() if own.groups else ()):
-                groups[row, list(words)] = group
+                groups[row, [column[word] for word in words]] = group
         rows: list[PairScore] = []
         for removal, metrics in self.metrics.items():
             named: dict[str, PairMetric] = dict(metrics.items())  # type: ignore[operator]
@@ -232,9 +248,18 @@ def _explanation(
     row: int,
     seconds: float,
 ) -> Explanation:
-    n = len(batch.words1[row]) + len(batch.words2[row])
+    words = len(batch.words1[row]) + len(batch.words2[row])
+    place = batch.places[row]
+    # A word that the model does not read is there, and counts for nothing.
+    scored = torch.zeros(words, dtype=torch.float64)
+    scored[place] = scores[row, : len(place)]
+    groups = attributions.groups[row]
+    if groups is not None:
+        groups = replace(groups, candidates=tuple(place[word] for word in groups.candidates))
     label = int(batch.labels[row])
-    interactions = attributions.interactions
+    joint = None if attributions.interactions is None else attributions.interactions[row]
+    if joint is not None:
+        joint = replace(joint, pairs=tuple((place[i], place[j]) for i, j in joint.pairs))
     return Explanation(
         id=batch.ids[row],
         words1=batch.words1[row],
@@ -242,11 +267,11 @@ def _explanation(
         label=None if label < 0 else label,
         prediction=int(masked.prediction[row]),
         probabilities=tuple(masked.probabilities[row].double().tolist()),
-        scores=tuple(scores[row, :n].tolist()),
-        groups=attributions.groups[row],
+        scores=tuple(scored.tolist()),
+        groups=groups,
         evaluations=int(masked.evaluations[row]),
         gradients=int(masked.gradients[row]),
         seconds=seconds,
-        interactions=None if interactions is None else interactions[row],
+        interactions=joint,
         truncated=bool(batch.truncated[row]),
     )

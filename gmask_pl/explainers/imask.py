@@ -74,10 +74,7 @@ class IMask(Explainer):
         valid, device = batch.word_valid, batch.device
         width = valid.shape[1]
         generators = example_generators(self.seed, batch.keys)
-        shapes = [
-            (self.samples, len(one) + len(two), 2)
-            for one, two in zip(batch.words1, batch.words2, strict=True)
-        ]
+        shapes = [(self.samples, len(words), 2) for words in batch.places]
         raw = torch.ones(len(batch), width, 2, device=device, requires_grad=True)
         optimizer = torch.optim.Adam([raw], lr=self.lr)
         for _ in range(self.epochs):

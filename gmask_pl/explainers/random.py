@@ -23,7 +23,8 @@ class Random(Explainer):
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
         scores = torch.zeros(valid.shape)
+        places = masked.batch.places
         for row, generator in enumerate(example_generators(self.seed, masked.batch.keys)):
-            n = len(masked.batch.words1[row]) + len(masked.batch.words2[row])
+            n = len(places[row])
             scores[row, :n] = torch.rand(n, generator=generator)
         return Attributions(scores.to(valid.device) * valid, (None,) * len(masked.batch))

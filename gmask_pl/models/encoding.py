@@ -49,28 +49,27 @@ def pair_key(example: PairExample, pair: EncodedPair) -> str:
 def collate(
     examples: Sequence[PairExample], encoded: Sequence[EncodedPair], pad_token_id: int
 ) -> PairBatch:
-    """Pads encoded pairs into a batch; a word with no token left is not valid."""
+    """Pads encoded pairs into a batch; words with no token left take no place in it."""
     b = len(encoded)
     length = max(len(pair.token_ids) for pair in encoded)
+    read = [sorted({word for word in pair.word_of_token if word >= 0}) for pair in encoded]
     # At least one, if not a valid one: a tokenizer may read nothing of a text.
-    width = max(1, *(len(pair.words1) + len(pair.words2) for pair in encoded))
+    width = max(1, *map(len, read))
     token_ids = torch.full((b, length), pad_token_id)
     attention = torch.zeros(b, length, dtype=torch.bool)
     segment = torch.zeros(b, length, dtype=torch.int64)
     word_of_token = torch.full((b, length), -1)
+    word_place = torch.full((b, width), -1)
     word_side = torch.zeros(b, width, dtype=torch.int64)
-    word_valid = torch.zeros(b, width, dtype=torch.bool)
-    for row, pair in enumerate(encoded):
-        n, n1, n2 = len(pair.token_ids), len(pair.words1), len(pair.words2)
+    for row, (pair, words) in enumerate(zip(encoded, read, strict=True)):
+        n, n1, count = len(pair.token_ids), len(pair.words1), len(words)
+        column = {word: i for i, word in enumerate(words)}
         token_ids[row, :n] = torch.tensor(pair.token_ids)
         attention[row, :n] = True
         segment[row, :n] = torch.tensor(pair.segment)
-        word_of_token[row, :n] = torch.tensor(pair.word_of_token)
-        word_side[row, n1 : n1 + n2] = 1
-        seen = torch.tensor(
-            sorted({word for word in pair.word_of_token if word >= 0}), dtype=torch.int64
-        )
-        word_valid[row, seen] = True
+        word_of_token[row, :n] = torch.tensor([column.get(word, -1) for word in pair.word_of_token])
+        word_place[row, :count] = torch.tensor(words, dtype=torch.int64)
+        word_side[row, :count] = torch.tensor([word >= n1 for word in words], dtype=torch.int64)
     return PairBatch(
         ids=tuple(example.id for example in examples),
         keys=tuple(map(pair_key, examples, encoded)),
@@ -80,8 +79,9 @@ def collate(
         attention=attention,
         segment=segment,
         word_of_token=word_of_token,
+        word_place=word_place,
         word_side=word_side,
-        word_valid=word_valid,
+        word_valid=word_place >= 0,
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
         truncated=torch.tensor([pair.truncated for pair in encoded]),
     )
