@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from conftest import HANG, within
 
 SCRIPT = """
 import os
+import re
 from pathlib import Path
 
 import hydra
@@ -146,3 +148,27 @@ def test_a_single_run_has_no_summary(project: Path) -> None:
     done = run(project)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_stops_none_and_is_told_with_its_log(project: Path) -> None:
+    """The others end before the command does."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    script = (project / "main.py").read_text()
+    killed = (
+        '    if config.explainer == "shot":\n        os.kill(os.getpid(), 9)\n'
+        '    if config.explainer == "slow":\n        time.sleep(18)\n'
+    )
+    script = script.replace("import os\n", "import os\nimport time\n")
+    (project / "main.py").write_text(
+        script.replace("    write_metrics(", f"{killed}    write_metrics(")
+    )
+    done = started(
+        project, "-m", "explainer=shot,slow,gmask", "hydra/launcher=submitit_local", "value=0.5"
+    )
+    assert done.returncode != 0
+    assert [row[0] for row in table_rows(done.stdout)] == ["slow", "gmask"], done.stdout
+    assert "1 of 3 runs failed:\nshot: did not finish: it was killed" in done.stdout
+    (log,) = re.findall(r"\(its log: (.*)\)", done.stdout)
+    assert Path(log).is_file()
+    assert_no_notes(project)

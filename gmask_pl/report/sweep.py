@@ -6,8 +6,8 @@ import atexit
 import json
 import os
 import shlex
-import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
+from gmask_pl.files import remove_ours, write_text
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, read_metrics
 from gmask_pl.report.stability import stability
 from gmask_pl.report.table import format_table
@@ -40,6 +41,7 @@ class SweepSummary(Callback):
     def __init__(self) -> None:
         self.notes: Path | None = None
         self.next: str | None = None
+        self.undo: Callable[[], None] | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if getattr(rank_zero_only, "rank", 0):  # a process that shares the work of each job
@@ -48,6 +50,8 @@ class SweepSummary(Callback):
         sweep.mkdir(parents=True, exist_ok=True)
         self.notes = Path(tempfile.mkdtemp(prefix=".jobs-", dir=sweep))
         self.next = collecting(config)
+        if "submitit" in str(config.hydra.launcher._target_):
+            self.undo = wait_for_every_job(self.notes)
         atexit.register(self.summarise)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -67,10 +71,13 @@ class SweepSummary(Callback):
     def summarise(self) -> None:
         """Print the summary once and remove the notes."""
         atexit.unregister(self.summarise)
+        if self.undo is not None:
+            self.undo()
+            self.undo = None
         if self.notes is not None:
             files = sorted(self.notes.glob("*.json"), key=lambda file: int(file.stem))
             jobs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-            shutil.rmtree(self.notes)
+            remove_ours(self.notes, lambda name: name.endswith(".json"))
             self.notes = None
             told = "" if self.next is None else f"\nto collect: {self.next}\n"
             print(terminal(format_sweep(jobs) + told), end="", flush=True)
@@ -78,13 +85,43 @@ class SweepSummary(Callback):
     def _note(self, config: DictConfig, fate: str) -> None:
         if self.notes is None:  # a single run
             return
-        job = {
-            "overrides": list(config.hydra.overrides.task),
-            "folder": config.hydra.runtime.output_dir,
-            "fate": fate,
-        }
-        file = self.notes / f"{config.hydra.job.num}.json"
-        file.write_text(json.dumps(job), encoding="utf-8")
+        overrides, folder = config.hydra.overrides.task, config.hydra.runtime.output_dir
+        write_note(self.notes, config.hydra.job.num, list(overrides), folder, fate)
+
+
+def write_note(notes: Path, number: int, overrides: list[str], folder: str, fate: str) -> None:
+    """Notes the fate of a job."""
+    job = {"overrides": overrides, "folder": folder, "fate": fate}
+    write_text(notes / f"{number}.json", json.dumps(job))
+
+
+def wait_for_every_job(notes: Path) -> Callable[[], None]:
+    """Makes the launchers of submitit wait for all jobs, and notes those that were killed.
+
+    They raise the error of the first job that was, while others run. Returns what undoes it.
+    """
+    from submitit.core.core import Job
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    usual = Job.results
+
+    def results(job: Any) -> list[Any]:
+        try:
+            return usual(job)
+        except (FailedJobError, UncompletedJobError) as error:
+            overrides, _, number, *_ = job.submission().args
+            log = job.paths.stderr
+            first = str(error).splitlines()[0] if isinstance(error, FailedJobError) else ""
+            fate = f"{UNFINISHED}: {first or 'it was killed, or ran out of time'} (its log: {log})"
+            file = notes / f"{number}.json"
+            known = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+            write_note(notes, number, list(overrides), known.get("folder", ""), fate)
+            gone = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
+            gone.return_value = CompactHydraException(f"job {number} {fate}")
+            return [gone]
+
+    setattr(Job, "results", results)  # noqa: B010
+    return lambda: setattr(Job, "results", usual)
 
 
 def collecting(config: DictConfig) -> str | None:
