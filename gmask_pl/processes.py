@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from gmask_pl.files import warn_once
 from gmask_pl.text import terminal
 from gmask_pl.types import UserError
 
@@ -41,19 +43,43 @@ def alone(lock: Path, *, processes: int | str) -> Iterator[None]:
     """Lets one of several runs of a machine do something at a time; the others wait for it.
 
     lock: a file that stays. A run that ends in whatever way lets the next one in. Not where a run
-    has several ``processes``, which do it together.
+    has several ``processes``, which do it together, nor where the lock is not to be had: somebody
+    else's, or a file system without any. That is told; equal runs at a time then do the same work
+    twice, and as their files appear whole, leave what one of them would leave.
     """
     if processes != 1:
         yield
         return
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another run is at work there, this one waits for it: {lock.parent}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    handle = None
+    try:
+        handle = _opened(lock)
+        _wait(handle, lock.parent)
+    except OSError as error:
+        warn_once(
+            str(lock),
+            f"{lock}: no lock is to be had there ({error}): do not start an equal run meanwhile",
+        )
+    try:
         yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _opened(lock: Path) -> int:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # reading is enough for a lock on most file systems
+        return os.open(lock, os.O_RDONLY)
+
+
+def _wait(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"another run is at work there, this one waits for it: {folder}")
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 class _Meeting(LightningModule):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gmask_pl.files import whole_file
 from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
 
 ROWS_PER_GROUP = 512
@@ -99,27 +99,19 @@ def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    with _open(path, PAIR_SCORES, "pair scores") as file:
-        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-            for row in batch.to_pylist():
-                yield PairScore(**row | {"row": tuple(row["row"])})
+    for batch in _batches(path, PAIR_SCORES, "pair scores"):
+        for row in batch.to_pylist():
+            yield PairScore(**row | {"row": tuple(row["row"])})
 
 
 def write_parquet(path: Path | str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
     """Write rows as they come. The file appears whole or not at all: when anything fails, an
     earlier file of that name stays as it was."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-            while chunk := list(islice(rows, ROWS_PER_GROUP)):
-                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
-                count += len(chunk)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+        while chunk := list(islice(rows, ROWS_PER_GROUP)):
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+            count += len(chunk)
     return count
 
 
@@ -128,9 +120,27 @@ def read_explanations(path: Path | str) -> Iterator[Explanation]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    with _open(path, SCHEMA, "explanations") as file:
-        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-            yield from map(_from_row, batch.to_pylist())
+    for batch in _batches(path, SCHEMA, "explanations"):
+        yield from map(_from_row, batch.to_pylist())
+
+
+def check_stored(path: Path | str, *, scores: bool = False) -> None:
+    """Raises UserError where a file of explanations, or of pair scores, cannot be read whole."""
+    schema, what = (PAIR_SCORES, "pair scores") if scores else (SCHEMA, "explanations")
+    for _ in _batches(path, schema, what):
+        pass
+    try:
+        read_failed(path)
+    except ValueError as error:
+        raise UserError(f"{path}: its list of failed pairs is damaged ({error})") from error
+
+
+def _batches(path: Path | str, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:
+    with _open(path, schema, what) as file:
+        try:
+            yield from file.iter_batches(batch_size=ROWS_PER_GROUP)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path}: damaged, not all {what} can be read ({error})") from error
 
 
 def read_costs(path: Path | str) -> dict[str, tuple[float, int]]:
@@ -155,7 +165,7 @@ def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
         raise UserError(f"{path}: no such file of {what}; run explain.py to make one")
     try:
         file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file of {what} ({error})") from error
     labelled = schema is not SCHEMA or LABELS_KEY in (file.schema_arrow.metadata or {})
     found = {field.name: field for field in file.schema_arrow}

@@ -20,6 +20,7 @@ from gmask_pl.identity.of_model import weights_digest
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.metrics.aopc import AOPC
 from gmask_pl.metrics.base import evaluate
+from gmask_pl.metrics.bounds import BoundsCache
 from gmask_pl.metrics.naopc import NormalisedAOPC
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Explanation, PairExample, PairScore, UserError
@@ -184,13 +185,35 @@ def test_bounds_are_searched_once_for_all_explainers(tmp_path: Path) -> None:
     assert not list((tmp_path / "bounds").glob(".*"))
 
 
-def test_a_damaged_file_of_bounds_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_text('{"key": "a"}\n', "utf-8")
-    model = RandomModel([3], 3)
-    with pytest.raises(UserError, match=r"x\.jsonl, line 1"):
-        model.scored(
-            NormalisedAOPC(**SETTINGS | {"cache": str(tmp_path)}), torch.rand(1, 3), lambda: "a"
-        )
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"key": "a"}',
+        '{"key": "a", "lowest": "0", "highest": 1.0, "exact": true}',
+        '{"key": "a", "lowest": 2.0, "highest": 1.0, "exact": true}',
+        '{"key": "a", "lowest": NaN, "highest": 1.0, "exact": true}',
+        '["key"]',
+        '{"key": ',
+    ],
+)
+def test_a_damaged_file_of_bounds_is_named_and_searched_again(
+    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = '{"key": "b", "lowest": 0.0, "highest": 0.5, "exact": true}\n'
+    (tmp_path / "x.jsonl").write_text(f"{good}{line}\n{good}", "utf-8")
+    cache = BoundsCache(tmp_path)
+    assert (cache.get("a"), cache.get("b")) == (None, (0.0, 0.5, True))
+    assert f"{tmp_path}/x.jsonl, line 2: not a bound" in capsys.readouterr().err
+
+
+def test_bounds_that_cannot_be_kept_end_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    cache = BoundsCache(tmp_path / "file")
+    cache.add(["a"], [(0.0, 1.0, True)])
+    assert cache.get("a") == (0.0, 1.0, True)
+    assert "warning: bounds are not kept for other runs: " in capsys.readouterr().err
 
 
 def test_update_without_bounds_is_refused() -> None:

@@ -15,7 +15,7 @@ from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.engine.explain import begin, earlier_results
 from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.identity.of_result import Identity
-from gmask_pl.store import read_explanations, write_explanations
+from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, PairScore
 
 LABELS = ("no", "yes")
@@ -32,8 +32,9 @@ def scores(name: str) -> list[PairScore]:
 
 def test_results_stand_only_when_they_are_whole_and_of_the_same_run(tmp_path: Path) -> None:
     ONE.write(tmp_path)
-    for name in ("config.yaml", "explanations.parquet", "pair_scores.parquet"):
-        (tmp_path / name).touch()
+    (tmp_path / "config.yaml").touch()
+    write_explanations(tmp_path / "explanations.parquet", [explanation("a")], LABELS)
+    write_pair_scores(tmp_path / "pair_scores.parquet", scores("a"))
     assert earlier_results(tmp_path, ONE) is None
     (tmp_path / "metrics.json").write_text('{"aopc": {"value": 1}}')
     assert earlier_results(tmp_path, ONE) == {"aopc": {"value": 1}}

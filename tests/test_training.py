@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,18 +13,20 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONF
+from conftest import CONF, DAMAGE
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
-from gmask_pl.engine.checkpoint import SafeCheckpoints
+from gmask_pl import files
+from gmask_pl.engine import train as train_module
+from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
 from gmask_pl.engine.session import plain
-from gmask_pl.engine.train import CRITERION, BestWeights, train
+from gmask_pl.engine.train import CRITERION, STATE, BestWeights, train
 from gmask_pl.engine.weights import check_training
-from gmask_pl.identity.of_result import Identity
+from gmask_pl.identity.of_result import IDENTITY, Identity
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.processes import alone
 from gmask_pl.types import UserError
@@ -45,7 +51,7 @@ def test_the_best_weights_are_kept_not_the_last(classifier: PairClassifier, tmp_
             is_global_zero=True,
         )
         keeper.on_validation_end(trainer, classifier)
-    kept = load_file(tmp_path / "model.safetensors")[name.removeprefix("network.")]
+    kept = load_file(keeper.folder / "model.safetensors")[name.removeprefix("network.")]
     assert kept.unique().tolist() == [1.0]
 
 
@@ -191,3 +197,168 @@ def test_weights_are_not_taken_for_those_of_other_settings(tmp_path: Path) -> No
     check_training(cfg, tmp_path / "elsewhere", ["model.fit.batch_size=64"])
     with pytest.raises(UserError, match="batch_size=64, but .* was trained with 40"):
         check_training(cfg, tmp_path, ["model.net.layers=2", "model.fit.batch_size=64"])
+
+
+TINY = (
+    *("dataset.train_size=80", "dataset.dev_size=20", "dataset.test_size=20"),
+    *("model.net.embedding_size=8", "model.net.hidden_size=8"),
+)
+
+
+def killed(output: Path, epoch: int, *overrides: str) -> Path:
+    """A training that was killed at the end of an epoch, before its state was written."""
+
+    def failing(self: LastState, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch == epoch:
+            raise RuntimeError("killed")
+        on_end(self, trainer, pl_module)
+
+    on_end = LastState.on_train_epoch_end
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(LastState, "on_train_epoch_end", failing)
+        trained(output, "dattn", *TINY, *overrides)
+    return output
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_whatever_became_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut, whole = killed(tmp_path / "cut", 1), trained(tmp_path / "whole", "dattn", *TINY)
+    draft = next((cut / "models").glob(".*.training"))
+    left = sorted(path.relative_to(cut) for path in draft.rglob("*") if path.is_file())
+    kept = SafeCheckpoints().load_checkpoint(draft / STATE)["callbacks"]["BestWeights"]["kept"]
+    assert {path.name for path in left} == {
+        *("identity.json", "state.safetensors", "config.json", "model.safetensors", "vocab.json")
+    }
+    for number, path in enumerate(left):
+        kinds = DAMAGE if path.name == STATE else {name: DAMAGE[name] for name in ("half", "gone")}
+        for kind, damage in kinds.items():
+            output = tmp_path / f"{number}-{kind.replace(' ', '-')}"
+            shutil.copytree(cut, output)
+            damage(output / path)
+            capsys.readouterr()
+            files._WARNED.clear()
+            found = trained(output, "dattn", *TINY)
+            out = capsys.readouterr().out
+            assert all(torch.equal(found[name], whole[name]) for name in whole), (path, kind)
+            read = path.name in (IDENTITY, STATE) or path.parent.name == kept
+            assert ("is damaged" in out) == (read and kind != "gone" or path.parent.name == kept)
+            assert ("the training goes on" in out) != read
+            mine = [one.read_text() for one in output.rglob("thesis.txt")]
+            assert mine == ["mine"] * (kind == "a folder")
+
+
+@pytest.mark.slow
+def test_what_is_not_ours_stays_beside_new_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path, "dattn", *TINY)
+    weights = tmp_path / "models" / "planted_dattn"
+    (weights / "notes").mkdir()
+    for own in (weights, weights / "notes"):
+        (own / "thesis.txt").write_text("mine")
+    (weights / "vocab.json").write_text("damaged")
+    first = {path.name for path in weights.iterdir()}
+    put = train_module.put_folder
+    monkeypatch.setattr(train_module, "put_folder", lambda *_: 1 / 0)  # a kill as it is put there
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path, "dattn", *TINY, "seed=1")
+    monkeypatch.setattr(train_module, "put_folder", put)
+    assert {path.name for path in weights.iterdir()} == first
+    found = trained(tmp_path, "dattn", *TINY, "seed=1")
+    assert "the training goes on" in capsys.readouterr().out
+    fresh = trained(tmp_path / "fresh", "dattn", *TINY, "seed=1")
+    assert all(torch.equal(found[name], fresh[name]) for name in fresh)
+    assert {path.name for path in weights.iterdir()} == first
+    assert [path.read_text() for path in weights.rglob("thesis.txt")] == ["mine", "mine"]
+    left = sorted(path.name for path in (tmp_path / "models").iterdir())
+    assert left == [".planted_dattn.lock", "planted_dattn"]
+    modes = {path.stat().st_mode & 0o777 for path in weights.iterdir() if path.is_file()}
+    assert len(modes) == 1
+
+
+def test_a_folder_that_no_training_has_made_is_refused_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "fit", lambda *_, **__: pytest.fail("it trains"))
+    (tmp_path / "thesis" / "data").mkdir(parents=True)
+    (tmp_path / "thesis" / "data" / "thesis.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "thesis")
+    (tmp_path / "file").write_text("mine")
+    for name, message in {
+        "thesis": "holds files that no training has made",
+        "link": "holds files that no training has made",
+        "file": "is a file where a folder is needed",
+        "file/below": "is a file where a folder is needed",
+    }.items():
+        with pytest.raises(UserError, match=f"^weights_dir={tmp_path / name}.* {message}"):
+            trained(tmp_path, "dattn", *TINY, f"weights_dir={tmp_path / name}")
+    monkeypatch.setattr(Path, "is_mount", lambda self: self.name == "volume")
+    with pytest.raises(UserError, match="is a mount"):
+        trained(tmp_path, "dattn", *TINY, f"weights_dir={tmp_path / 'volume'}")
+    assert (tmp_path / "thesis" / "data" / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_weights_go_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    trained(tmp_path, "dattn", *TINY, f"weights_dir={tmp_path / 'link'}")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_weights_that_are_damaged_are_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = trained(tmp_path, "dattn", *TINY)
+    weights = tmp_path / "models" / "planted_dattn"
+    for name in (IDENTITY, "training.json", "model.safetensors"):
+        DAMAGE["half"](weights / name)
+        files._WARNED.clear()
+        again = trained(tmp_path, "dattn", *TINY)
+        out = capsys.readouterr().out
+        assert "is damaged" in out and str(weights) in out
+        assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EPERM])
+def test_a_file_system_without_locks_is_told_and_worked_on(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", failing)
+    done = []
+    for _ in range(2):
+        with alone(tmp_path / ".lock", processes=1):
+            done.append(1)
+    assert len(done) == 2
+    assert capsys.readouterr().err.count("no lock is to be had there") == 1
+
+
+def test_the_lock_of_somebody_else_is_waited_for_by_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = tmp_path / ".lock"
+    lock.touch()
+    opened, tried = os.open, []
+
+    def failing(path: Any, flags: int, *mode: int) -> int:
+        tried.append(flags)
+        if flags & os.O_RDWR or tried.count(os.O_RDONLY) > 1:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", failing)
+    with alone(lock, processes=1):
+        assert capsys.readouterr().err == ""
+    with alone(lock, processes=1):  # not even to be read
+        assert "no lock is to be had there" in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ZeroDivisionError), alone(tmp_path / "folder", processes=1):
+        raise ZeroDivisionError  # what the run itself raises comes through

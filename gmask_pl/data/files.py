@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from gmask_pl.files import open_lines
 from gmask_pl.types import JSON, UserError
 
 Fields = dict[str, str]
@@ -60,11 +60,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig", newline="\n")
-        ) as file:
+        with open_lines(path, "utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.rstrip("\r\n")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:

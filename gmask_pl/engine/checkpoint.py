@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gmask_pl.files import whole_file
+
 STRUCTURE = "structure"
 
 
@@ -28,13 +30,10 @@ class SafeCheckpoints(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        draft = final.with_name(f".{final.name}")
         tensors: dict[str, Tensor] = {}
         structure = json.dumps(_packed(checkpoint, tensors))
-        save_file(tensors, draft, metadata={STRUCTURE: structure})
-        draft.replace(final)
+        with whole_file(path) as draft:
+            save_file(tensors, draft, metadata={STRUCTURE: structure})
 
     def load_checkpoint(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
@@ -32,27 +33,34 @@ from gmask_pl.engine.outcome import (
     log,
     report,
 )
-from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
-from gmask_pl.engine.runs import leave_out
+from gmask_pl.engine.progress import EXPLAINED, SCORED, UNFINISHED, Progress
+from gmask_pl.engine.runs import leave_out, read_config
 from gmask_pl.engine.scoring import Metrics, asked_results, configured_metrics, known_results
-from gmask_pl.engine.session import data_module, make_trainer, model_identity, plain
+from gmask_pl.engine.session import (
+    check_loggers,
+    data_module,
+    make_trainer,
+    model_identity,
+    plain,
+)
 from gmask_pl.engine.study import make_study
 from gmask_pl.engine.trust import CHECKS, settled
 from gmask_pl.engine.weights import classifier_to_explain
 from gmask_pl.explainers.base import Explainer
 from gmask_pl.explainers.study import Study
+from gmask_pl.files import damaged, limit_expanded, set_aside, write_text
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
 from gmask_pl.models.base import PairClassifier
 from gmask_pl.packing import TokenBudget
+from gmask_pl.places import check_places
 from gmask_pl.processes import alone, meet, say
 from gmask_pl.reading import reading
-from gmask_pl.report.files import METRICS_FILE, read_metrics, write_text
+from gmask_pl.report.files import CURVES_FILE, METRICS_FILE, PAGE_FILE, read_metrics
 from gmask_pl.report.table import format_table
-from gmask_pl.store import read_costs, read_explanations, write_explanations, write_pair_scores
+from gmask_pl.store import check_stored, read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import JSON, PairSource, Unreadable, UserError
 
 LOCK = ".lock"
-PREPARATION = "preparation.json"  # what learning from training pairs cost a run under way
 
 
 def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
@@ -70,6 +78,9 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     a UserError, at the end, if these are more than ``max_failed`` of all.
     """
     check_settings(cfg)
+    check_places(cfg)
+    limit_expanded(cfg.max_expanded_gb)
+    check_run_folder(folder)
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
@@ -112,10 +123,13 @@ def run(
     learnt_from = study.train() if explainer.learns else ()
     identity = identity_of_run(plain(cfg), model, pairs, learnt_from)
     if cfg.reuse and (known := earlier_results(folder, identity)):
+        mend_config(cfg, folder)
         say(format_table([(name, known)]))
         say(f"these results were there already (reuse=false computes them again): {folder}")
+        rank_zero_only(log)(cfg, folder, name, known, source.labels)
         check_run(known.get("failed", {}), len(pairs), cfg.max_failed)
         return known
+    check_loggers(cfg)
     if len(pairs) < (there := len(data.source.load(cfg.split))):
         say(
             f"{len(pairs)} of {there} pairs, drawn by limit_seed={cfg.limit_seed} (limit=null: all)"
@@ -140,14 +154,15 @@ def run(
         SCORING: progress.failed(SCORED),
     }
     check_any_left(failed, len(pairs))
+    set_aside(folder / METRICS_FILE, kept=os.path.isfile)
     (folder / METRICS_FILE).unlink(missing_ok=True)  # it comes back last: the run is whole then
     write_explanations(folder / EXPLANATIONS, progress.explanations(), source.labels)
     results = facts(read_explanations(folder / EXPLANATIONS))
     results["model"]["weights"] = model.weights
     if any(failed.values()):
         results["failed"] = failed
-    if (preparation := progress.folder / PREPARATION).is_file():
-        results["preparation"] = json.loads(preparation.read_text("utf-8"))
+    if learnt := progress.preparation:
+        results["preparation"] = learnt
     results |= asked_results(metrics, progress.scores())
     explanations = read_explanations(folder / EXPLANATIONS)
     others, rows = known_results(metrics, explanations, pairs, source.labels)
@@ -157,6 +172,8 @@ def run(
     report(cfg, folder, name, results, source.labels)
     identity.write(folder)
     progress.end()
+    say(format_table([(name, results)]))
+    say(f"report: {folder / PAGE_FILE}")
     log(cfg, folder, name, results, source.labels)
     check_run(failed, len(pairs), cfg.max_failed)
     return results
@@ -173,7 +190,7 @@ def begin(cfg: DictConfig, folder: Path, progress: Progress, data: PairDataModul
     if changed:
         say(f"{folder}: the results there are of other {' and '.join(changed)}: made again")
     progress.begin(afresh=not cfg.reuse)
-    OmegaConf.save(cfg, folder / CONFIG, resolve=True)
+    keep_config(cfg, folder)
     if not cfg.reuse or progress.done(EXPLAINED):
         return
     for other in sorted(folder.parent.iterdir()):
@@ -196,12 +213,11 @@ def adopted(progress: Progress, other: Path, data: PairDataModule) -> bool:
         if not all((other / name).is_file() for name in WHAT_A_RUN_LEAVES):
             return False
         known = read_metrics(other)
-        read_costs(other / EXPLANATIONS)
+        check_stored(other / EXPLANATIONS)
     say(f"explanations are those of {other}: scored by other metrics")
-    learnt, failed = known.get("preparation"), known.get("failed", {})
-    progress.adopt(other / EXPLANATIONS, failed.get(EXPLAINING, {}), data.batch_ids())
-    if learnt is not None:
-        write_text(progress.folder / PREPARATION, json.dumps(learnt))
+    failed = known.get("failed", {}).get(EXPLAINING, {})
+    progress.adopt(other / EXPLANATIONS, failed, data.batch_ids())
+    progress.prepared_at(known.get("preparation", {}))
     return True
 
 
@@ -216,12 +232,14 @@ def explain_batches(
 ) -> None:
     """Explains the batches of this process that are not explained yet."""
     left = begun(progress, EXPLAINED, data)
+    if left or not progress.prepared:
+        preparation = explainer.prepare(study)
+        if trainer.is_global_zero:
+            progress.prepared_at(preparation)
+        if preparation:
+            say(f"learnt from training pairs: {preparation}")
     if not left:
         return
-    preparation = explainer.prepare(study)
-    if preparation and trainer.is_global_zero:
-        write_text(progress.folder / PREPARATION, json.dumps(preparation))
-        say(f"learnt from training pairs: {preparation}")
     data.chosen = left[trainer.global_rank :: trainer.world_size]
     loop = ExplainLoop(classifier, explainer, data.chosen, progress.explained, **asking)
     trainer.predict(loop, data, return_predictions=False)
@@ -279,7 +297,12 @@ def earlier_results(folder: Path, identity: Identity) -> JSON | None:
     try:
         with reading(folder):
             whole = all((folder / name).is_file() for name in WHAT_A_RUN_LEAVES)
-            return read_metrics(folder) if whole and identity_in(folder) == identity else None
+            if not whole or identity_in(folder) != identity:
+                return None
+            known = read_metrics(folder)
+            check_stored(folder / EXPLANATIONS)
+            check_stored(folder / PAIR_SCORES, scores=True)
+            return known
     except Unreadable as error:
         say(f"{error}: made again")
         return None
@@ -294,3 +317,29 @@ def identity_in(folder: Path) -> Identity | None:
     if found is None and (folder / IDENTITY).exists():
         raise ValueError(f"{IDENTITY} holds no identity")
     return found
+
+
+def keep_config(cfg: DictConfig, folder: Path) -> None:
+    write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
+
+
+@rank_zero_only
+def mend_config(cfg: DictConfig, folder: Path) -> None:
+    """Writes the settings of results that are there anew, where they are damaged."""
+    try:
+        read_config(folder / CONFIG)
+    except UserError as error:
+        damaged(folder / CONFIG, error)
+        keep_config(cfg, folder)
+
+
+def check_run_folder(folder: Path) -> None:
+    """Raises UserError where files lie that a run would replace, and no run has made."""
+    names = (*WHAT_A_RUN_LEAVES, PAGE_FILE, CURVES_FILE)
+    there = [name for name in names if os.path.lexists(folder / name)]
+    ours = any(os.path.lexists(folder / name) for name in (IDENTITY, LOCK))
+    if there and not ours and not any(folder.glob(f"{UNFINISHED}*")):
+        raise UserError(
+            f"{folder} holds {', '.join(there)}, which no run has made and this one would replace: "
+            "move them away, or let the run go elsewhere, by output=FOLDER"
+        )

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from gmask_pl.engine.scoring import metric_removals
-from gmask_pl.engine.session import make_loggers, plain
+from gmask_pl.engine.session import logger_names, make_logger, plain, telling_loggers
+from gmask_pl.files import damaged, write_text
 from gmask_pl.processes import say
 from gmask_pl.report.files import METRICS_FILE, PAGE_FILE, write_curves, write_metrics
 from gmask_pl.report.media import log_to_wandb, scalars
 from gmask_pl.report.page import write_page
-from gmask_pl.report.table import format_table
 from gmask_pl.store import read_explanations
-from gmask_pl.types import JSON, Explanation
+from gmask_pl.types import JSON, Explanation, UserError
 
 EXPLANATIONS, CONFIG = "explanations.parquet", "config.yaml"
 PAIR_SCORES = "pair_scores.parquet"
+LOGGED = "logged.json"  # the loggers that were told these results
 WHAT_A_RUN_LEAVES = (CONFIG, EXPLANATIONS, PAIR_SCORES, METRICS_FILE)
 
 
@@ -61,6 +64,7 @@ def report(
     cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]
 ) -> None:
     """Curves, page and metrics as files; metrics.json, which says that a run is whole, last."""
+    write_text(folder / LOGGED, "[]\n")
     write_curves(folder, results)
     write_page(
         folder / PAGE_FILE,
@@ -75,18 +79,54 @@ def report(
 
 
 def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]) -> None:
-    """Tells the loggers, and prints the table at the end."""
-    for logger in make_loggers(cfg, explainer=name):
-        if isinstance(logger, WandbLogger):
-            found = read_explanations(folder / EXPLANATIONS)
-            page, rows = folder / PAGE_FILE, cfg.report.max_pairs
-            log_to_wandb(logger, results, found, page, labels=labels, max_rows=rows)
+    """Tells the results in a folder to the loggers that were not told yet.
+
+    Raises UserError at the end where one of them cannot be: the same command tells it later.
+    """
+    told, failed = read_logged(folder), list[str]()
+    for choice in logger_names(cfg):
+        if told is None or choice in told:
+            continue
+        try:
+            with telling_loggers(choice):
+                tell(make_logger(cfg, choice, explainer=name), cfg, folder, results, labels)
+        except UserError as error:
+            failed.append(str(error))
         else:
-            logger.log_metrics(dict(scalars(results)))
-            logger.save()
-        logger.finalize("success")
-    say(format_table([(name, results)]))
-    say(f"report: {folder / PAGE_FILE}")
+            told.append(choice)
+            write_text(folder / LOGGED, json.dumps(told) + "\n")
+    if failed:
+        raise UserError(
+            f"the results are in {folder}, and were not logged: {'; '.join(failed)}. The same "
+            "command logs them later, without computing anything"
+        )
+
+
+def tell(
+    logger: Logger, cfg: DictConfig, folder: Path, results: JSON, labels: tuple[str, ...]
+) -> None:
+    """Tells a logger the results."""
+    if isinstance(logger, WandbLogger):
+        found = read_explanations(folder / EXPLANATIONS)
+        page, rows = folder / PAGE_FILE, cfg.report.max_pairs
+        log_to_wandb(logger, results, found, page, labels=labels, max_rows=rows)
+    else:
+        logger.log_metrics(dict(scalars(results)))
+        logger.save()
+    logger.finalize("success")
+
+
+def read_logged(folder: Path) -> list[str] | None:
+    """The loggers that were told the results in a folder; None of an earlier version, which told
+    all."""
+    file = folder / LOGGED
+    if not os.path.lexists(file):
+        return None
+    try:
+        return [str(name) for name in json.loads(file.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        damaged(file, error)
+        return []
 
 
 def page_settings(cfg: DictConfig) -> dict[str, Any]:

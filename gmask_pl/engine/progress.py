@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from gmask_pl.identity.of_result import Identity
+from gmask_pl.files import damaged, remove_ours, set_aside, write_text
+from gmask_pl.identity.of_result import IDENTITY, Identity
 from gmask_pl.store import (
+    check_stored,
     read_explanations,
     read_failed,
     read_pair_scores,
     write_explanations,
     write_pair_scores,
 )
-from gmask_pl.types import Explanation, PairScore
+from gmask_pl.types import JSON, Explanation, PairScore, UserError
 
 EXPLAINED, SCORED = "explained", "scored"
+UNFINISHED = "unfinished-"
+PREPARATION = "preparation.json"  # what learning from training pairs cost
 _NAME = re.compile(r"(explained|scored)-(\d+)-\d+\.parquet")
 
 
@@ -36,20 +41,49 @@ class Progress:
     def __init__(
         self, folder: Path, identity: Identity, *, rank: int, labels: Sequence[str]
     ) -> None:
-        self.folder = folder / f"unfinished-{identity.digest}"
+        self.folder = folder / f"{UNFINISHED}{identity.digest}"
         self.identity = identity
         self.rank = rank
         self.labels = labels
 
     def begin(self, *, afresh: bool) -> None:
-        """Makes the folder; afresh: without what an earlier run has left there."""
+        """Makes the folder; afresh: without what an earlier run has left there.
+
+        What cannot be read of that does not count, is named, and goes.
+        """
         if afresh:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.end()
         self.identity.write(self.folder)
+        for file in sorted(self.folder.iterdir()):
+            try:
+                if name := _NAME.fullmatch(file.name):
+                    check_stored(file, scores=name[1] == SCORED)
+                elif file.name == PREPARATION:
+                    _read_preparation(file)
+            except UserError as error:
+                damaged(file, error)
+                set_aside(file, kept=os.path.isfile)
+                file.unlink(missing_ok=True)
 
     def end(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes what the run has made of the folder."""
+        remove_ours(
+            self.folder, lambda name: name in (IDENTITY, PREPARATION) or bool(_NAME.fullmatch(name))
+        )
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it is known what learning from training pairs cost, if only that it was none."""
+        return (self.folder / PREPARATION).is_file()
+
+    @property
+    def preparation(self) -> JSON:
+        """What learning from training pairs cost, empty where nothing was learnt."""
+        return _read_preparation(self.folder / PREPARATION)
+
+    def prepared_at(self, cost: JSON) -> None:
+        """Keeps what learning from training pairs cost."""
+        write_text(self.folder / PREPARATION, json.dumps(cost))
 
     def adopt(
         self, file: Path, failed: Mapping[str, str], batches: Iterable[Sequence[str]]
@@ -105,3 +139,13 @@ class Progress:
 
     def _file(self, what: str, batch: int) -> Path:
         return self.folder / f"{what}-{batch:07d}-{self.rank:04d}.parquet"
+
+
+def _read_preparation(file: Path) -> JSON:
+    try:
+        cost = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: {error}") from error
+    if not isinstance(cost, dict):
+        raise UserError(f"{file}: it holds {type(cost).__name__}")
+    return cost

@@ -77,6 +77,7 @@ class Train(TypedDict):
     weights_dir: str
     reuse: bool
     workers: Whole
+    max_expanded_gb: Positive
     max_failed: Share
     run_name: str
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
@@ -17,6 +19,7 @@ from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
 from gmask_pl.identity.parts import described
 from gmask_pl.identity.placing import EXPLAIN, Told, told_settings
 from gmask_pl.models.base import PairClassifier
+from gmask_pl.report.media import check_wandb
 from gmask_pl.types import JSON, PairSource, UserError
 
 # Precisions of Lightning that everything is in.
@@ -95,8 +98,6 @@ def make_trainer(
 
     And for a precision that all numbers would be held in, those of an explanation as well.
     """
-    from hydra.errors import InstantiationException
-
     if (precision := str(cfg.trainer.get("precision"))) in WHOLE_PRECISIONS:
         raise UserError(
             f"trainer.precision={precision} would hold all there is in it, explanations and their "
@@ -121,12 +122,46 @@ def make_loggers(cfg: DictConfig, **choices: str) -> list[Logger]:
 
     choices: what the configuration does not name, such as the explainer.
     """
-    chosen = cfg.get("logger") or {}  # logger=[] leaves no such key
-    loggers: list[Logger] = [instantiate(settings) for settings in chosen.values()]
-    run = {"model": cfg.model.name, "dataset": cfg.dataset.name, "seed": cfg.seed, **choices}
-    for logger in loggers:
+    return [make_logger(cfg, name, **choices) for name in logger_names(cfg)]
+
+
+def logger_names(cfg: DictConfig) -> list[str]:
+    """The loggers that are chosen; logger=[] leaves no such key."""
+    return [str(name) for name in cfg.get("logger") or {}]
+
+
+def make_logger(cfg: DictConfig, name: str, **choices: str) -> Logger:
+    """One of `make_loggers`. Raises UserError where it cannot be reached."""
+    with telling_loggers(name):
+        logger: Logger = instantiate(cfg.logger[name])
+        run = {"model": cfg.model.name, "dataset": cfg.dataset.name, "seed": cfg.seed, **choices}
         logger.log_hyperparams(plain(cfg) | {"run": run})
-    return loggers
+    return logger
+
+
+@contextmanager
+def telling_loggers(name: str) -> Iterator[None]:
+    """Tells that a logger cannot be reached as UserError."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        beyond = isinstance(cause, OSError) or type(cause).__module__.startswith("wandb.")
+        if isinstance(cause, UserError) or not beyond:
+            raise
+        reason = " ".join(str(cause).split())[:300]
+        raise UserError(
+            f"logger={name} cannot be reached or written ({reason}): mend that, or leave it out by "
+            "logger=csv; WANDB_MODE=offline keeps what W&B is told for `wandb sync`"
+        ) from error
+
+
+def check_loggers(cfg: DictConfig) -> None:
+    """Raises UserError for a logger that cannot be reached, before there is anything to log."""
+    for name in logger_names(cfg):
+        if str(cfg.logger[name].get("_target_", "")).endswith(".wandb_logger"):
+            with telling_loggers(name):
+                check_wandb()
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ import gmask_pl.models.check
 import gmask_pl.models.reading
 from gmask_pl.engine.scoring import metric_removals
 from gmask_pl.explainers.base import Explainer
+from gmask_pl.files import warn_once, write_text
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.placing import digest_of
 from gmask_pl.models.base import PairClassifier
@@ -149,9 +149,6 @@ def _read(file: Path) -> Verdict | None:
 def _write(file: Path, verdict: Verdict) -> None:
     """Keeps it; where that cannot be, the model is tried again by the next process."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        draft.write_text(json.dumps(asdict(verdict), indent=2) + "\n", "utf-8")
-        draft.replace(file)
+        write_text(file, json.dumps(asdict(verdict), indent=2) + "\n")
     except OSError as error:
-        say(f"what came of trying the model is not kept: {error}")
+        warn_once("checks", f"what came of trying the model is not kept: {error}")

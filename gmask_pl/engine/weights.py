@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.engine.session import plain, stored_classifier
 from gmask_pl.engine.train import fit, lock_of
+from gmask_pl.files import check_folder
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, TARGET, described
 from gmask_pl.identity.placing import BY_VALUE, TRAIN, place_of
@@ -32,6 +34,8 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> 
     if cfg.label_order is not None:
         raise UserError(f"label_order={cfg.label_order} is said of weights=..., which is not set")
     weights = Path(cfg.weights_dir)
+    if os.path.lexists(weights):
+        check_folder("weights_dir", weights, written=False)
     if not weights.is_dir():
         with alone(lock_of(weights), processes=cfg.trainer.devices):
             if not weights.is_dir():

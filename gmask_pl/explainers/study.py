@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,12 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gmask_pl.files import CannotWrite, damaged, warn_once, whole_folder
 from gmask_pl.identity.of_pairs import texts_digest
 from gmask_pl.identity.placing import digest_of
 from gmask_pl.masking import MaskedModel
@@ -102,26 +102,31 @@ class Place:
 
     def read(self) -> tuple[dict[str, Tensor], JSON] | None:
         """The tensors and facts kept here; None when there are none of just these settings."""
-        settings = self.folder / SETTINGS
-        if not settings.is_file() or settings.read_text("utf-8") != self.settings:
+        if not self.folder.is_dir():
             return None
-        facts: JSON = json.loads((self.folder / FACTS).read_text("utf-8"))
-        return load_file(self.folder / WEIGHTS), facts
+        try:
+            if (self.folder / SETTINGS).read_text("utf-8") != self.settings:
+                raise ValueError("it is of other settings")
+            facts = json.loads((self.folder / FACTS).read_text("utf-8"))
+            if not isinstance(facts, dict):
+                raise ValueError(f"{FACTS} holds no facts")
+            return load_file(self.folder / WEIGHTS), facts
+        except (OSError, ValueError, SafetensorError) as error:
+            damaged(self.folder, error)
+            return None
 
     def write(self, tensors: dict[str, Tensor], facts: JSON) -> None:
-        """Keeps them: the folder appears whole or not at all."""
-        draft = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        """Keeps them: the folder appears whole or not at all. Where it cannot be, it is told."""
+        if self.folder.is_dir() and self.read() is not None:
+            return  # a run beside this one was faster
         try:
-            save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, draft / WEIGHTS)
-            (draft / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-            (draft / SETTINGS).write_text(self.settings, "utf-8")
-            if self.read() is None:  # else a run beside this one was faster
-                shutil.rmtree(self.folder, ignore_errors=True)
-                draft.rename(self.folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            with whole_folder(self.folder, (WEIGHTS, FACTS, SETTINGS)) as draft:
+                own = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+                save_file(own, draft / WEIGHTS)
+                (draft / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+                (draft / SETTINGS).write_text(self.settings, "utf-8")
+        except CannotWrite as error:
+            warn_once("learnt", f"what was learnt is not kept for other runs: {error}")
 
 
 class _Visit(LightningModule):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gmask_pl.files import write_text
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.of_pairs import pairs_digest, texts_digest
 from gmask_pl.identity.parts import described
@@ -70,9 +71,8 @@ class Identity:
         )
 
     def write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False)
-        (folder / IDENTITY).write_text(text + "\n", "utf-8")
+        write_text(folder / IDENTITY, text + "\n")
 
     @property
     def digest(self) -> str:

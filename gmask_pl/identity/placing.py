@@ -37,6 +37,7 @@ _BOTH: dict[str, Told] = {
     "run_name": Told.NOT,
     "reuse": Told.NOT,
     "workers": Told.NOT,
+    "max_expanded_gb": Told.NOT,
     "max_failed": Told.NOT,
     "dataset": Told.PAIRS,
     "model": Told.REFERRED,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from gmask_pl.types import UserError
+from gmask_pl.files import warn_once, whole_file
 
 Bounds = tuple[float, float, bool]  # lowest and highest AOPC of a pair, and whether exact
 
@@ -18,7 +18,8 @@ class BoundsCache:
 
     folder: None keeps nothing. Every process writes a JSON Lines file of its own, whole or not
     at all, and reads those that others have left when it starts; so runs can share a folder on
-    any file system. Two runs at a time may search the same pair twice, and find the same.
+    any file system. Two runs at a time may search the same pair twice, and find the same. What
+    cannot be read is searched again, and what cannot be written is not kept; both are told once.
     """
 
     def __init__(self, folder: Path | str | None) -> None:
@@ -39,26 +40,38 @@ class BoundsCache:
             return
         self.own |= dict(zip(keys, found, strict=True))
         self.known = (self.known or {}) | self.own
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{self.name}.{os.getpid()}"
         lines = (
             json.dumps({"key": key, "lowest": low, "highest": high, "exact": exact})
             for key, (low, high, exact) in self.own.items()
         )
-        draft.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        draft.replace(self.folder / self.name)
+        try:
+            with whole_file(self.folder / self.name, lasting=False) as draft:
+                draft.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        except OSError as error:
+            warn_once("bounds", f"bounds are not kept for other runs: {error}")
 
     def _read(self) -> dict[str, Bounds]:
         found: dict[str, Bounds] = {}
         files = [] if self.folder is None else sorted(self.folder.glob("*.jsonl"))
         for file in files:
-            for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
-                try:
+            own: dict[str, Bounds] = {}
+            try:
+                for line in file.read_text("utf-8").splitlines():
                     row = json.loads(line)
-                    found[row["key"]] = (row["lowest"], row["highest"], row["exact"])
-                except (ValueError, KeyError, TypeError) as error:
-                    raise UserError(
-                        f"{file}, line {number}: not a bound of AOPC ({error}); delete the file, "
-                        "its bounds are then searched again"
-                    ) from error
+                    own[row["key"]] = _checked(row["lowest"], row["highest"], row["exact"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                warn_once(
+                    f"bounds {file}",
+                    f"{file}, line {len(own) + 1}: not a bound of AOPC ({error}): what is not read "
+                    "is searched again",
+                )
+            found |= own
         return found
+
+
+def _checked(low: object, high: object, exact: object) -> Bounds:
+    """Bounds as they were stored. Raises ValueError for what cannot be any."""
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    if not numbers or not isinstance(exact, bool) or not -math.inf < low <= high < math.inf:  # type: ignore[operator]
+        raise ValueError(f"lowest {low!r}, highest {high!r}, exact {exact!r}")
+    return float(low), float(high), exact  # type: ignore[arg-type]

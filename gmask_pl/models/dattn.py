@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from gmask_pl.files import whole_file, write_text
 from gmask_pl.models.base import PairClassifier, is_watched, output_columns
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate
 from gmask_pl.models.vectors import read_vectors
@@ -120,11 +121,11 @@ class DecomposableAttention(PairClassifier):
         return model
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         config = {"model_type": "dattn", "labels": list(self.labels), "sizes": self.sizes}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        (folder / "vocab.json").write_text(json.dumps(self.vocabulary, ensure_ascii=False), "utf-8")
-        save_file(self.state_dict(), folder / "model.safetensors")
+        write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        write_text(folder / "vocab.json", json.dumps(self.vocabulary, ensure_ascii=False))
+        with whole_file(folder / "model.safetensors") as draft:
+            save_file(self.state_dict(), draft)
 
     def encoder(self, unit: str) -> PairEncoder:
         check_unit(unit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gmask_pl.files import open_lines
 from gmask_pl.types import UserError
 
 
@@ -38,8 +38,7 @@ def read_vectors(path: str | Path, vocabulary: Sequence[str], size: int) -> dict
 
 def _read_text(file: Path, index: Mapping[str, int], size: int) -> dict[int, Tensor]:
     vectors: dict[int, Tensor] = {}
-    opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8") as lines:
+    with open_lines(file, "utf-8") as lines:
         header = lines.readline().split()
         if len(header) != 2 or not header[0].isdigit() or header[1] != str(size):
             raise UserError(

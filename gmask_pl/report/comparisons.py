@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from gmask_pl.report.files import write_text
+from gmask_pl.files import write_text
 from gmask_pl.report.results import write_csv
 from gmask_pl.report.table import MISSING
 from gmask_pl.text import markdown, markdown_note

@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gmask_pl.files import whole_file
 from gmask_pl.report.figures import STYLE
 from gmask_pl.text import visible
 
@@ -101,10 +102,12 @@ def looks(named: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """stem.png and stem.svg, the same bytes for the same figure."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
-    figure.savefig(png, dpi=160, facecolor="white", metadata={"Software": None})
-    figure.savefig(svg, facecolor="white", metadata={"Date": None, "Creator": None})
+    look: Any = {"facecolor": "white"}
+    with whole_file(png) as draft:
+        figure.savefig(draft, format="png", dpi=160, metadata={"Software": None}, **look)
+    with whole_file(svg) as draft:
+        figure.savefig(draft, format="svg", metadata={"Date": None, "Creator": None}, **look)
     return [png, svg]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gmask_pl.files import write_text
 from gmask_pl.report.cards import ranks, strengths
-from gmask_pl.report.files import write_text
 from gmask_pl.text import html, latex, latex_row, markdown, markdown_note
 from gmask_pl.types import Explanation
 

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gmask_pl.files import write_text
 from gmask_pl.reading import NUMBER, json_object, kept_to, reading
 from gmask_pl.types import JSON, Unreadable
 
@@ -36,18 +36,6 @@ _RESULTS = {
 }
 
 Point = tuple[str, float, float | None, float | None, float | None]
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a UTF-8 file whole or not at all; an earlier one stays when writing fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
 
 
 def write_metrics(folder: Path | str, metrics: Mapping[str, Any]) -> Path:

@@ -104,6 +104,17 @@ def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any
     return [visible(cell) if isinstance(cell, str) else cell for cell in row]
 
 
+def check_wandb() -> None:
+    """Tries the login, unless runs are kept offline or nobody is logged in.
+
+    Raises wandb's CommError where W&B is out of reach or does not know the key.
+    """
+    if os.environ.get("WANDB_MODE", "online") == "online":
+        import wandb
+
+        wandb.login(prompt=False)
+
+
 def wandb_logger(*, save_dir: str, project: str, group: str, name: str) -> WandbLogger:
     """A logger of a run of its own: offline when nobody is logged in, so no account is needed."""
     import wandb

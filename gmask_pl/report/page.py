@@ -11,9 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from gmask_pl.files import write_text
 from gmask_pl.report.cards import Card, make_card
 from gmask_pl.report.figures import accuracy_figure, degradation_figure
-from gmask_pl.report.files import by_removal, meaningful, number, why_not, write_text
+from gmask_pl.report.files import by_removal, meaningful, number, why_not
 from gmask_pl.report.table import WORDS_SHOWN, further, independent
 from gmask_pl.text import html
 from gmask_pl.types import Explanation

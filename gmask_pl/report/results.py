@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from gmask_pl.report.files import write_text
+from gmask_pl.files import write_text
 from gmask_pl.report.table import MISSING
 from gmask_pl.text import csv_cell, latex_row, markdown_note
 from gmask_pl.text import latex as escaped

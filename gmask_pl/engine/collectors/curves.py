@@ -11,10 +11,11 @@ from torch import Tensor
 from gmask_pl.engine.collectors.base import label, missing, ordered
 from gmask_pl.engine.collectors.scores import WEAK, Scored, ScoreTable
 from gmask_pl.engine.request import Request
+from gmask_pl.files import write_text
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.curves import normalised_curves
 from gmask_pl.report.curves import Curve, Panel, draw_panels
-from gmask_pl.report.files import meaningful, write_text
+from gmask_pl.report.files import meaningful
 from gmask_pl.report.results import write_csv
 
 Points = tuple[str, Sequence[float], Callable[[Tensor], Tensor]]

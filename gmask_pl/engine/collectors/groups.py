@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gmask_pl.engine.collectors.base import EXPLAIN, Collector, ExplainerName, columns_of, damaged
 from gmask_pl.engine.request import Request
-from gmask_pl.report.files import write_text
+from gmask_pl.files import write_text
 from gmask_pl.report.group_figure import draw_groups
 from gmask_pl.report.paper import title
 from gmask_pl.settings import checked
