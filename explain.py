@@ -6,8 +6,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gmask_pl.config import register, user_facing
-from gmask_pl.engine.command import command
+from gmask_pl.pipeline.command import command
+from gmask_pl.pipeline.hydra_setup import register, user_facing
 
 register()
 
@@ -16,7 +16,7 @@ register()
 @hydra.main(config_path="conf", config_name="explain", version_base="1.3")
 @user_facing
 def main(cfg: DictConfig) -> None:
-    from gmask_pl.engine.explain import explain
+    from gmask_pl.pipeline.explaining import explain
 
     run = HydraConfig.get().runtime
     explain(cfg, Path(run.output_dir), run.choices["explainer"])

@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from gmask_pl.config import register, user_facing
-from gmask_pl.engine.command import command
+from gmask_pl.pipeline.command import command
+from gmask_pl.pipeline.hydra_setup import register, user_facing
 
 register()
 
@@ -15,9 +15,9 @@ register()
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
 
-    from gmask_pl.engine.checking import check_settings
-    from gmask_pl.engine.schema import Train
-    from gmask_pl.engine.train import train
+    from gmask_pl.pipeline.settings_check import check_settings
+    from gmask_pl.pipeline.settings_schema import Train
+    from gmask_pl.pipeline.training import train
 
     check_settings(cfg, Train)
     train(cfg, instantiate(cfg.dataset))

@@ -15,17 +15,17 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from gmask_pl.config import register
 from gmask_pl.data.datamodule import draw
-from gmask_pl.engine.session import make_trainer, model_identity
-from gmask_pl.engine.study import make_study
-from gmask_pl.engine.weights import classifier_to_explain
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.explainers.study import Study
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.learning import Study
 from gmask_pl.identity.parts import CONF
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
-from gmask_pl.packing import TokenBudget
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.token_packing import TokenBudget
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.build import make_trainer, model_identity
+from gmask_pl.pipeline.hydra_setup import register
+from gmask_pl.pipeline.model_weights import classifier_to_explain
+from gmask_pl.pipeline.training_pairs import make_study
 from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
 
 

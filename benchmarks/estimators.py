@@ -23,8 +23,8 @@ from hydra.utils import instantiate
 from tqdm import tqdm
 
 from benchmarks.common import Bench, medians, prepared, report
-from gmask_pl.metrics.base import evaluate
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.metrics.pair_metric import evaluate
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Classifier, ModelInput
 
 RELEASED = "released"

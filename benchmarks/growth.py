@@ -25,8 +25,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.common import CONF, Bench, medians, prepared, report, seconds
-from gmask_pl.explainers.base import example_generators
-from gmask_pl.explainers.coalition import choose_candidates
+from gmask_pl.explainers._coalition import choose_candidates
+from gmask_pl.explainers.explainer import example_generators
 from gmask_pl.explainers.gmask import Asked, GMask, group_shape
 from gmask_pl.types import PairExample, Span
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.common import Bench, prepared, report, seconds
-from gmask_pl.explainers.coalition import choose_candidates, value_table
+from gmask_pl.explainers._coalition import choose_candidates, value_table
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.first_token import last_layer
 from gmask_pl.types import ModelInput, UserError

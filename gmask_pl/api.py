@@ -17,17 +17,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import seed_everything
 
-from gmask_pl.config import quieten, register
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.given import Given, texts_of
-from gmask_pl.engine.checking import check_settings
-from gmask_pl.engine.loops import ExplainLoop, Keep
-from gmask_pl.engine.session import make_trainer, model_identity, stored_classifier
-from gmask_pl.engine.study import make_study
-from gmask_pl.engine.switches import as_they_were, own_hydra
-from gmask_pl.engine.trust import DEFAULT, followers, settled
+from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.identity.parts import CONF
-from gmask_pl.packing import TokenBudget
+from gmask_pl.loops import ExplainLoop, Keep
+from gmask_pl.masking.token_packing import TokenBudget
+from gmask_pl.pipeline.build import make_trainer, model_identity, stored_classifier
+from gmask_pl.pipeline.hydra_setup import quieten, register
+from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
+from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.pipeline.training_pairs import make_study
+from gmask_pl.process_switches import as_they_were, own_hydra
 from gmask_pl.types import Explanation, PairSource, UserError
 
 # Settings of a command's log and folders, which name the command itself.
@@ -72,7 +72,7 @@ class PairExplainer:
     and for more than one process.
 
     Random states, warnings, log levels and other switches of the process (see
-    `gmask_pl.engine.switches`) take no part and are left as they were. Threads may share an
+    `gmask_pl.process_switches`) take no part and are left as they were. Threads may share an
     explainer: of all that are asked in one process one works at a time. It can be pickled, with its
     model, and so be handed to a process that is started by spawn.
     """

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from safetensors import SafetensorError
 
-from gmask_pl.text import terminal
+from gmask_pl.escaping import terminal
 from gmask_pl.types import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

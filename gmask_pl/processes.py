@@ -15,8 +15,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from gmask_pl.escaping import terminal
 from gmask_pl.files import warn_once
-from gmask_pl.text import terminal
 from gmask_pl.types import UserError
 
 

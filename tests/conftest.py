@@ -26,10 +26,10 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from gmask_pl import files
-from gmask_pl.explainers.study import Study
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.explainers.learning import Study
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairExample
 
 # shap compiles helpers that are run a few times on tiny pairs: compiling takes longer than they do.

@@ -15,12 +15,12 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gmask_pl.answers import BatchAnswers
-from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.explainers.gmask_released import cut
-from gmask_pl.masking import MaskedModel
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.loops import ExplainLoop, ScoreLoop
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.response_cache import BatchAnswers
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Explanation, PairExample, PairScore
 
 Ask = Callable[[Tensor, Tensor], Tensor]

@@ -33,7 +33,7 @@ from omegaconf.basecontainer import BaseContainer
 
 import gmask_pl
 from gmask_pl.api import NotExplained, PairExplainer, Truncated
-from gmask_pl.engine.loops import ExplainLoop
+from gmask_pl.loops import ExplainLoop
 from gmask_pl.store import read_explanations
 from gmask_pl.types import Explanation, UserError
 

@@ -7,10 +7,10 @@ import torch
 from test_imask import Both
 
 from gmask_pl.explainers.attention import Attention
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairBatch, PairExample, UserError
 
 

@@ -18,18 +18,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import CONF
+from conftest import CONF, ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import deciding_settings, register
-from gmask_pl.engine.archive import archive, read_archive
-from gmask_pl.engine.collect import collect
+from gmask_paper.archive import archive, read_archive
+from gmask_paper.collecting import collect
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, described
-from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, digest_of, told_settings
-from gmask_pl.report.files import write_metrics
+from gmask_pl.identity.setting_roles import BY_VALUE, EXPLAIN, digest_of, told_settings
+from gmask_pl.pipeline.hydra_setup import deciding_settings, register
+from gmask_pl.pipeline.report.result_files import write_metrics
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, Groups, PairScore, UserError
 
@@ -600,7 +600,7 @@ def test_a_run_from_elsewhere_runs_no_code_and_reads_no_environment(
     files = collected(output, "table2", ASKED)
     assert not any("hunter2" in file.read_text("utf-8") for file in files.values())
     for folder in (output / "explain").glob("*/*/*"):
-        rewritten(folder, "gmask_pl.metrics.aopc.AOPC", "antigravity.AOPC")
+        rewritten(folder, "gmask_pl.metrics.faithfulness.aopc.AOPC", "antigravity.AOPC")
     files = collected(output, "table2", ASKED)
     assert "AOPC, which is no metric of conf/metric" in files["table2.md"].read_text("utf-8")
     assert not any(row["value"] for row in cells(files, "table2.csv").values())
@@ -740,7 +740,7 @@ def test_mistakes_are_told(output: Path) -> None:
 
 
 EXPERIMENTS = sorted(
-    path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "demo"
+    path.stem for path in (ROOT / "gmask_paper" / "conf" / "experiment").glob("*.yaml")
 )
 
 

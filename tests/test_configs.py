@@ -17,9 +17,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl.config import register, run_key, user_facing
-from gmask_pl.identity.placing import seeds_of
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.identity.setting_roles import seeds_of
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.hydra_setup import register, run_key, user_facing
 
 register()
 

@@ -13,9 +13,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from gmask_pl.engine.checking import check_settings
-from gmask_pl.engine.session import fresh_classifier
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.pipeline.build import fresh_classifier
+from gmask_pl.pipeline.settings_check import check_settings
 
 ROOT = CONF.parent
 BLOCK = re.compile(r"^`([\w/]+\.(?:py|yaml))`.*?\n\n```(?:python|yaml)\n(.*?)^```$", re.M | re.S)

@@ -15,12 +15,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from gmask_pl import files
-from gmask_pl.config import register
-from gmask_pl.engine import trust
-from gmask_pl.engine.explain import explain
-from gmask_pl.engine.loops import EVALUATIONS
-from gmask_pl.engine.progress import Progress
-from gmask_pl.engine.session import fresh_classifier
+from gmask_pl.loops import EVALUATIONS
+from gmask_pl.pipeline import removal_choice as trust
+from gmask_pl.pipeline.build import fresh_classifier
+from gmask_pl.pipeline.explaining import explain
+from gmask_pl.pipeline.hydra_setup import register
+from gmask_pl.pipeline.progress import Progress
 from gmask_pl.types import UserError
 
 register()

@@ -18,9 +18,9 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from gmask_paper.dataset_statistics import statistics, table
 from gmask_pl.data.datamodule import PairDataModule, draw
-from gmask_pl.data.files import MissingSplit
-from gmask_pl.data.statistics import statistics, table
+from gmask_pl.data.split_files import MissingSplit
 from gmask_pl.data.vocabulary import word_counts
 from gmask_pl.types import PairBatch, PairExample, UserError
 
@@ -191,7 +191,7 @@ def test_statistics_by_hand() -> None:
 
 def run_statistics(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "gmask_pl.data.statistics", *overrides]
+    command = [sys.executable, "-m", "gmask_paper.dataset_statistics", *overrides]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -212,7 +212,7 @@ def test_statistics_command_prints_a_row_and_writes_nothing(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_statistics_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     result = run_statistics(tmp_path, "dataset=pairs")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.startswith("error: dataset.labels=[]: give at least two")
     assert len(result.stderr.splitlines()) == 1
 

@@ -14,16 +14,16 @@ from conftest import LABELS, explainer_of, holds, make_example, silent_about, un
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
+from gmask_pl import loops
 from gmask_pl.data.pairs import Pairs
-from gmask_pl.engine import loops
-from gmask_pl.engine.failures import check_any_left, check_run, check_split
-from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
 from gmask_pl.explainers.occlusion import Occlusion
-from gmask_pl.masking import NOT_FINITE, MaskedModel
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.degradation import Degradation
-from gmask_pl.models.base import PairClassifier
-from gmask_pl.packing import out_of_memory
+from gmask_pl.loops import ExplainLoop, ScoreLoop
+from gmask_pl.masking.masked_model import NOT_FINITE, MaskedModel
+from gmask_pl.masking.token_packing import out_of_memory
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.faithfulness.degradation import Degradation
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.failures import check_any_left, check_run, check_split
 from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore, PairsFailed, UserError
 
 SETTINGS = {

@@ -20,11 +20,10 @@ import torch
 from conftest import LABELS, ROOT, untrained, within
 from matplotlib.figure import Figure
 
+from gmask_paper.curve_figures import save as save_figure
 from gmask_pl import files
-from gmask_pl.answers import _write as write_answers
-from gmask_pl.data.files import read_lines
-from gmask_pl.engine.checkpoint import SafeCheckpoints
-from gmask_pl.explainers.study import Place
+from gmask_pl.data.split_files import read_lines
+from gmask_pl.explainers.learning import Place
 from gmask_pl.files import (
     CannotWrite,
     check_folder,
@@ -35,9 +34,10 @@ from gmask_pl.files import (
     whole_folder,
     write_text,
 )
-from gmask_pl.metrics.bounds import BoundsCache
+from gmask_pl.masking.response_cache import _write as write_answers
+from gmask_pl.metrics.faithfulness._bounds import BoundsCache
 from gmask_pl.models.vectors import read_vectors
-from gmask_pl.report.curves import save as save_figure
+from gmask_pl.pipeline.checkpoint import SafeCheckpoints
 from gmask_pl.store import write_explanations, write_parquet
 from gmask_pl.types import Explanation, UserError
 

@@ -10,17 +10,15 @@ import pytest
 import torch
 from conftest import CONF, explainer_of, make_example, study_of
 
-from gmask_pl.explainers.base import example_generators
-from gmask_pl.explainers.coalition import (
+from gmask_pl.explainers._coalition import (
     all_coalitions,
     choose_candidates,
     coalition_index,
     multilinear_extension,
     word_masks,
 )
-from gmask_pl.explainers.fitting import fit
-from gmask_pl.explainers.gmask import Asked, group_shape, merge_scores
-from gmask_pl.explainers.group_mask import (
+from gmask_pl.explainers._fit import fit
+from gmask_pl.explainers._group_mask import (
     ExactLoss,
     GroupMask,
     GroupShape,
@@ -28,9 +26,11 @@ from gmask_pl.explainers.group_mask import (
     entropy,
     table_answer,
 )
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.explainers.explainer import example_generators
+from gmask_pl.explainers.gmask import Asked, group_shape, merge_scores
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample
 
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))

@@ -12,13 +12,13 @@ from conftest import CONF, explainer_of, study_of
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
-from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.degradation import Degradation
-from gmask_pl.metrics.naopc import NormalisedAOPC
-from gmask_pl.metrics.post_hoc_accuracy import PostHocAccuracy
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.loops import ExplainLoop, ScoreLoop
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.faithfulness.degradation import Degradation
+from gmask_pl.metrics.faithfulness.naopc import NormalisedAOPC
+from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
 from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Explanation, PairExample, PairScore
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from gmask_pl.explainers.gradient_x_input import GradientXInput
 from gmask_pl.explainers.integrated_gradients import IntegratedGradients, quadrature
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairBatch, PairExample, UserError
 
 

@@ -13,17 +13,17 @@ import torch
 from conftest import explainer_of, make_example
 
 from gmask_pl.data.mwa_mtref import MWAMTRef
-from gmask_pl.explainers.coalition import all_coalitions
+from gmask_pl.explainers._coalition import all_coalitions
+from gmask_pl.explainers._group_mask import GroupShape
 from gmask_pl.explainers.gmask import Asked, worth_shares
-from gmask_pl.explainers.group_mask import GroupShape
 from gmask_pl.explainers.grouping import clusters, interaction_groups
-from gmask_pl.masking import MaskedModel
-from gmask_pl.metrics.alignment import AlignmentAgreement
-from gmask_pl.metrics.base import evaluate
-from gmask_pl.metrics.group_effect import GroupEffect
-from gmask_pl.metrics.group_evidence import GroupEvidence, rand_index
-from gmask_pl.metrics.group_sides import GroupSides
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.metrics.groups.alignment import AlignmentAgreement
+from gmask_pl.metrics.groups.group_effect import GroupEffect
+from gmask_pl.metrics.groups.group_evidence import GroupEvidence, rand_index
+from gmask_pl.metrics.groups.group_sides import GroupSides
+from gmask_pl.metrics.pair_metric import evaluate
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Explanation, Groups, PairExample, UserError
 
 AGAIN = {"resamples": 200, "seed": 0}

@@ -23,13 +23,13 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from gmask_pl.data.pairs import Pairs
-from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
-from gmask_pl.engine.scoring import Metrics, configured_metrics
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
-from gmask_pl.report.media import explanation_row
-from gmask_pl.report.page import write_page
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.loops import ExplainLoop, ScoreLoop
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.report.page import write_page
+from gmask_pl.pipeline.report.wandb_media import explanation_row
+from gmask_pl.pipeline.scoring import Metrics, configured_metrics
 from gmask_pl.store import read_explanations, write_explanations
 from gmask_pl.types import Explanation, PairExample, PairScore, UserError
 

@@ -12,13 +12,13 @@ import torch
 from conftest import explainer_of, make_example, study_of
 from torch import Tensor, nn
 
-from gmask_pl.explainers.base import example_generators
+from gmask_pl.explainers._layers import layer_named, replaced
+from gmask_pl.explainers.explainer import example_generators
 from gmask_pl.explainers.iba import IBA, capacity, mean_capacity, word_sums
-from gmask_pl.explainers.layers import layer_named, replaced
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.dattn import DecomposableAttention, WordEncoder
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 FILLERS = tuple(f"filler{i}" for i in range(12))

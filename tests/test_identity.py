@@ -18,10 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gmask_pl.config import deciding_settings, register
-from gmask_pl.engine.archive import archived_runs
-from gmask_pl.engine.explain import explain
-from gmask_pl.engine.session import plain
+from gmask_paper.archive import archived_runs
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pairs_digest
 from gmask_pl.identity.of_result import (
@@ -31,8 +28,11 @@ from gmask_pl.identity.of_result import (
     identity_of_training,
 )
 from gmask_pl.identity.parts import KIND, described, kind_of, kinds, target_of
-from gmask_pl.identity.placing import EXPLAIN, TRAIN, Told, place_of
+from gmask_pl.identity.setting_roles import EXPLAIN, TRAIN, Told, place_of
 from gmask_pl.models.bert_tiny import TinyBert
+from gmask_pl.pipeline.build import plain
+from gmask_pl.pipeline.explaining import explain
+from gmask_pl.pipeline.hydra_setup import deciding_settings, register
 from gmask_pl.types import Highlight, ModelInput, PairExample
 
 register()
@@ -115,9 +115,9 @@ def test_the_classes_of_parts_are_told_by_their_names_in_conf() -> None:
 
 
 def test_published_runs_name_no_class_by_its_path() -> None:
-    runs = archived_runs(ROOT / "docs" / "results" / "runs")
+    runs = archived_runs(ROOT / "gmask_paper" / "results" / "runs")
     assert len(runs) > 400
-    for file in (ROOT / "docs" / "results" / "runs").glob("*.parquet"):
+    for file in (ROOT / "gmask_paper" / "results" / "runs").glob("*.parquet"):
         assert not any("gmask_pl." in text.as_py() for text in pq.read_table(file)["config"])
     for run in runs:
         assert target_of("explainer", run.explainer_settings[KIND])

@@ -14,14 +14,14 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 
-from gmask_pl.engine.study import make_study
+from gmask_pl.explainers._l2x_network import L2XNetwork, select
 from gmask_pl.explainers.l2x import L2X
-from gmask_pl.explainers.l2x_network import L2XNetwork, select
-from gmask_pl.explainers.study import FACTS, SETTINGS, WEIGHTS, Study
+from gmask_pl.explainers.learning import FACTS, SETTINGS, WEIGHTS, Study
 from gmask_pl.identity.of_model import identity_of_model
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.dattn import WordEncoder
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.training_pairs import make_study
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 FILLERS = [f"filler{i}" for i in range(20)]
@@ -232,7 +232,7 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def killed(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gmask_pl.explainers.study.save_file", killed)
+    monkeypatch.setattr("gmask_pl.explainers.learning.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         small().prepare(verdict_study(tmp_path, verdict_pairs(50, 0)))
     assert not list((tmp_path / "l2x").iterdir())

@@ -10,9 +10,9 @@ import pytest
 from pytorch_lightning.loggers import CSVLogger
 from test_damage import run, weights  # noqa: F401  # a model and a run of its pairs
 
-from gmask_pl.engine import explain as explain_module
-from gmask_pl.engine import session
-from gmask_pl.report import media
+from gmask_pl.pipeline import build as session
+from gmask_pl.pipeline import explaining as explain_module
+from gmask_pl.pipeline.report import wandb_media as media
 from gmask_pl.types import UserError
 
 WANDB = (

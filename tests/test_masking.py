@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import untrained
 
-from gmask_pl.masking import REMOVALS, MaskedModel, removal_named
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import REMOVALS, MaskedModel, removal_named
 from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairBatch, PairExample, UserError
 
 

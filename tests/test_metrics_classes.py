@@ -16,12 +16,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.base import PairMetric, evaluate, rank_words
-from gmask_pl.metrics.comprehensiveness import Comprehensiveness
-from gmask_pl.metrics.degradation import Degradation
-from gmask_pl.metrics.post_hoc_accuracy import PostHocAccuracy
-from gmask_pl.metrics.sufficiency import Sufficiency
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.faithfulness.comprehensiveness import Comprehensiveness
+from gmask_pl.metrics.faithfulness.degradation import Degradation
+from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
+from gmask_pl.metrics.faithfulness.sufficiency import Sufficiency
+from gmask_pl.metrics.pair_metric import PairMetric, evaluate, rank_words
 from gmask_pl.types import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.base import PairMetric, evaluate
-from gmask_pl.metrics.comprehensiveness import Comprehensiveness
-from gmask_pl.metrics.degradation import Degradation
-from gmask_pl.metrics.floor import empty_rows
-from gmask_pl.metrics.post_hoc_accuracy import PostHocAccuracy
-from gmask_pl.metrics.sufficiency import Sufficiency
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.faithfulness.comprehensiveness import Comprehensiveness
+from gmask_pl.metrics.faithfulness.degradation import Degradation
+from gmask_pl.metrics.faithfulness.floor import empty_rows
+from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
+from gmask_pl.metrics.faithfulness.sufficiency import Sufficiency
+from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 
 DRAWN = {"resamples": 500, "seed": 0}
 

@@ -14,15 +14,15 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gmask_pl.engine.loops import ExplainLoop, ScoreLoop
-from gmask_pl.engine.scoring import Metrics, asked_results
 from gmask_pl.identity.of_model import weights_digest
 from gmask_pl.identity.of_pairs import pair_keys
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.base import evaluate
-from gmask_pl.metrics.bounds import BoundsCache
-from gmask_pl.metrics.naopc import NormalisedAOPC
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.loops import ExplainLoop, ScoreLoop
+from gmask_pl.metrics.faithfulness._bounds import BoundsCache
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.faithfulness.naopc import NormalisedAOPC
+from gmask_pl.metrics.pair_metric import evaluate
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.scoring import Metrics, asked_results
 from gmask_pl.types import Explanation, PairExample, PairScore, UserError
 
 SETTINGS: dict[str, Any] = {

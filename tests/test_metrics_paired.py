@@ -8,9 +8,10 @@ import torch
 from scipy.stats import permutation_test
 from torch import Tensor
 
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.degradation import Degradation
-from gmask_pl.metrics.paired import (
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.faithfulness.degradation import Degradation
+from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
+from gmask_pl.metrics.paired_tests import (
     Difference,
     compare,
     holm,
@@ -18,7 +19,6 @@ from gmask_pl.metrics.paired import (
     seed_average,
     swap_test,
 )
-from gmask_pl.metrics.post_hoc_accuracy import PostHocAccuracy
 
 SETTINGS = {"resamples": 400, "permutations": 999, "seed": 0}
 

@@ -14,10 +14,10 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from gmask_pl.models.base import PairClassifier, drop_words, output_columns
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.bert_tiny import train_tokenizer
 from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.pair_classifier import PairClassifier, drop_words, output_columns
 from gmask_pl.models.vectors import read_vectors
 from gmask_pl.types import PairExample, UserError
 

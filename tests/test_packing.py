@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
-from gmask_pl.packing import START, TokenBudget, TooLong, chunks, start_of
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.token_packing import START, TokenBudget, TooLong, chunks, start_of
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 

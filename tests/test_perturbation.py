@@ -21,15 +21,15 @@ from lime.lime_text import LimeTextExplainer
 from sklearn.metrics import pairwise_distances
 from test_imask import Both
 
-from gmask_pl.explainers.base import example_generators
-from gmask_pl.explainers.coalition import all_coalitions
+from gmask_pl.explainers._coalition import all_coalitions
+from gmask_pl.explainers._sampling import random_subsets
+from gmask_pl.explainers.explainer import example_generators
 from gmask_pl.explainers.kernel_shap import KernelShap, coalitions, efficient_regression
 from gmask_pl.explainers.lime import Lime, perturbations, proximity, ridge
 from gmask_pl.explainers.occlusion import Occlusion
 from gmask_pl.explainers.paired_ridge import PairedRidge, paired_perturbations
-from gmask_pl.explainers.sampling import random_subsets
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 LIME = {"removal": "pad", "samples": 5000, "kernel_width": 25.0, "alpha": 1.0, "seed": 0}

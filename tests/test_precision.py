@@ -8,10 +8,10 @@ from conftest import explainer_of, make_example
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from gmask_pl.masking import MaskedModel
-from gmask_pl.metrics.aopc import AOPC
-from gmask_pl.metrics.base import evaluate
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.metrics.faithfulness.aopc import AOPC
+from gmask_pl.metrics.pair_metric import evaluate
+from gmask_pl.models.pair_classifier import PairClassifier
 
 WORDS = [
     "a",

@@ -12,9 +12,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.engine.explain import begin, earlier_results
-from gmask_pl.engine.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.identity.of_result import Identity
+from gmask_pl.pipeline.explaining import begin, earlier_results
+from gmask_pl.pipeline.progress import EXPLAINED, SCORED, Progress
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
 from gmask_pl.types import Explanation, PairScore
 

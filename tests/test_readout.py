@@ -10,22 +10,22 @@ import torch
 from conftest import explainer_of
 from torch import Tensor
 
-from gmask_pl.explainers.coalition import (
+from gmask_pl.explainers._coalition import (
     all_coalitions,
     choose_candidates,
     coalition_index,
 )
-from gmask_pl.explainers.gmask import Asked
-from gmask_pl.explainers.readout import (
+from gmask_pl.explainers._readout import (
     best_order,
     in_order,
     missed_order,
     owen_values,
     two_sided_order,
 )
+from gmask_pl.explainers.gmask import Asked
 from gmask_pl.explainers.shapley import shapley_values
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample, UserError
 
 

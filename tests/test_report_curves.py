@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from gmask_pl.report.curves import Curve, Panel, draw_panels, looks
+from gmask_paper.curve_figures import Curve, Panel, draw_panels, looks
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ["GMASK (k=4)", "gmask_two_sided", "LIME", *(f"other {i}" for i in range(16))]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from gmask_pl.report.figures import accuracy_figure, degradation_figure
-from gmask_pl.report.files import (
+from gmask_pl.pipeline.report.console_table import format_table
+from gmask_pl.pipeline.report.figures import accuracy_figure, degradation_figure
+from gmask_pl.pipeline.report.result_files import (
     curve_points,
     number,
     read_metrics,
@@ -20,7 +21,6 @@ from gmask_pl.report.files import (
     write_metrics,
     write_text,
 )
-from gmask_pl.report.table import format_table
 from gmask_pl.types import UserError
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from gmask_pl.report.media import COLUMNS, explanation_row, log_to_wandb, scalars, wandb_logger
+from gmask_pl.pipeline.report.wandb_media import (
+    COLUMNS,
+    explanation_row,
+    log_to_wandb,
+    scalars,
+    wandb_logger,
+)
 from gmask_pl.types import Explanation, Groups
 
 LABELS = ("same", "different")

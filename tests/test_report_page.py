@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gmask_pl.report.cards import make_card, ranks, strengths
-from gmask_pl.report.page import write_page
+from gmask_pl.pipeline.report.cards import make_card, ranks, strengths
+from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.types import Explanation, Groups, Interactions, UserError
 
 LABELS = ("entailment", "<i>neutral</i>")

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gmask_pl.metrics.paired import Difference
-from gmask_pl.report.comparisons import write_comparisons
-from gmask_pl.report.examples import Example, as_html, as_latex, as_markdown, shades
-from gmask_pl.report.paper import explainers, paper, published, title
-from gmask_pl.report.results import (
+from gmask_paper.comparisons import write_comparisons
+from gmask_paper.example_pages import Example, as_html, as_latex, as_markdown, shades
+from gmask_paper.paper_numbers import explainers, paper, published, title
+from gmask_paper.result_tables import (
     Cell,
     ResultTable,
     Row,
@@ -22,6 +21,7 @@ from gmask_pl.report.results import (
     latex,
     markdown,
 )
+from gmask_pl.metrics.paired_tests import Difference
 from gmask_pl.types import Explanation
 
 NO_RUN = "no run yet: `python explain.py explainer=l2x,iba`"

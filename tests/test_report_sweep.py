@@ -19,7 +19,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from gmask_pl.report.files import write_metrics
+from gmask_pl.pipeline.report.result_files import write_metrics
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -43,7 +43,7 @@ hydra:
   sweep: {dir: runs, subdir: "${explainer}_${value}"}
   job_logging: {root: {level: ERROR}}
   callbacks:
-    summary: {_target_: gmask_pl.report.sweep.SweepSummary}
+    summary: {_target_: gmask_pl.pipeline.report.multirun_summary.SweepSummary}
 """
 
 
@@ -137,7 +137,7 @@ def test_jobs_in_other_processes_count_and_one_that_fails_stops_none(
 def test_an_experiment_ends_with_the_command_that_collects_it(project: Path) -> None:
     done = run(project, "-m", "explainer=gmask,random", "+collect={metric: aopc}", "+a=${value}")
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("to collect: python -m gmask_pl.engine.collect ")
+    assert last.startswith("to collect: python -m gmask_paper.collecting ")
     assert last.endswith("explainer=gmask,random '+collect={metric: aopc}' '+a=${value}'")
     plain = run(project, "-m", "explainer=gmask,random")
     assert "to collect" not in plain.stdout

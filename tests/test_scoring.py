@@ -12,17 +12,17 @@ from conftest import CONF, kept
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from gmask_pl.engine.loops import EVALUATIONS, ScoreLoop
-from gmask_pl.engine.scoring import (
+from gmask_pl.loops import EVALUATIONS, ScoreLoop
+from gmask_pl.metrics.faithfulness.floor import EMPTY
+from gmask_pl.metrics.pair_metric import rank_words
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.scoring import (
     Metrics,
     asked_results,
     configured_metrics,
     known_results,
     metric_removals,
 )
-from gmask_pl.metrics.base import rank_words
-from gmask_pl.metrics.floor import EMPTY
-from gmask_pl.models.base import PairClassifier
 from gmask_pl.types import Explanation, Highlight, PairExample, PairScore, UserError
 
 LABELS = ("entailment", "neutral", "contradiction")

@@ -11,11 +11,11 @@ import torch
 from conftest import explainer_of
 from torch import Tensor
 
-from gmask_pl.masking import MaskedModel
-from gmask_pl.metrics.base import rank_words
-from gmask_pl.metrics.curves import area_over_curve, without_top
-from gmask_pl.models.base import PairClassifier
-from gmask_pl.search import HIGHEST, LOWEST, extreme_orders
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.removal_orders import HIGHEST, LOWEST, extreme_orders
+from gmask_pl.metrics.faithfulness.removal_curves import area_over_curve, without_top
+from gmask_pl.metrics.pair_metric import rank_words
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample, UserError
 
 GOALS = (HIGHEST, LOWEST)

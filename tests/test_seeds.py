@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import CONF, TEXTS, explainer_of, make_example, study_of, untrained
 
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Attributions, Groups, PairExample
 
 # Fewer samples and steps where an explainer takes long by default.

@@ -12,7 +12,7 @@ import torch
 from conftest import explainer_of
 from torch import Tensor
 
-from gmask_pl.explainers.coalition import (
+from gmask_pl.explainers._coalition import (
     all_coalitions,
     choose_candidates,
     coalition_index,
@@ -20,8 +20,8 @@ from gmask_pl.explainers.coalition import (
 )
 from gmask_pl.explainers.interaction import interaction_index
 from gmask_pl.explainers.shapley import shapley_values
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample, UserError
 
 

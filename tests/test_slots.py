@@ -13,8 +13,8 @@ from hydra.core.utils import JobReturn
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_pl import slots
-from gmask_pl.slots import VISIBLE, Slot, Slots, visible_gpus
+from gmask_pl.pipeline import job_slots as slots
+from gmask_pl.pipeline.job_slots import VISIBLE, Slot, Slots, visible_gpus
 from gmask_pl.types import UserError
 
 TWO = ("gpu-0", "gpu-1")
@@ -63,7 +63,7 @@ def test_a_process_stays_on_its_gpu(tmp_path: Path) -> None:
 
 def test_a_process_that_is_killed_leaves_its_slot(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from gmask_pl.slots import Slot\n"
+        "import sys, time; from pathlib import Path; from gmask_pl.pipeline.job_slots import Slot\n"
         "print(Slot.take(own := Slot(), Path(sys.argv[1]), ['gpu-0']), flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -12,9 +12,9 @@ import zoo
 from conftest import LABELS, OPTIMIZER, make_example
 from safetensors.torch import save_file
 
-from gmask_pl.models import stored
+from gmask_pl.models import safe_loading as stored
 from gmask_pl.models.bert import BertPairClassifier
-from gmask_pl.models.check import check
+from gmask_pl.models.model_check import check
 from gmask_pl.types import UserError
 
 INDEX = "model.safetensors.index.json"

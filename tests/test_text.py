@@ -14,19 +14,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gmask_pl.engine.failures import judge
-from gmask_pl.metrics.paired import Difference
-from gmask_pl.processes import say
-from gmask_pl.report.comparisons import write_comparisons
-from gmask_pl.report.curves import Curve, Panel, draw_panels
-from gmask_pl.report.examples import Example, write_examples
-from gmask_pl.report.group_figure import draw_groups
-from gmask_pl.report.media import explanation_row, scalars
-from gmask_pl.report.page import write_page
-from gmask_pl.report.results import Cell, ResultTable, Row, write_results
-from gmask_pl.report.sweep import DONE, format_sweep
-from gmask_pl.report.table import format_table
-from gmask_pl.text import (
+from gmask_paper.comparisons import write_comparisons
+from gmask_paper.curve_figures import Curve, Panel, draw_panels
+from gmask_paper.example_pages import Example, write_examples
+from gmask_paper.group_figures import draw_groups
+from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
+from gmask_pl.escaping import (
     csv_cell,
     html,
     latex,
@@ -36,6 +29,13 @@ from gmask_pl.text import (
     terminal,
     visible,
 )
+from gmask_pl.metrics.paired_tests import Difference
+from gmask_pl.pipeline.failures import judge
+from gmask_pl.pipeline.report.console_table import format_table
+from gmask_pl.pipeline.report.multirun_summary import DONE, format_sweep
+from gmask_pl.pipeline.report.page import write_page
+from gmask_pl.pipeline.report.wandb_media import explanation_row, scalars
+from gmask_pl.processes import say
 from gmask_pl.types import Explanation, Groups
 
 HOSTILE = (

@@ -21,13 +21,13 @@ from pytorch_lightning import Trainer
 from safetensors.torch import load_file
 
 from gmask_pl import files
-from gmask_pl.engine import train as train_module
-from gmask_pl.engine.checkpoint import LastState, SafeCheckpoints
-from gmask_pl.engine.session import plain
-from gmask_pl.engine.train import CRITERION, STATE, BestWeights, train
-from gmask_pl.engine.weights import check_training
 from gmask_pl.identity.of_result import IDENTITY, Identity
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline import training as train_module
+from gmask_pl.pipeline.build import plain
+from gmask_pl.pipeline.checkpoint import LastState, SafeCheckpoints
+from gmask_pl.pipeline.model_weights import check_training
+from gmask_pl.pipeline.training import CRITERION, STATE, BestWeights, train
 from gmask_pl.processes import alone
 from gmask_pl.types import UserError
 

@@ -11,8 +11,8 @@ import zoo
 from conftest import CONF, LABELS, within
 
 from gmask_pl.api import PairExplainer
-from gmask_pl.engine import trust
-from gmask_pl.engine.trust import tried
+from gmask_pl.pipeline import removal_choice as trust
+from gmask_pl.pipeline.removal_choice import tried
 from gmask_pl.types import UserError
 
 PAIR = ("a dog runs", "the dog sleeps")
@@ -122,12 +122,14 @@ def test_a_verdict_is_kept_and_a_broken_one_made_again(
 
 
 def test_the_verdict_is_a_table(weights: Path, tmp_path: Path) -> None:
-    told = within("gmask_pl.engine.check", tmp_path, "model=bert", f"weights={weights / 't5'}")
+    told = within(
+        "gmask_pl.pipeline.check_model", tmp_path, "model=bert", f"weights={weights / 't5'}"
+    )
     assert told.returncode == 0, told.stderr
     rows = {line.split()[0]: line for line in told.stdout.splitlines()[2:]}
     assert rows["delete"].split()[1] == "right" and rows["zero"].split()[1] == "no"
     assert "hides" in rows["pad"] and "mask token" in rows["mask"]
     assert "a softmax over classes: entailment, neutral, contradiction" in rows["outputs"]
-    wrong = within("gmask_pl.engine.check", tmp_path, "model=bert", f"weights={tmp_path}")
+    wrong = within("gmask_pl.pipeline.check_model", tmp_path, "model=bert", f"weights={tmp_path}")
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: weights=")
     assert "Traceback" not in wrong.stderr

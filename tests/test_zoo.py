@@ -13,10 +13,10 @@ import zoo
 from conftest import make_example
 from torch import Tensor
 
-from gmask_pl.masking import MaskedModel
-from gmask_pl.models.base import PairClassifier
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
-from gmask_pl.models.check import PREFERENCE, check
+from gmask_pl.models.model_check import PREFERENCE, check
+from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 PAIRS = [

@@ -28,7 +28,7 @@ from tokenizers import (
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from gmask_pl.models.bert import BertPairClassifier
-from gmask_pl.models.check import PREFERENCE, Trial, check
+from gmask_pl.models.model_check import PREFERENCE, Trial, check
 
 LABELS = ("entailment", "neutral", "contradiction")
 TRAINING = {

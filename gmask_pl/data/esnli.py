@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.files import Fields, column, find, need, read_csv, read_jsonl, shown, where
 from gmask_pl.data.hub import hub_label, hub_records
 from gmask_pl.data.jsonl import jsonl_rows
 from gmask_pl.data.source import Marks, Row, Source, Tokens, placed
+from gmask_pl.data.split_files import Fields, column, find, need, read_csv, read_jsonl, shown, where
 from gmask_pl.types import UserError
 
 _CSV = {

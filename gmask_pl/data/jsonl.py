@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.files import BrokenRow, fail, find, need, read_jsonl, shown, where
 from gmask_pl.data.source import SPLITS, Marks, Row, Tokens
+from gmask_pl.data.split_files import BrokenRow, fail, find, need, read_jsonl, shown, where
 from gmask_pl.types import JSON, UserError
 
 # JSON can name halves of characters, which are no text: no tokenizer or file takes them.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.files import need, read_jsonl, shown, where
 from gmask_pl.data.jsonl import SUFFIXES, text_of
 from gmask_pl.data.source import PARAPHRASE, Row, Source
+from gmask_pl.data.split_files import need, read_jsonl, shown, where
 from gmask_pl.types import UserError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from gmask_pl.data.files import MissingSplit, need
 from gmask_pl.data.jsonl import SUFFIXES, file_rows
 from gmask_pl.data.source import Row, Source
+from gmask_pl.data.split_files import MissingSplit, need
 from gmask_pl.settings import Label, checked
 from gmask_pl.types import UserError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gmask_pl.data.files import BrokenRow, column, need, read_tsv, where
 from gmask_pl.data.hub import hub_label, hub_records
 from gmask_pl.data.jsonl import has_jsonl, jsonl_rows
 from gmask_pl.data.source import PARAPHRASE, Row, Source, paraphrase_label
+from gmask_pl.data.split_files import BrokenRow, column, need, read_tsv, where
 
 
 class QQP(Source):

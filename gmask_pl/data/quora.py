@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gmask_pl.data.files import need, read_tsv, where
 from gmask_pl.data.jsonl import has_jsonl, jsonl_rows
 from gmask_pl.data.source import PARAPHRASE, Row, Source, paraphrase_label
+from gmask_pl.data.split_files import need, read_tsv, where
 from gmask_pl.types import UserError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gmask_pl.data.given import texts_of
+from gmask_pl.data.in_memory import texts_of
 from gmask_pl.types import PairExample, PairSource, UserError
 
 

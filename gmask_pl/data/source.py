@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from gmask_pl.data.cleaning import find_words, highlighted_words
-from gmask_pl.data.files import BrokenRow, MissingSplit, shown
+from gmask_pl.data.split_files import BrokenRow, MissingSplit, shown
 from gmask_pl.settings import checked
 from gmask_pl.types import Highlight, PairExample, UserError
 

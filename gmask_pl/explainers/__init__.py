@@ -1,1 +1,1 @@
-"""Explainers: one file each; `coalition`, `fitting` and `base` are private to the room."""
+"""Explainers: one file each; files whose names begin with _ are private to the room."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import checked
 from gmask_pl.types import Attributions
 

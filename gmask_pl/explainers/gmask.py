@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.explainers.coalition import (
+from gmask_pl.explainers._coalition import (
     CONTEXTS,
     KEEP,
     VALUES,
@@ -19,8 +18,8 @@ from gmask_pl.explainers.coalition import (
     merge_scores,
     word_masks,
 )
-from gmask_pl.explainers.fitting import fit
-from gmask_pl.explainers.group_mask import (
+from gmask_pl.explainers._fit import fit
+from gmask_pl.explainers._group_mask import (
     EVENNESS,
     ExactLoss,
     ExpectedLoss,
@@ -29,8 +28,9 @@ from gmask_pl.explainers.group_mask import (
     SampledLoss,
     table_answer,
 )
-from gmask_pl.explainers.readout import missed_order, owen_values, two_sided_order
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers._readout import missed_order, owen_values, two_sided_order
+from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, NotNegative, OneOf, Positive, Seed, at_least, checked
 from gmask_pl.types import Attributions, Groups, PairBatch, UserError
 
@@ -54,7 +54,7 @@ class GMask(Explainer):
     value: what the loss asks of a group alone: ``log_probability``, the cross-entropy of Eq. 7, or
     ``probability``, for -p(y|.) in its place.
     samples, temperature, gradient_scale: of the two sampling estimators. epochs, tolerance,
-    patience: see `fitting.fit`; the other settings are GroupMask's.
+    patience: see `_fit.fit`; the other settings are GroupMask's.
 
     removed_weight: of p(y | the text without the group), beside the cross-entropy of Eq. 7 on the
     group alone. The paper has none of it and asks of a group that it suffices; with it the group

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.coalition import choose_candidates
+from gmask_pl.explainers._coalition import choose_candidates
 from gmask_pl.explainers.gmask import GMask
-from gmask_pl.masking import MaskedModel
+from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.types import PairBatch
 
 

@@ -10,8 +10,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from gmask_pl.explainers._group_mask import GroupShape
 from gmask_pl.explainers.gmask import Asked, GMask, worth_shares
-from gmask_pl.explainers.group_mask import GroupShape
 from gmask_pl.explainers.interaction import interaction_index
 
 

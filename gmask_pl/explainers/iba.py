@@ -12,10 +12,10 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.explainers.layers import layer_named, replaced
-from gmask_pl.explainers.study import Study
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers._layers import layer_named, replaced
+from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers.learning import Study
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, NotNegative, Positive, Seed, at_least, checked
 from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
 

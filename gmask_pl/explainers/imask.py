@@ -7,14 +7,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import (
+from gmask_pl.explainers.explainer import (
     Explainer,
     bounded,
     example_generators,
     gumbel_noise,
     straight_through,
 )
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, NotNegative, OneOf, Positive, Seed, checked
 from gmask_pl.types import Attributions, UserError
 

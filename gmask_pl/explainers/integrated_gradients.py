@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, OneOf, checked
 from gmask_pl.types import Attributions, UserError
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.explainers.coalition import VALUES
-from gmask_pl.explainers.sampling import over_words, random_subsets
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers._coalition import VALUES
+from gmask_pl.explainers._sampling import over_words, random_subsets
+from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import OneOf, Seed, at_least, checked
 from gmask_pl.types import Attributions
 

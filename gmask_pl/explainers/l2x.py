@@ -10,10 +10,10 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.explainers.l2x_network import L2XNetwork
-from gmask_pl.explainers.study import Study
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers._l2x_network import L2XNetwork
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.learning import Study
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.processes import training_loader
 from gmask_pl.settings import Count, Positive, Seed, Share, checked
 from gmask_pl.types import JSON, Attributions, PairBatch, PairExample

@@ -7,9 +7,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.explainers.coalition import BOTH, CONTEXTS, DROP, KEEP
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers._coalition import BOTH, CONTEXTS, DROP, KEEP
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, OneOf, checked
 from gmask_pl.types import Attributions
 

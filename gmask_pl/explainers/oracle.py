@@ -7,9 +7,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.masking import REMOVALS, MaskedModel
-from gmask_pl.search import GOALS, extreme_orders
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.masking.masked_model import REMOVALS, MaskedModel
+from gmask_pl.masking.removal_orders import GOALS, extreme_orders
 from gmask_pl.settings import Count, OneOf, Whole, checked
 from gmask_pl.types import Attributions
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gmask_pl.explainers.base import Explainer, example_generators
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Seed, checked
 from gmask_pl.types import Attributions
 

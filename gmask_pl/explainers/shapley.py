@@ -8,8 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.base import Explainer
-from gmask_pl.explainers.coalition import (
+from gmask_pl.explainers._coalition import (
     BOTH,
     CONTEXTS,
     VALUES,
@@ -18,7 +17,8 @@ from gmask_pl.explainers.coalition import (
     merge_scores,
     value_table,
 )
-from gmask_pl.masking import MaskedModel, RemovalName
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import OneOf, checked
 from gmask_pl.types import Attributions
 

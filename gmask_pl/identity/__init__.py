@@ -2,7 +2,7 @@
 
 Every cache, run folder, archive row and comparison asks here, and nowhere else:
 
-- `placing`: which setting decides what;
+- `setting_roles`: which setting decides what;
 - `parts`: a part, such as an explainer, by its name in ``conf/`` and its settings, never by the
   path of its class;
 - `of_model`: a model, by all that its answers depend on;

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gmask_pl.identity.placing import EXPLAIN, Told, digest_of
+from gmask_pl.identity.setting_roles import EXPLAIN, Told, digest_of
 from gmask_pl.types import JSON
 
 # Of a Hugging Face configuration: where it came from and how it is computed.

@@ -13,7 +13,7 @@ from gmask_pl.files import write_text
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.of_pairs import pairs_digest, texts_digest
 from gmask_pl.identity.parts import described
-from gmask_pl.identity.placing import BY_VALUE, EXPLAIN, TRAIN, digest_of, told_settings
+from gmask_pl.identity.setting_roles import BY_VALUE, EXPLAIN, TRAIN, digest_of, told_settings
 from gmask_pl.types import JSON, PairExample
 
 IDENTITY = "identity.json"

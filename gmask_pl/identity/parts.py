@@ -8,6 +8,7 @@ it as ``_target_``, of several by the first in the order of the alphabet. A clas
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,24 @@ import yaml
 if TYPE_CHECKING:
     from gmask_pl.types import JSON
 
-CONF = Path(__file__).resolve().parents[2] / "conf"  # outside the package: it is the user's too
+_PACKAGE = Path(__file__).resolve().parents[1]
+# At the top of a checkout, where it is the user's too; in a wheel within the package.
+CONF = next((p for p in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if p.is_dir()), _PACKAGE)
 GROUPS = ("dataset", "explainer", "logger", "metric", "model", "trainer")
 TARGET, KIND = "_target_", "kind"
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def config_folders() -> list[Path]:
+    """``conf/`` and the folders that ``hydra.searchpath`` of explain.yaml adds to it."""
+    written = yaml.load((CONF / "explain.yaml").read_text("utf-8"), Loader=_YAML)
+    found = [CONF]
+    for place in written.get("hydra", {}).get("searchpath", ()):
+        package = str(place).removeprefix("pkg://")
+        spec = importlib.util.find_spec(package.partition(".")[0])
+        for above in (spec.submodule_search_locations or ()) if spec else ():
+            found.append(Path(above, *package.split(".")[1:]))
+    return found
 
 
 def described(settings: Any) -> Any:

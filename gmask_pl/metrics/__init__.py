@@ -1,1 +1,1 @@
-"""Faithfulness metrics of word attributions (Section 5.1), one torchmetrics Metric per file."""
+"""Metrics of explanations: `faithfulness`, `plausibility` and `groups`, one file a metric."""

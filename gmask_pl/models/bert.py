@@ -15,16 +15,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from gmask_pl.models.base import PairClassifier, is_watched, output_columns, unwatched
 from gmask_pl.models.encoding import check_unit
 from gmask_pl.models.first_token import first_token_only, last_layer
-from gmask_pl.models.reading import (
+from gmask_pl.models.pair_classifier import PairClassifier, is_watched, output_columns, unwatched
+from gmask_pl.models.reading_traits import (
     Reading,
     find_reading,
     tables_of_positions,
     widest_window,
 )
-from gmask_pl.models.stored import (
+from gmask_pl.models.safe_loading import (
     count_outputs,
     embedding_rows,
     label_names,
@@ -32,7 +32,7 @@ from gmask_pl.models.stored import (
     outputs_of,
 )
 from gmask_pl.models.subwords import SubwordEncoder
-from gmask_pl.models.trial import tokenizer_words, trial_pairs
+from gmask_pl.models.trial_pairs import tokenizer_words, trial_pairs
 from gmask_pl.settings import at_least, checked
 from gmask_pl.types import ModelInput, PairEncoder, PairExample, UserError, WordCounts
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from gmask_pl.files import whole_file, write_text
-from gmask_pl.models.base import PairClassifier, is_watched, output_columns
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate
+from gmask_pl.models.pair_classifier import PairClassifier, is_watched, output_columns
 from gmask_pl.models.vectors import read_vectors
 from gmask_pl.settings import Count, NotNegative, Share, checked
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts

@@ -1,0 +1,258 @@
+"""Tables 2 and 4: a metric of every explainer, with intervals and paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from torch import Tensor
+
+from gmask_paper.collector import (
+    BOUND,
+    FLOOR,
+    METHOD,
+    Collector,
+    ExplainerName,
+    MetricName,
+    columns_of,
+    damaged,
+    in_order,
+    label,
+    missing,
+    ordered,
+    seeds_told,
+)
+from gmask_paper.comparisons import write_comparisons
+from gmask_paper.paper_numbers import published, title
+from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
+from gmask_paper.run_query import Request
+from gmask_paper.table_columns import Column, Entry
+from gmask_pl.masking.masked_model import RemovalName
+from gmask_pl.metrics.bootstrap import estimate
+from gmask_pl.metrics.paired_tests import Difference, compare, rivals_of_the_best, seed_average
+from gmask_pl.pipeline.report.result_files import meaningful, why_not, without_words
+from gmask_pl.settings import Count, Seed, Share, Whole, checked
+from gmask_pl.types import JSON, UserError
+
+WEAK = "°"
+HOW = (
+    "Row less column on the same pairs, seeds averaged first. Brackets: 95 % paired bootstrap. "
+    "Stars: p of a paired permutation test after Holm's correction over all differences of a "
+    "matrix: * < 0.05, ** < 0.01, *** < 0.001. Bounds take no part."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A column with the numbers of each pair, (n, R) by the label of an entry, and its tests."""
+
+    column: Column
+    tables: dict[str, Tensor]
+    differences: list[Difference]
+    best: set[str]
+
+    @property
+    def where(self) -> str:
+        return f"{title('models', self.column.model)}, {title('datasets', self.column.dataset)}"
+
+
+class Comparison(TypedDict):
+    """How explainers are compared, in any number of tables (see ScoreTable)."""
+
+    digits: Whole
+    removal: RemovalName | None
+    level: Share
+    resamples: Count
+    permutations: Count
+    seed: Seed
+    floor: Sequence[ExplainerName]
+    bounds: Sequence[ExplainerName]
+
+
+class ScoreTable(Collector):
+    """A metric by model, explainer and dataset, beside the paper's ``table``.
+
+    removal: of the metric; None is the first that each run was scored under. level: a difference
+    with a corrected p below it is significant. resamples of the intervals, permutations of the
+    tests, seed of both. floor, bounds: explainers that are set apart and never best; bounds are
+    not compared at all.
+    """
+
+    @checked
+    def __init__(
+        self, *, metric: MetricName, table: str, caption: str, **comparison: Unpack[Comparison]
+    ) -> None:
+        self.metric, self.table, self.caption = metric, table, caption
+        self.digits, self.removal = comparison["digits"], comparison["removal"]
+        self.level, self.resamples = comparison["level"], comparison["resamples"]
+        self.permutations, self.seed = comparison["permutations"], comparison["seed"]
+        self.floor, self.bounds = list(comparison["floor"]), list(comparison["bounds"])
+
+    def __call__(self, request: Request) -> list[Path]:
+        columns = columns_of(request, metric=self.metric, removal=self.removal)
+        return self.write(request, [self.scored(request, column) for column in columns])
+
+    def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
+        """The table and the differences behind its bold numbers."""
+        stem = request.folder / request.name
+        compared = [(one.where, one.differences) for one in scored if one.tables]
+        return [
+            *write_results(self.result(request, scored), stem),
+            *write_comparisons(
+                compared,
+                stem.with_name(f"{request.name}_differences"),
+                f"{self.caption}: differences between explainers",
+                HOW,
+                self.digits,
+            ),
+        ]
+
+    def scored(self, request: Request, column: Column) -> Scored:
+        """The rows of a column's entries, all differences between them, and the best."""
+        if not column.entries:
+            return Scored(column, {}, [], set())
+        entries = ordered(request, column, self.apart)
+        tables = {label(e): seed_average(e.rows(self.metric, column.removal)) for e in entries}
+        kind = entries[0].runs[0].metric_class(self.metric)
+        rivals = {label(e): tables[label(e)] for e in entries if self.kind(e.explainer) != BOUND}
+        try:
+            differences = compare(
+                rivals,
+                kind.summary,
+                resamples=self.resamples,
+                permutations=self.permutations,
+                seed=self.seed,
+            )
+        except NotImplementedError as error:
+            raise UserError(f"collect.metric={self.metric}: {error}") from error
+        values = {
+            label(e): float(kind.summary(tables[label(e)].mean(0)))
+            for e in entries
+            if self.kind(e.explainer) == METHOD
+        }
+        best = rivals_of_the_best(
+            {name: value for name, value in values.items() if value == value},
+            differences,
+            higher=kind.higher_is_better,
+            level=self.level,
+        )
+        return Scored(column, tables, differences, best)
+
+    @property
+    def apart(self) -> list[str]:
+        """The explainers that come last."""
+        return [*self.floor, *self.bounds]
+
+    def kind(self, explainer: str) -> str:
+        return BOUND if explainer in self.bounds else FLOOR if explainer in self.floor else METHOD
+
+    def result(self, request: Request, scored: Sequence[Scored]) -> ResultTable:
+        """The table itself."""
+        datasets = request.swept["dataset"]
+        rows: list[Row] = []
+        for model in request.swept["model"]:
+            mine = [one for one in scored if one.column.model == model]
+            names = {entry.explainer for one in mine for entry in one.column.entries}
+            names |= set(request.swept["explainer"])
+            for explainer in in_order(request, names, self.apart):
+                rows += self.rows(request, explainer, mine)
+        return ResultTable(
+            title=self.caption,
+            stub=("model", "explainer"),
+            head=tuple(title("datasets", dataset) for dataset in datasets),
+            rows=tuple(rows),
+            digits=self.digits,
+            paper_digits=3,
+            notes=tuple(self.notes(request, scored)),
+        )
+
+    def rows(self, request: Request, explainer: str, scored: Sequence[Scored]) -> list[Row]:
+        """A row for every choice of settings that an explainer was run with."""
+        labels = [label(entry) for one in scored for entry in one.column.of(explainer)]
+        return [
+            Row(
+                group=title("models", scored[0].column.model),
+                name=name,
+                kind=self.kind(explainer),
+                cells=tuple(self.cell(request, explainer, name, one) for one in scored),
+            )
+            for name in list(dict.fromkeys(labels)) or [title("explainers", explainer)]
+        ]
+
+    def cell(self, request: Request, explainer: str, name: str, one: Scored) -> Cell:
+        column = one.column
+        printed = published(self.table, column.model, explainer, column.dataset)
+        entries = [entry for entry in column.of(explainer) if label(entry) == name]
+        if not entries:
+            lacking, why = missing(request, column)
+            reason = why if explainer in lacking else "no run with these settings"
+            return Cell(paper=printed, reason=reason)
+        return self.number(entries[0], name, one, printed)
+
+    def number(self, entry: Entry, name: str, one: Scored, printed: float | None) -> Cell:
+        run, column = entry.runs[0], one.column
+        summary = run.metric_class(self.metric).summary
+        found = estimate(
+            one.tables[name],
+            lambda averages: summary(averages).unsqueeze(-1),
+            resamples=self.resamples,
+            seed=self.seed,
+        ).headline()
+        weak = not all(map(meaningful, self.told(entry, column)))
+        return Cell(
+            value=found["value"],
+            low=found["low"],
+            high=found["high"],
+            paper=printed,
+            best=name in one.best,
+            pairs=len(one.tables[name]),
+            seeds=len(entry.runs),
+            mark=WEAK if weak else "",
+            reason="" if found["value"] is not None else "the score is not defined on these pairs",
+        )
+
+    def notes(self, request: Request, scored: Sequence[Scored]) -> list[str]:
+        """What holds for whole columns, and how to read the table."""
+        lines = [
+            "Brackets: 95 % bootstrap interval over pairs, seeds averaged first. Bold: the best, "
+            "and what is not significantly worse on the same pairs (see the differences). "
+            "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
+            "alone."
+        ]
+        if any(self._printed(request, one.column) for one in scored):
+            lines.append(
+                "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
+            )
+        for one in scored:
+            column = one.column
+            if column.entries:
+                run = column.entries[0].runs[0]
+                accuracy = run.metrics["model"]["accuracy"]
+                whole = accuracy is not None and not column.entries[0].without
+                right = f", model right on {accuracy:.1%}" if whole else ""
+                how = "" if column.removal is None else f", words removed by {column.removal}"
+                lines.append(
+                    f"{one.where}: {column.pairs} {run.config.split} pairs{how}, "
+                    f"weights {run.weights[:8]}{right}."
+                )
+            told = [*seeds_told(request, column), *column.notes]
+            lines += [f"{one.where}: {note}." for note in told]
+            results = [result for e in column.entries for result in self.told(e, column)]
+            floors = dict.fromkeys(filter(None, map(without_words, results)))
+            lines += [f"{one.where}: {self.metric} without any word: {told}." for told in floors]
+            weak = dict.fromkeys(why_not(result) for result in results if not meaningful(result))
+            lines += [f"{WEAK} not meaningful: {one.where}: {self.metric}: {why}." for why in weak]
+        lines += damaged(request)
+        return lines
+
+    def _printed(self, request: Request, column: Column) -> bool:
+        """Whether the paper has a number in this column, be it of an explainer without a run."""
+        names = {*request.swept["explainer"], *(entry.explainer for entry in column.entries)}
+        found = (published(self.table, column.model, e, column.dataset) for e in names)
+        return any(number is not None for number in found)
+
+    def told(self, entry: Entry, column: Column) -> list[JSON]:
+        """What every run of an entry says of the metric."""
+        return [run.result(self.metric, column.removal) for run in entry.runs]

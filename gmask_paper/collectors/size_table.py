@@ -1,0 +1,65 @@
+"""Table 5: statistics of the data sets, from the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra import compose
+from hydra.utils import instantiate
+
+from gmask_paper.collector import METHOD, Collector
+from gmask_paper.dataset_statistics import statistics
+from gmask_paper.paper_numbers import published, title
+from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
+from gmask_paper.run_query import Request
+from gmask_pl.data.source import SPLITS
+from gmask_pl.settings import checked
+from gmask_pl.types import UserError
+
+COLUMNS = ("C", "L", "V", "#train", "#dev", "#test")
+
+
+class StatisticsTable(Collector):
+    """C, L, V and the sizes of the splits of every dataset, beside the paper's ``table``.
+
+    There is nothing to run before: it reads the data, where the overrides say they are.
+    """
+
+    @checked
+    def __init__(self, *, table: str, caption: str) -> None:
+        self.table, self.caption = table, caption
+
+    def __call__(self, request: Request) -> list[Path]:
+        rows = tuple(
+            Row("", title("datasets", name), METHOD, self.cells(request, name))
+            for name in request.swept["dataset"]
+        )
+        table = ResultTable(
+            title=self.caption,
+            stub=("", "dataset"),
+            head=COLUMNS,
+            rows=rows,
+            digits=0,
+            paper_digits=0,
+            notes=(
+                "C classes; L words of a sentence, over all splits; V distinct words of the "
+                "training split; pairs of each split.",
+            ),
+        )
+        return write_results(table, request.folder / request.name)
+
+    def cells(self, request: Request, name: str) -> tuple[Cell, ...]:
+        printed = [str(value) for value in published(self.table, name) or [""] * len(COLUMNS)]
+        own = [part for part in request.given if part.lstrip("+").startswith("dataset.")]
+        try:
+            source = instantiate(compose("explain", [f"dataset={name}", *own]).dataset)
+            found = statistics(source)
+        except UserError as error:
+            return tuple(Cell(paper=value, reason=str(error)) for value in printed)
+        sizes = [found.sizes[split] for split in SPLITS]
+        counts = [None if n is None else f"{n:,}" for n in (found.vocabulary, *sizes)]
+        ours = [str(found.classes), f"{found.length:.1f}", *counts]
+        return tuple(
+            Cell(value, paper=paper, reason="" if value is not None else "no such split here")
+            for value, paper in zip(ours, printed, strict=True)
+        )

@@ -1,0 +1,95 @@
+"""Pairs that are handed over as texts, from Python or on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gmask_pl.data.jsonl import whole_characters
+from gmask_pl.data.source import Row, to_example
+from gmask_pl.data.split_files import BrokenRow, shown
+from gmask_pl.types import PairExample, UserError
+
+Texts = tuple[str | None, str | None]  # None: missing
+
+_SHOWN = 3  # pairs in a message
+_HOW = "give a list of pairs of strings, [(text1, text2), ...]"
+
+
+def texts_of(pairs: Any) -> list[Texts]:
+    """The two texts of every pair, None for one that is missing (None, or NaN as pandas has it).
+
+    Raises UserError for what is no list of pairs, and with the positions, counted from 1, of what
+    is no pair of strings.
+    """
+    if isinstance(pairs, str | bytes | Mapping | set | frozenset) or hasattr(pairs, "iterrows"):
+        raise UserError(f"pairs: {_told(pairs)}: {_HOW}")
+    try:
+        every = list(pairs)
+    except TypeError:
+        raise UserError(f"pairs: {_told(pairs)}: {_HOW}") from None
+    if len(every) == 2 and all(isinstance(text, str) for text in every):
+        raise UserError(f"pairs: {shown(pairs)} is one pair by itself: {_HOW}")
+    wrong = {i: why for i, pair in enumerate(every, start=1) if (why := _no_pair(pair))}
+    if wrong:
+        first = [f"pair {i}: {why}" for i, why in list(wrong.items())[:_SHOWN]]
+        more = [f"{len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+        raise UserError(f"{'; '.join(first + more)}: {_HOW}")
+    return [(_text(one), _text(two)) for one, two in every]
+
+
+class Given:
+    """Pairs of texts as a data set whose only split is test. A types.PairSource.
+
+    unread: why pairs have no example, by their positions from 0; the id of one that has is its
+    position from 1.
+    """
+
+    def __init__(self, pairs: Iterable[Texts], labels: tuple[str, ...], *, clean: bool) -> None:
+        self.labels = labels
+        self.pairs: list[PairExample] = []
+        self.unread: dict[int, str] = {}
+        for i, (text1, text2) in enumerate(pairs):
+            if text1 is None or text2 is None:
+                self.unread[i] = f"text {1 if text1 is None else 2} is missing"
+                continue
+            try:
+                row = Row(f"pair {i + 1}", str(i + 1), text1, text2, None)
+                self.pairs.append(to_example(row, labels, clean=clean))
+            except BrokenRow as error:
+                self.unread[i] = error.reason
+
+    def load(self, split: str) -> list[PairExample]:
+        return self.pairs
+
+    def failed(self, split: str) -> dict[str, str]:
+        return {}
+
+
+def _no_pair(pair: Any) -> str:
+    """Why something is no pair of strings; "" where it is one."""
+    if not isinstance(pair, Sequence) or isinstance(pair, str | bytes):
+        return _told(pair)
+    if len(pair) != 2:
+        return f"{shown(list(pair))} has {len(pair)} parts"
+    wrong = (side for side, text in enumerate(pair, start=1) if not _is_text(text))
+    return "".join(f"text {side} is {_told(pair[side - 1])}" for side in list(wrong)[:1])
+
+
+def _is_text(text: Any) -> bool:
+    missing = text is None or (isinstance(text, float) and text != text)
+    return missing or isinstance(text, str)
+
+
+def _text(text: Any) -> str | None:
+    return whole_characters(str(text)) if isinstance(text, str) else None
+
+
+def _told(value: Any) -> str:
+    """A value with the name of its type; of a large one the type alone."""
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    if isinstance(value, str | bytes | int | float | Mapping | Sequence):
+        return f"{shown(value)} ({kind})"
+    return f"a {kind}"

@@ -1,0 +1,210 @@
+"""GroupMask: the parameters of GMASK and its objective, for a batch of pairs (Section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from gmask_pl.explainers._coalition import coalition_index, multilinear_extension
+from gmask_pl.explainers.explainer import bounded, gumbel_noise, straight_through
+
+EVENNESS = ("mean", "softmax")
+
+
+@dataclass(frozen=True)
+class GroupShape:
+    """Which slots exist. side (B, k): 0 or 1, -1 for an unused slot; groups (B,): t per pair."""
+
+    side: Tensor
+    groups: Tensor
+
+    @cached_property
+    def used(self) -> Tensor:
+        """(B, k) bool."""
+        return self.side >= 0
+
+    @cached_property
+    def group_used(self) -> Tensor:
+        """(B, t) bool, t being the largest number of groups in the batch."""
+        largest = torch.arange(int(self.groups.max()), device=self.groups.device)
+        return largest < self.groups[:, None]
+
+
+class ExpectedLoss(Protocol):
+    """E[cross-entropy] of each pair, (B,), given the logits of Z (B, k, t) and of G (B, t)."""
+
+    def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor: ...
+
+
+class ExactLoss:
+    """The closed form of E[cross-entropy] over a coalition table (B, 2^k).
+
+    Given the drawn group, the mask bits are independent Bernoulli(phi_j), so the expectation is
+    sum over groups of psi times the table's multilinear extension at that group's column of Phi.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
+
+    def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor:
+        phi, psi = z_logits.softmax(-1), g_logits.softmax(-1)
+        return (psi * multilinear_extension(self.table, phi.transpose(1, 2))).sum(-1)
+
+
+Answer = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class SampledLoss:
+    """The paper's estimator: Gumbel-softmax samples of Z and G (Appendix A).
+
+    ``answer`` maps hard masks over the candidates (B, S, k) bool to the cross-entropy (B, S) and
+    its gradient in the masks (B, S, k): the model itself, or a table of its answers. The value
+    is the mean loss of the samples; its derivative is straight-through, times
+    ``gradient_scale`` (1 in the paper).
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        shape: GroupShape,
+        generators: Sequence[torch.Generator],
+        *,
+        samples: int,
+        temperature: float,
+        gradient_scale: float,
+    ) -> None:
+        self.answer, self.generators = answer, generators
+        self.samples, self.temperature = samples, temperature
+        self.gradient_scale = gradient_scale
+        words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
+        self.z_shapes = [(samples, k, t) for k, t in zip(words, groups, strict=True)]
+        self.g_shapes = [(samples, t) for t in groups]
+
+    def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor:
+        _, k, t = z_logits.shape
+        z_noise = gumbel_noise(self.generators, self.z_shapes, (self.samples, k, t))
+        g_noise = gumbel_noise(self.generators, self.g_shapes, (self.samples, t))
+        z = straight_through(z_logits[:, None], z_noise.to(z_logits), self.temperature)
+        g = straight_through(g_logits[:, None], g_noise.to(g_logits), self.temperature)
+        masks = (z * g[:, :, None]).sum(-1)
+        loss, gradient = self.answer(masks.detach() > 0.5)
+        # Valued as the loss, differentiated as loss(w) through w.
+        moved = (masks - masks.detach()) * self.gradient_scale
+        estimate = loss + (moved * gradient).sum(-1)
+        return estimate.mean(1)
+
+
+def table_answer(table: Tensor, gradient: Tensor) -> Answer:
+    """Answers read from a table (B, 2^k) and its gradients (B, 2^k, k)."""
+
+    def answer(bits: Tensor) -> tuple[Tensor, Tensor]:
+        index = coalition_index(bits)
+        chosen = index[..., None].expand(*index.shape, gradient.shape[-1])
+        return table.gather(1, index), gradient.gather(1, chosen)
+
+    return answer
+
+
+class GroupMask(LightningModule):
+    """Phi and Psi of every pair of a batch, and the objective of Eq. 7.
+
+    The loss is the sum over pairs, so each pair is fitted as if it were alone. The task model is
+    not part of this module: it speaks through ``expected_loss``.
+
+    gamma_z, gamma_g: the weights gamma_1 and gamma_2. logit_bound: None, or the bound of a
+    sigmoid on the logits. init_noise: standard deviation of the initial logits around equal
+    groups; an exact gradient has no direction where all groups are the same. lr: Adam's;
+    cosine_period: epochs of its cosine annealing, or None. evenness: ``mean`` for the averages of
+    Section 3.2, ``softmax`` for the authors' softmax of sums.
+    """
+
+    def __init__(
+        self,
+        shape: GroupShape,
+        expected_loss: ExpectedLoss,
+        generators: Sequence[torch.Generator],
+        *,
+        gamma_z: float,
+        gamma_g: float,
+        logit_bound: float | None,
+        init_noise: float,
+        lr: float,
+        cosine_period: int | None,
+        evenness: str,
+    ) -> None:
+        super().__init__()
+        self.shape, self.expected_loss = shape, expected_loss
+        self.gamma_z, self.gamma_g = gamma_z, gamma_g
+        self.logit_bound, self.evenness = logit_bound, evenness
+        self.lr, self.cosine_period = lr, cosine_period
+        b, k = shape.side.shape
+        t = shape.group_used.shape[1]
+        # Drawn by each pair's own shape, so that batch padding does not change the start.
+        z, g = torch.zeros(b, k, t), torch.zeros(b, t)
+        for row, (words, groups) in enumerate(
+            zip(shape.used.sum(1).tolist(), shape.groups.tolist(), strict=True)
+        ):
+            z[row, :words, :groups] = torch.randn(words, groups, generator=generators[row])
+            g[row, :groups] = torch.randn(groups, generator=generators[row])
+        start = 0.0 if logit_bound is None else 1.0
+        self.z_raw = torch.nn.Parameter((start + init_noise * z).to(shape.side.device))
+        self.g_raw = torch.nn.Parameter((start + init_noise * g).to(shape.side.device))
+
+    @property
+    def z_logits(self) -> Tensor:
+        """Logits of Z (B, k, t); -inf in groups a pair does not have."""
+        absent = ~self.shape.group_used[:, None]
+        return bounded(self.z_raw, self.logit_bound).masked_fill(absent, -torch.inf)
+
+    @property
+    def g_logits(self) -> Tensor:
+        """Logits of G (B, t)."""
+        return bounded(self.g_raw, self.logit_bound).masked_fill(~self.shape.group_used, -torch.inf)
+
+    @property
+    def phi(self) -> Tensor:
+        """Eq. 5, (B, k, t): zero rows in unused slots."""
+        return self.z_logits.softmax(-1) * self.shape.used[..., None]
+
+    @property
+    def psi(self) -> Tensor:
+        """Group importance (B, t)."""
+        return self.g_logits.softmax(-1)
+
+    def objective(self) -> Tensor:
+        """Eq. 7 of each pair, (B,)."""
+        loss = self.expected_loss(self.z_logits, self.g_logits)
+        evenness = sum(self._side_entropy(side) for side in (0, 1))
+        return loss - self.gamma_z * evenness + self.gamma_g * entropy(self.psi)
+
+    def _side_entropy(self, side: int) -> Tensor:
+        """H(Z^U) or H(Z^L), Eq. 6, (B,); a constant for a side without candidates."""
+        phi = self.phi * (self.shape.side == side)[..., None]
+        if self.evenness == "softmax":
+            absent = ~self.shape.group_used
+            return entropy(phi.sum(1).masked_fill(absent, -torch.inf).softmax(-1))
+        count = (self.shape.side == side).sum(1, keepdim=True)
+        return entropy(phi.sum(1) / count.clamp_min(1))
+
+    def training_step(self, batch: Any = None, batch_idx: int = 0) -> Tensor:
+        return self.objective().sum()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        schedulers = []
+        if self.cosine_period is not None:
+            annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.cosine_period)
+            schedulers.append(annealing)
+        return [optimizer], schedulers
+
+
+def entropy(p: Tensor) -> Tensor:
+    """H(p) over the last axis in nats, 0 log 0 being 0 with a zero derivative."""
+    safe = torch.where(p > 0, p, 1.0)
+    return -(p * safe.log()).sum(-1)

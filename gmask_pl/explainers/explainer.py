@@ -1,0 +1,103 @@
+"""What every explainer is: a function of a masked model."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gmask_pl.explainers.learning import Study
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
+from gmask_pl.settings import checked
+from gmask_pl.types import JSON, Attributions
+
+
+class Explainer(ABC):
+    """Attributes a model's predictions on a batch of pairs to their words.
+
+    removal: what removing a word means while explaining (see `gmask_pl.masking.masked_model`).
+    needs_gradients: whether it differentiates the model, or only asks for its answers.
+    reads_attention: whether it asks the model for its attention.
+    """
+
+    needs_gradients: bool
+    reads_attention: bool = False
+
+    @property
+    def differentiates_masks(self) -> bool:
+        """Whether its gradients are with respect to masks, and so depend on the removal."""
+        return self.needs_gradients
+
+    @checked
+    def __init__(self, *, removal: RemovalName) -> None:
+        self.removal = removal
+
+    @property
+    def learns(self) -> bool:
+        """Whether it, or an explainer that it is made of, learns from training pairs."""
+        own = type(self).prepare is not Explainer.prepare
+        return own or any(part.learns for part in self._parts)
+
+    def prepare(self, study: Study) -> JSON:
+        """Called once before the first pair: learns from the training pairs what it needs.
+
+        Returns what that cost, for the report; nothing where there is nothing to learn.
+        """
+        facts: JSON = {}
+        for part in self._parts:
+            facts |= part.prepare(study)
+        return facts
+
+    @property
+    def _parts(self) -> list[Explainer]:
+        """The explainers that it is made of, such as a filter of words."""
+        return [value for value in vars(self).values() if isinstance(value, Explainer)]
+
+    @abstractmethod
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        """Scores of all words of the batch, and word groups where the method finds them."""
+
+
+def example_generators(seed: int, keys: Sequence[str]) -> list[torch.Generator]:
+    """One random generator an example, seeded by (seed, key), where ``PairBatch.keys`` are given.
+
+    A key says what a pair is, so a pair gets the same explanation in any batch, alone, under any
+    id, in any file, and on any number of devices.
+    """
+    generators = []
+    for key in keys:
+        digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest()
+        generators.append(torch.Generator().manual_seed(int.from_bytes(digest) >> 1))
+    return generators
+
+
+def gumbel_noise(
+    generators: Sequence[torch.Generator], shapes: Sequence[tuple[int, ...]], full: tuple[int, ...]
+) -> Tensor:
+    """Gumbel(0, 1) noise (B, *full), Eq. 12: each example draws its own shape, the rest is 0.
+
+    Drawing by the example's own shape keeps its noise independent of the batch's padding.
+    """
+    noise = torch.zeros(len(generators), *full)
+    for row, (generator, shape) in enumerate(zip(generators, shapes, strict=True)):
+        uniform = torch.rand(shape, generator=generator).clamp_min(1e-20)
+        own = noise[row]
+        for axis, size in enumerate(shape):
+            own = own.narrow(axis, 0, size)
+        own.copy_(-(-uniform.log()).clamp_min(1e-20).log())
+    return noise
+
+
+def straight_through(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """Gumbel-softmax samples over the last axis (Eq. 13): one-hot values, soft derivatives."""
+    soft = ((logits + noise) / temperature).softmax(-1)
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard - soft.detach() + soft
+
+
+def bounded(raw: Tensor, bound: float | None) -> Tensor:
+    """Logits in (0, bound) by a sigmoid; unbounded when ``bound`` is None."""
+    return raw if bound is None else bound * raw.sigmoid()

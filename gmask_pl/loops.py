@@ -1,0 +1,277 @@
+"""The loops over a test set, as LightningModules for `Trainer.predict`."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.identity.of_pairs import pair_keys
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.response_cache import BatchAnswers
+from gmask_pl.masking.token_packing import TokenBudget, out_of_memory
+from gmask_pl.metrics.faithfulness.floor import EMPTY
+from gmask_pl.metrics.pair_metric import PairMetric, evaluate
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
+
+EVALUATIONS = "evaluations"
+NO_MEMORY = "memory ran out over the masks of this pair: use a machine with more, or a shorter text"
+# Takes the number of a batch, its explanations, and by id why a pair has none.
+Keep = Callable[[int, list[Explanation], dict[str, str]], None]
+
+
+def trim_memory() -> None:
+    """Gives the memory that is free back to the system, where the C library can (glibc).
+
+    Tensors of ever other sizes leave gaps in its heap, and a process would grow with its pairs.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+
+
+class AskingLoop(LightningModule):
+    """A loop that asks a classifier about masked pairs.
+
+    batches: the numbers of the batches that the loader will give, in their order. answers: a
+    folder where answers are kept for other runs, and found; None: nowhere. model: the digest of
+    the classifier's identity; None is found out where it is needed.
+    """
+
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        batches: Sequence[int],
+        *,
+        token_budget: TokenBudget | int,
+        answers: str | Path | None = None,
+        model: str | None = None,
+    ) -> None:
+        super().__init__()
+        # There may be fewer batches than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.classifier, self.batches = classifier, batches
+        self.token_budget, self.answers, self._model = token_budget, answers, model
+
+    def without_failures(self, batch: PairBatch, do: Callable[[PairBatch], None]) -> dict[str, str]:
+        """Does ``do`` for as many pairs of a batch as it can be done for.
+
+        Whenever it raises PairsFailed it is done again without these pairs, and where memory runs
+        out, pair by pair. Returns the reason of each that failed, by id.
+        """
+        failed: dict[str, str] = {}
+        waiting = [batch]
+        while waiting:
+            own = waiting.pop(0)
+            if not len(own):
+                continue
+            try:
+                do(own)
+                continue
+            except PairsFailed as error:
+                failed |= {own.ids[row]: reason for row, reason in error.reasons.items()}
+                rows = [[i for i in range(len(own)) if i not in error.reasons]]
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                alone = len(own) == 1
+                failed |= {own.ids[0]: NO_MEMORY} if alone else {}
+                rows = [] if alone else [[i] for i in range(len(own))]
+            # Outside the handler, whose error holds on to what was allocated.
+            waiting = [own.select(some).narrowed() for some in rows] + waiting
+            trim_memory()
+        return failed
+
+    @contextmanager
+    def asked(self, batch: PairBatch, removal: str) -> Iterator[MaskedModel]:
+        """The masked model of a batch; its new answers are kept in the end."""
+        kept = None
+        if self.answers is not None:
+            kept = BatchAnswers(
+                self.answers, self.keys(batch, removal), classes=len(self.classifier.labels)
+            )
+        yield MaskedModel(
+            self.classifier, batch, removal, token_budget=self.token_budget, answers=kept
+        )
+        if kept is not None:
+            kept.keep()
+
+    def keys(self, batch: PairBatch, removal: str) -> list[str]:
+        """A name for everything that the answers about each pair depend on."""
+        if self._model is None:
+            self._model = identity_of_model(self.classifier, str(self.trainer.precision)).digest
+        return pair_keys(batch, self._model, removal)
+
+    def on_predict_batch_end(self, *batch: Any) -> None:
+        trim_memory()
+        if self.trainer.received_sigterm:  # which Lightning notes, and goes on with a prediction
+            print("asked to end: what is done is kept, and the same command goes on from there")
+            sys.exit(128 + signal.SIGTERM)
+
+
+class ExplainLoop(AskingLoop):
+    """Explains every batch and hands its explanations to ``keep``, with the batch's number.
+
+    And the pairs that cannot be explained, with the reason of each by id.
+    """
+
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        explainer: Explainer,
+        batches: Sequence[int],
+        keep: Keep,
+        **asking: Any,
+    ) -> None:
+        super().__init__(classifier, batches, **asking)
+        self.explainer, self.keep = explainer, keep
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        found: list[Explanation] = []
+        failed = self.without_failures(batch, lambda rows: found.extend(self.explain(rows)))
+        self.keep(self.batches[batch_idx], found, failed)
+
+    def explain(self, batch: PairBatch) -> list[Explanation]:
+        """The explanations of a batch. Raises PairsFailed for pairs that have none."""
+        start = time.perf_counter()
+        with self.asked(batch, self.explainer.removal) as masked:
+            attributions = self.explainer(masked)
+            scores = attributions.scores.double().cpu()
+            seconds = (time.perf_counter() - start) / len(batch)
+        if unsound := (~scores.isfinite()).any(1).nonzero().flatten().tolist():
+            raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"), batch.ids)
+        if masked.answers is not None and masked.answers.reused:
+            seconds = math.nan  # what an explanation takes cannot be seen from this one
+        return [
+            _explanation(batch, masked, attributions, scores, row, seconds)
+            for row in range(len(batch))
+        ]
+
+
+class ScoreLoop(AskingLoop):
+    """Asks the model about the masks of all metrics, for explanations found before.
+
+    explained: the explanations of a batch; keep: takes the numbers that the metrics have of its
+    pairs, and the pairs that cannot be scored under every removal, with the reason of each by id.
+    metrics: by the removal that they are asked under, then by name. Pairs without an explanation
+    are passed over.
+
+    Beside those of the metrics, a row named ``EVALUATIONS`` holds how many masked inputs of the
+    pair the model answered, which metrics of one removal share, and a row named ``EMPTY`` what
+    the model says of the pair without any word.
+    """
+
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        metrics: Mapping[str, Mapping[str, PairMetric]],
+        batches: Sequence[int],
+        explained: Callable[[int], Iterable[Explanation]],
+        keep: Callable[[int, list[PairScore], dict[str, str]], None],
+        **asking: Any,
+    ) -> None:
+        super().__init__(classifier, batches, **asking)
+        self.metrics = torch.nn.ModuleDict(
+            {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}
+        )
+        self.explained, self.keep = explained, keep
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
+        number = self.batches[batch_idx]
+        found = {explanation.id: explanation for explanation in self.explained(number)}
+        batch = batch.select([row for row, id in enumerate(batch.ids) if id in found])
+        rows: list[PairScore] = []
+        failed = self.without_failures(batch, lambda own: rows.extend(self.score(own, found)))
+        self.keep(number, rows, failed)
+
+    def score(self, batch: PairBatch, found: Mapping[str, Explanation]) -> list[PairScore]:
+        """The numbers of a batch. Raises PairsFailed for pairs that have none."""
+        scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
+        groups = torch.full_like(scores, -1, dtype=torch.int64)
+        for row, (name, read) in enumerate(zip(batch.ids, batch.places, strict=True)):
+            own, column = found[name], {place: i for i, place in enumerate(read)}
+            scores[row, : len(read)] = torch.tensor(own.scores, dtype=torch.float64)[read]
+            for group, words in enumerate(own.groups.members.values() if own.groups else ()):
+                groups[row, [column[word] for word in words]] = group
+        rows: list[PairScore] = []
+        for removal, metrics in self.metrics.items():
+            named: dict[str, PairMetric] = dict(metrics.items())  # type: ignore[operator]
+            for metric in named.values():
+                metric.groups = groups if metric.reads_groups else None
+            rows += self._score(batch, scores, removal, named)
+        return rows
+
+    def _score(
+        self, batch: PairBatch, scores: Tensor, removal: str, metrics: dict[str, PairMetric]
+    ) -> list[PairScore]:
+        try:
+            with self.asked(batch, removal) as masked:
+                empty = evaluate(
+                    metrics,
+                    lambda keep: masked.logits(keep).softmax(-1),
+                    scores,
+                    batch.word_valid,
+                    masked.probabilities,
+                    lambda: self.keys(batch, removal),
+                )
+            named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
+            named[EMPTY] = empty.tolist()
+            named |= {name: metric.latest_rows().tolist() for name, metric in metrics.items()}
+        finally:
+            for metric in metrics.values():
+                metric.reset()
+        return [
+            PairScore(id, removal, name, tuple(row))
+            for name, rows in named.items()
+            for id, row in zip(batch.ids, rows, strict=True)
+        ]
+
+
+def _explanation(
+    batch: PairBatch,
+    masked: MaskedModel,
+    attributions: Attributions,
+    scores: Tensor,
+    row: int,
+    seconds: float,
+) -> Explanation:
+    words = len(batch.words1[row]) + len(batch.words2[row])
+    place = batch.places[row]
+    # A word that the model does not read is there, and counts for nothing.
+    scored = torch.zeros(words, dtype=torch.float64)
+    scored[place] = scores[row, : len(place)]
+    groups = attributions.groups[row]
+    if groups is not None:
+        groups = replace(groups, candidates=tuple(place[word] for word in groups.candidates))
+    label = int(batch.labels[row])
+    joint = None if attributions.interactions is None else attributions.interactions[row]
+    if joint is not None:
+        joint = replace(joint, pairs=tuple((place[i], place[j]) for i, j in joint.pairs))
+    return Explanation(
+        id=batch.ids[row],
+        words1=batch.words1[row],
+        words2=batch.words2[row],
+        label=None if label < 0 else label,
+        prediction=int(masked.prediction[row]),
+        probabilities=tuple(masked.probabilities[row].double().tolist()),
+        scores=tuple(scored.tolist()),
+        groups=groups,
+        evaluations=int(masked.evaluations[row]),
+        gradients=int(masked.gradients[row]),
+        seconds=seconds,
+        interactions=joint,
+        truncated=bool(batch.truncated[row]),
+    )

@@ -1,0 +1,65 @@
+"""What the empty pair, without any word, gives, and what that says of a metric.
+
+Nothing of it depends on an explanation, but on the model, the pairs and the removal alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gmask_pl.metrics.bootstrap import Estimate, numbers
+from gmask_pl.metrics.faithfulness.removal_curves import agreement, predicted_probability
+
+EMPTY = "empty"  # the name of the rows that `empty_rows` makes
+NEEDED = 0.1  # the share of pairs that must be able to say something, for a metric to do
+
+
+def empty_rows(empty: Tensor, whole: Tensor) -> Tensor:
+    """p(y|x), p(y|x_o), and whether y is the answer to the empty pair x_o too: (B, 3).
+
+    empty, whole (B, C): probabilities on the empty and on the whole pair, whose prediction is y.
+    """
+    asked = torch.stack([whole, empty], 1)
+    return torch.cat([predicted_probability(asked, whole), agreement(asked[:, 1:], whole)], 1)
+
+
+def lost(means: Tensor) -> Tensor:
+    """p(y|x) - p(y|x_o), (..., 1), of averaged `empty_rows` (..., 3)."""
+    return means[..., :1] - means[..., 1:2]
+
+
+def told(name: str, found: Estimate, component: int = 0) -> dict[str, float | None]:
+    """A component of an estimate with its interval, as JSON can hold it: name, _low, _high."""
+    ends = zip(("", "_low", "_high"), (found.value, found.low, found.high), strict=True)
+    return {f"{name}{end}": numbers(part[component : component + 1])[0] for end, part in ends}
+
+
+def verdict(meaningful: bool, why: str) -> dict[str, Any]:
+    """``meaningful``, and ``why`` where it is not."""
+    return {"meaningful": True} if meaningful else {"meaningful": False, "why": why}
+
+
+def shown(part: dict[str, float | None], name: str) -> str:
+    """A part of a result in words: 0.068 [-0.012, 0.141]."""
+    value, low, high = (part[f"{name}{end}"] for end in ("", "_low", "_high"))
+    ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{'undefined' if value is None else f'{value:.3f}'}{ends}"
+
+
+def loss_without_words(name: str, found: Estimate) -> dict[str, Any]:
+    """The loss of probability without any word as ``name``, and what it says of a metric of losses.
+
+    Such a metric is not meaningful unless the interval of the loss lies above 0. Otherwise the
+    prediction may be as sure without any word as it is with all, and a loss with some of them gone
+    says that what is left of the text is odd, not that evidence is missed.
+    """
+    part = told(name, found)
+    low = part[f"{name}_low"]
+    why = (
+        "without any word the prediction is no less sure, or may not be: removing all at once "
+        f"costs {shown(part, name)}"
+    )
+    return {EMPTY: name} | part | verdict(low is not None and low > 0, why)

@@ -1,0 +1,75 @@
+"""Do word groups join the words that people align between the two texts?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gmask_pl.metrics.bootstrap import estimate, numbers
+from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.types import JSON, Explanation, PairExample
+
+
+class AlignmentAgreement(KnownWords):
+    """Pairs of words of the two sides in one group, against gold alignments between these words.
+
+    Only the grouped words take part, so what counts is who stands with whom and not which words
+    were chosen. As many random pairs of them across the sides find a share of the gold pairs by
+    chance; ``chance`` has their precision, recall and F1, in closed form.
+
+    A row is (pairs in one group, gold pairs, both, all pairs across the sides); numbers are of
+    the sums over all text pairs.
+    """
+
+    meaning = "F1 of word pairs in one group, one of each side, against gold word alignments"
+
+    def knows(self, example: PairExample) -> bool:
+        return example.alignments is not None
+
+    def add(self, explanation: Explanation, example: PairExample) -> None:
+        if explanation.groups is None or example.alignments is None:
+            return
+        n1 = len(example.spans1)
+        groups = explanation.groups.members.values()
+        together = {
+            (i, j - n1) for group in groups for i in group if i < n1 for j in group if j >= n1
+        }
+        words = frozenset().union(*groups)
+        across = {(i, j - n1) for i in words if i < n1 for j in words if j >= n1}
+        gold = example.alignments & across
+        row = (len(together), len(gold), len(together & gold), len(across))
+        self.rows[explanation.id] = tuple(map(float, row))
+
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        """F1 of rows averaged over text pairs."""
+        return 2 * averages[..., 2] / (averages[..., 0] + averages[..., 1])
+
+    def compute(self, labels: Sequence[str]) -> JSON | None:
+        """value, low, high: F1; n; precision, recall; chance: F1, precision, recall of random."""
+        if not self.rows:
+            return None
+        rows = torch.tensor(list(self.rows.values()), dtype=torch.float64)
+        # What as many random pairs of the same text pair hit on average.
+        hits = rows[:, 0] * rows[:, 1] / rows[:, 3].clamp_min(1)
+        rows = torch.cat([rows, hits[:, None]], 1)
+        found = estimate(rows, _agreement, resamples=self.resamples, seed=self.seed)
+        names = ("value", "precision", "recall", "chance", "chance_precision", "chance_recall")
+        value, low, high = map(numbers, (found.value, found.low, found.high))
+        return {
+            **dict(zip(names, value, strict=True)),
+            "low": low[0],
+            "high": high[0],
+            "n": len(rows),
+        }
+
+
+def _agreement(mean: Tensor) -> Tensor:
+    """F1, precision and recall of the groups, then of chance: (..., 6)."""
+    together, gold, both, _, hits = mean.unbind(-1)
+    columns = []
+    for found in (both, hits):
+        columns += [2 * found / (together + gold), found / together, found / gold]
+    return torch.stack(columns, -1)

@@ -1,0 +1,149 @@
+"""Do the words of a group matter more together than one by one?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.faithfulness.removal_curves import predicted_probability
+from gmask_pl.metrics.pair_metric import PairMetric
+from gmask_pl.settings import Count, OneOf, Seed, checked
+from gmask_pl.types import UserError
+
+SIDES = ("removed", "kept")
+
+
+class GroupEffect(PairMetric):
+    """The effect of a group of words, less the sum of its words' single effects.
+
+    side: the effect of a set of words, y being the prediction on the whole pair, is
+    - ``removed``: what is missed without them, p(y|x) - p(y|x without them). Words that stand in
+      for one another matter together only: above 0. Each of words that decide together is missed
+      as much as all of them: below 0.
+    - ``kept``: what they do alone, p(y|them) - p(y|nothing). Words that decide together are above
+      0, words that stand in for one another below.
+
+    Words that have nothing to do with one another have 0, so neither sign is the better one.
+    Groups of one word take no part; neither do pairs without a group of several words, which
+    ``n`` leaves out.
+
+    A row: whether the pair counts, and over its groups the mean effect of a group, the mean sum
+    of single effects, and both for the most important group that counts. max_groups, max_words:
+    the most groups and grouped words a pair may have, which fix what is asked of the model.
+    """
+
+    higher_is_better = None
+    reads_groups = True
+    meaning = "effect of a group, less the sum of its words' single effects"
+
+    @checked
+    def __init__(
+        self,
+        *,
+        side: Annotated[str, OneOf(SIDES)],
+        max_groups: Count,
+        max_words: Count,
+        resamples: Count,
+        seed: Seed,
+    ) -> None:
+        self.side = side
+        self.max_groups = max_groups
+        self.max_words = max_words
+        n_masks = max_groups + max_words + 1
+        super().__init__(n_masks=n_masks, width=5, resamples=resamples, seed=seed)
+
+    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
+        """Of each group, of each grouped word, of no word: the pair without it, or it alone.
+
+        A spare place is the last of these again.
+        """
+        groups = self._groups(order)
+        words = self._words(groups)
+        position = torch.arange(order.shape[1], device=order.device)
+        number = torch.arange(self.max_groups, device=order.device)
+        of_group = groups[:, None] == number[None, :, None]
+        of_word = words[..., None] == position
+        chosen = torch.cat([of_group, of_word, torch.zeros_like(of_word[:, :1])], 1)
+        real = order.argsort(dim=1) < n_words[:, None]
+        return (chosen if self.side == "kept" else ~chosen) & real[:, None]
+
+    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
+        answers = predicted_probability(probabilities, whole)
+        effects = answers[:, :-1] - answers[:, -1:]
+        effects = effects if self.side == "kept" else -effects
+        groups, self.groups = self._groups(whole), None
+        words = self._words(groups)
+        together, alone = effects.split([self.max_groups, self.max_words], 1)
+        owner = torch.where(words < 0, -1, groups.gather(1, words.clamp_min(0)))
+        number = torch.arange(self.max_groups, device=whole.device)
+        member = (owner[:, None] == number[None, :, None]).to(effects)  # (B, groups, words)
+        sums = (member * alone[:, None]).sum(2)
+        several = member.sum(2) > 1
+        count = several.sum(1)
+        counts = count > 0
+        share = several / count.clamp_min(1)[:, None]
+        first = several.long().argmax(1, keepdim=True)
+        columns = [
+            counts.to(effects),
+            (share * together).sum(1),
+            (share * sums).sum(1),
+            together.gather(1, first)[:, 0] * counts,
+            sums.gather(1, first)[:, 0] * counts,
+        ]
+        return torch.stack(columns, 1)
+
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        return (averages[..., 1] - averages[..., 2]) / averages[..., 0]
+
+    def compute(self) -> dict[str, Any]:
+        """value, low, high, n; together, alone: the two parts of the value; top_*: all of these
+        of the most important group. None for each where no pair has a group of several words."""
+
+        def statistic(averages: Tensor) -> Tensor:
+            top = (averages[..., 3] - averages[..., 4]) / averages[..., 0]
+            return torch.stack([self.summary(averages), top], -1)
+
+        found = self.estimate(statistic)
+        counts, *sums = found.averages.tolist()
+        together, alone, top_together, top_alone = (s / counts if counts else None for s in sums)
+        value, low, high = map(numbers, (found.value, found.low, found.high))
+        return {
+            "value": value[0],
+            "low": low[0],
+            "high": high[0],
+            "n": round(counts * found.n),
+            "together": together,
+            "alone": alone,
+            "top_value": value[1],
+            "top_low": low[1],
+            "top_high": high[1],
+            "top_together": top_together,
+            "top_alone": top_alone,
+        }
+
+    def _groups(self, like: Tensor) -> Tensor:
+        if self.groups is None or len(self.groups) != len(like):
+            raise ValueError("GroupEffect: set groups for the batch before it is scored")
+        largest = int(self.groups.max()) + 1 if self.groups.numel() else 0
+        if largest > self.max_groups:
+            raise UserError(
+                f"a pair has {largest} groups: set GroupEffect.max_groups={largest} or more"
+            )
+        return self.groups
+
+    def _words(self, groups: Tensor) -> Tensor:
+        """The positions of the grouped words of every pair, (B, max_words), -1 in spare places."""
+        grouped = groups >= 0
+        most = int(grouped.sum(1).max()) if len(groups) else 0
+        if most > self.max_words:
+            raise UserError(
+                f"a pair has {most} grouped words: set GroupEffect.max_words={most} or more"
+            )
+        order = grouped.long().argsort(dim=1, descending=True, stable=True)[:, : self.max_words]
+        words = torch.where(grouped.gather(1, order), order, -1)
+        spare = words.new_full((len(words), self.max_words - words.shape[1]), -1)
+        return torch.cat([words, spare], 1)

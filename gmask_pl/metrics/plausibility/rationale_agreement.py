@@ -1,0 +1,145 @@
+"""Agreement with human rationales (ERASER, DeYoung et al., ACL 2020, Section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from gmask_pl.metrics.bootstrap import estimate, numbers
+from gmask_pl.metrics.model_free import KnownWords, Row
+from gmask_pl.metrics.plausibility._agreement import (
+    average_precision,
+    span_matches,
+    spans,
+    top_words,
+)
+from gmask_pl.settings import Count, Range, Seed, checked
+from gmask_pl.types import JSON, Explanation, Highlight, PairExample
+
+_NAMES = ("", "token_f1", "iou_f1")
+
+
+class RationaleAgreement(KnownWords):
+    """How well word scores agree with the words that people highlighted.
+
+    Only the words of annotated sides take part: on the others it is unknown what people would
+    have marked. An annotator's m marked words are compared with the scores themselves (AUPRC)
+    and with the m best words (so precision, recall and F1 of words are one number):
+
+    - AUPRC: average precision of the scores against the marked words.
+    - token F1: the share of the m best words that are marked.
+    - IOU F1: spans are maximal runs of neighbouring words of one side. A span of the m best
+      words counts as found where its intersection over union with a marked span is at least
+      iou_threshold. Precision and recall are taken per pair, averaged over pairs, and F1 is of
+      the averages, as ERASER's macro average.
+
+    A pair with several annotators counts once, with the mean of their rows. Where an annotator
+    marked no word or all words of these sides, every ranking agrees alike, and that annotation
+    does not count. People explain the gold label, and explainers the prediction.
+
+    A row is (AUPRC, token F1, IOU precision, IOU recall).
+    """
+
+    meaning = "area under the precision-recall curve of the scores for the words people marked"
+
+    @checked
+    def __init__(
+        self,
+        *,
+        iou_threshold: Annotated[float, Range(0, 1, above=True)],
+        resamples: Count,
+        seed: Seed,
+    ) -> None:
+        super().__init__(resamples=resamples, seed=seed)
+        self.iou_threshold = iou_threshold
+        self.labels: dict[str, int | None] = {}
+        self.by_annotator: dict[int, list[Row]] = {}
+
+    def knows(self, example: PairExample) -> bool:
+        return bool(example.highlights)
+
+    def add(self, explanation: Explanation, example: PairExample) -> None:
+        rows = []
+        n1 = len(example.spans1)
+        for annotator, highlight in enumerate(example.highlights):
+            row = agreement_row(explanation.scores, n1, highlight, self.iou_threshold)
+            self.by_annotator.setdefault(annotator, [])
+            if row is not None:
+                self.by_annotator[annotator].append(row)
+                rows.append(row)
+        if rows:
+            self.rows[example.id] = tuple(map(_mean, zip(*rows, strict=True)))
+            self.labels[example.id] = example.label
+
+    @staticmethod
+    def summary(averages: Tensor) -> Tensor:
+        """AUPRC (...) of averaged rows (..., 4)."""
+        return averages[..., 0]
+
+    def compute(self, labels: Sequence[str]) -> JSON:
+        """Numbers with 95 % bootstrap intervals over pairs; None, and n = 0, where there is none.
+
+        value, low, high, n: AUPRC. token_f1, iou_f1, each with _low and _high. by_label,
+        by_annotator: the same for each gold label and each annotator, counted from 1.
+        """
+        of_label = {
+            name: [row for id, row in self.rows.items() if self.labels[id] == index]
+            for index, name in enumerate(labels)
+        }
+        by_annotator = {str(a + 1): rows for a, rows in sorted(self.by_annotator.items())}
+        return {
+            **self._summary(self.rows.values()),
+            "by_label": {name: self._summary(rows) for name, rows in of_label.items()},
+            "by_annotator": {name: self._summary(rows) for name, rows in by_annotator.items()},
+        }
+
+    def _summary(self, rows: Iterable[Row]) -> JSON:
+        given = list(rows)
+        columns: list[list[float | None]] = [[None] * len(_NAMES)] * 3
+        if given:
+            table = torch.tensor(given, dtype=torch.float64)
+            found = estimate(table, _statistic, resamples=self.resamples, seed=self.seed)
+            columns = [numbers(part) for part in (found.value, found.low, found.high)]
+        summary: JSON = {"n": len(given)}
+        for name, value, low, high in zip(_NAMES, *columns, strict=True):
+            keys = (name, f"{name}_low", f"{name}_high") if name else ("value", "low", "high")
+            summary |= dict(zip(keys, (value, low, high), strict=True))
+        return summary
+
+
+def agreement_row(
+    scores: Sequence[float], n1: int, highlight: Highlight, threshold: float
+) -> Row | None:
+    """(AUPRC, token F1, IOU precision, IOU recall) of scores (W,), the first n1 of side one.
+
+    None where the annotator marked none or all of the words of the sides that were annotated.
+    """
+    sides = ((0, n1, highlight.words1), (n1, len(scores), highlight.words2))
+    annotated = [(start, stop, words) for start, stop, words in sides if words is not None]
+    shown = {w: scores[w] for start, stop, _ in annotated for w in range(start, stop)}
+    marked = frozenset(start + word for start, _, words in annotated for word in words)
+    if not marked or len(marked) == len(shown):
+        return None
+    best = top_words(shown, len(marked))
+    predicted, known = spans(best, n1), spans(marked, n1)
+    matches = span_matches(predicted, known, threshold)
+    return (
+        average_precision(shown, marked),
+        len(best & marked) / len(marked),
+        matches / len(predicted),
+        matches / len(known),
+    )
+
+
+def _statistic(averages: Tensor) -> Tensor:
+    """AUPRC, token F1 and IOU F1 (..., 3) of averaged rows (..., 4); F1 of 0 and 0 is 0."""
+    area, token_f1, precision, recall = averages.unbind(-1)
+    iou_f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    return torch.stack([area, token_f1, iou_f1], dim=-1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

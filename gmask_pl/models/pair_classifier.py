@@ -1,0 +1,286 @@
+"""What every task model shares: training, accuracy, and weights on disk."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+from transformers import get_linear_schedule_with_warmup
+
+from gmask_pl.masking.token_packing import chunks, keep_tokens
+from gmask_pl.settings import NotNegative, Positive, Share, checked
+from gmask_pl.types import (
+    JSON,
+    ModelInput,
+    PairBatch,
+    PairEncoder,
+    PairExample,
+    UserError,
+    WordCounts,
+)
+
+_LETTERS = "abcdefghijklmnopqrst"
+
+
+class PairClassifier(LightningModule):
+    """A classifier of sentence pairs (Section 4).
+
+    A subclass implements `forward` (ModelInput -> logits (N, C)), `encoder`, `save` and
+    `from_weights`, and sets ``pad_token_id``, ``mask_token_id``, ``skips_hidden``, and, where
+    rows of other lengths disturb one another, ``together`` (see `types.Classifier`).
+
+    labels: the class names in index order. lr: the peak of the learning rate, reached after
+    ``warmup`` (a share of all steps) and followed by a linear decay to zero when
+    ``linear_decay``. weight_decay: AdamW's. word_dropout: the share of the training pairs of
+    which a random part of the words, a part drawn anew from 0 to 1, is hidden. A model trained so
+    answers masked pairs from what is left, and not by accident (Hase et al., 2021).
+    """
+
+    pad_token_id: int
+    mask_token_id: int | None
+    # The settings that decide its answers, part of its identity: set by whoever makes it of some.
+    made_with: JSON | None = None
+    together: str = "any"
+    longest: int | None = None  # tokens of the longest input
+    window: int = 0  # tokens of the widest stretch of local attention, below the longest input
+
+    @property
+    @abstractmethod
+    def skips_hidden(self) -> bool:
+        """Whether hidden tokens may be left out (see `types.Classifier`)."""
+
+    @property
+    def outputs(self) -> str:
+        """What the outputs mean: ``softmax`` over classes, unless a model says another thing."""
+        return "softmax"
+
+    @checked
+    def __init__(
+        self,
+        *,
+        labels: Sequence[str],
+        lr: Positive,
+        weight_decay: NotNegative,
+        warmup: Share,
+        linear_decay: bool,
+        word_dropout: Share,
+    ) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        self.lr, self.weight_decay = lr, weight_decay
+        self.warmup, self.linear_decay = warmup, linear_decay
+        self.word_dropout = word_dropout
+        classes = max(2, len(self.labels))  # a model of one score is not trained here
+        self.dev_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(classes, average="micro")
+
+    @classmethod
+    def from_data(cls, *, labels: Sequence[str], word_counts: WordCounts, **settings: Any) -> Self:
+        """A fresh model for a dataset with these labels and training words."""
+        return cls(labels=labels, **settings)
+
+    @classmethod
+    def check_together(cls, settings: Mapping[str, Any]) -> None:
+        """Raises UserError where the settings of a fresh model contradict one another.
+
+        It is asked before any pair is read, so that nobody waits for this error.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_weights(
+        cls,
+        weights: str | Path,
+        *,
+        labels: Sequence[str],
+        label_order: Sequence[str] | None,
+        **settings: Any,
+    ) -> Self:
+        """The model stored at ``weights``, its logits in the order of ``labels``.
+
+        ``label_order`` names the stored model's own outputs, where it does not say so itself.
+        """
+
+    @abstractmethod
+    def forward(self, inputs: ModelInput) -> Tensor:
+        """Logits (N, C)."""
+
+    @abstractmethod
+    def encoder(self, unit: str) -> PairEncoder:
+        """The encoder whose W axis counts words or tokens (``unit``)."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Writes safetensors weights and all that `from_weights` needs."""
+
+    def read(self, batch: PairBatch) -> Tensor:
+        """Logits (B, C) of whole pairs."""
+        if self.together == "any":
+            return self._read(batch, torch.arange(len(batch)), batch.token_ids.shape[1])
+        places = torch.arange(1, batch.token_ids.shape[1] + 1, device=batch.device)
+        lengths = (batch.attention * places).amax(1).cpu()
+        found = [
+            (rows, self._read(batch, rows, int(lengths[rows[0]])))
+            for rows in chunks(lengths, batch.token_ids.numel(), self.together)
+        ]
+        order = torch.cat([rows for rows, _ in found]).argsort()
+        return torch.cat([logits for _, logits in found])[order.to(batch.device)]
+
+    def _read(self, batch: PairBatch, rows: Tensor, length: int) -> Tensor:
+        """Logits of these rows of a batch, of which ``length`` tokens are read."""
+        ids, attention, segment = (
+            field[rows.to(batch.device), :length]
+            for field in (batch.token_ids, batch.attention, batch.segment)
+        )
+        positions = torch.arange(length, device=batch.device).expand_as(ids)
+        return self(ModelInput(ids, attention, segment, positions))
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Within it the model is tried: it answers as when it is asked, whatever is under way."""
+        with torch.no_grad():
+            yield
+
+    def trial_words(self) -> Sequence[str]:
+        """Words that the model knows, to be tried on: its ``vocabulary``, where it has one."""
+        known = getattr(self, "vocabulary", ())
+        words = [word for word in known if isinstance(word, str) and word.isalnum()]
+        return words or [first + second for first in _LETTERS for second in _LETTERS]
+
+    def direct(
+        self,
+        example: PairExample,
+        removal: str | None = None,
+        removed: Tensor | None = None,
+        *,
+        as_padding: bool = True,
+    ) -> Tensor:
+        """Logits (C,) of one pair alone, asked in the plainest way: what others are held against.
+
+        removed: tokens (L,) bool that are not there by ``removal``; as_padding: those that ``pad``
+        hides are padding, else they keep their ids.
+        """
+        batch = self.encoder("word")([example]).to(self.device)
+        ids, seen, segment = batch.token_ids, batch.attention, batch.segment
+        gate: Tensor | None = None
+        if removal is not None and removed is not None:
+            gone = removed[None]
+            if removal == "delete":
+                ids, seen, segment = (field[~gone][None] for field in (ids, seen, segment))
+            elif removal == "mask":
+                ids = ids.masked_fill(gone, self.mask_token_id or 0)
+            elif removal == "zero":
+                gate = (~gone).float()
+            else:
+                seen = seen & ~gone
+                ids = ids.masked_fill(gone, self.pad_token_id) if as_padding else ids
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        logits: Tensor = self(ModelInput(ids, seen, segment, positions, gate))
+        return logits[0]
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        if self.word_dropout > 0:
+            batch = drop_words(batch, self.word_dropout)
+        loss = torch.nn.functional.cross_entropy(self.read(batch), batch.labels)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        logits = self.read(batch)
+        self.dev_accuracy(logits, batch.labels)
+        loss = torch.nn.functional.cross_entropy(logits, batch.labels)
+        self.log("dev/loss", loss, batch_size=len(batch), sync_dist=True)
+        self.log("dev/accuracy", self.dev_accuracy, prog_bar=True, batch_size=len(batch))
+
+    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
+        self.test_accuracy(self.read(batch), batch.labels)
+        self.log("test/accuracy", self.test_accuracy, batch_size=len(batch))
+
+    def configure_optimizers(self) -> Any:
+        decayed = [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
+        others = [p for p in self.parameters() if p.requires_grad and p.dim() <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self.lr,
+        )
+        if not self.linear_decay:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = get_linear_schedule_with_warmup(optimizer, int(self.warmup * total), total)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+def drop_words(batch: PairBatch, share: float) -> PairBatch:
+    """The batch with random words hidden in about ``share`` of its pairs."""
+    b, width = batch.word_valid.shape
+    keep = torch.rand(b, width, device=batch.device) < torch.rand(b, 1, device=batch.device)
+    keep |= torch.rand(b, 1, device=batch.device) >= share
+    return replace(batch, attention=keep_tokens(batch.word_of_token, batch.attention, keep))
+
+
+def output_columns(
+    labels: Sequence[str], stored: Sequence[str], label_order: Sequence[str] | None, source: str
+) -> list[int]:
+    """The stored model's output column of each dataset label.
+
+    ``stored`` are the label names the model carries. Raises UserError when neither they nor
+    ``label_order`` say which output is which label.
+    """
+    if len(stored) < 2:
+        raise UserError(
+            f"the model at {source} has {len(stored)} output: a classifier has one for each class, "
+            "and a score, such as a re-ranker's, is not explained"
+        )
+    names = list(label_order) if label_order is not None else list(stored)
+    if sorted(names) != sorted(labels):
+        said = "label_order" if label_order is not None else f"the model at {source}"
+        raise UserError(
+            f"{said} names the outputs {names}, but the dataset's labels are {list(labels)}: set "
+            f"label_order to the dataset's label of each of the model's {len(stored)} outputs"
+        )
+    if len(names) != len(stored):
+        raise UserError(f"label_order has {len(names)} names, the model has {len(stored)} outputs")
+    return [names.index(label) for label in labels]
+
+
+def is_watched(network: nn.Module) -> bool:
+    """Whether a hook on a part of a network may want to see every token in it."""
+    return any(map(_watches, (h for hooks in _hooks(network) for h in hooks.values())))
+
+
+@contextmanager
+def unwatched(network: nn.Module) -> Iterator[None]:
+    """Within it, no hook on a part of a network sees what the part computes."""
+    resting = []
+    for hooks in _hooks(network):
+        resting.append((hooks, dict(hooks)))
+        for key, hook in list(hooks.items()):
+            if _watches(hook):
+                del hooks[key]
+    try:
+        yield
+    finally:
+        for hooks, before in resting:
+            hooks.clear()
+            hooks.update(before)
+
+
+def _hooks(network: nn.Module) -> Iterator[dict[int, Any]]:
+    for part in network.modules():
+        yield from (part._forward_hooks, part._forward_pre_hooks)
+
+
+def _watches(hook: Any) -> bool:
+    """Not those that transformers leaves behind, which record what a caller has asked to see."""
+    return not str(getattr(hook, "__module__", "")).startswith("transformers.")

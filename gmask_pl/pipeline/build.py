@@ -1,0 +1,169 @@
+"""The parts of a run, built from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
+
+from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
+from gmask_pl.identity.parts import described
+from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.report.wandb_media import check_wandb
+from gmask_pl.types import JSON, PairSource, UserError
+
+# Precisions of Lightning that everything is in.
+WHOLE_PRECISIONS = ("bf16-true", "16-true", "64-true", "64")
+
+
+def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
+    """An untrained model for the dataset's labels and training words."""
+    model, settings = _model(cfg)
+    counts = word_counts(source.load("train"))
+    return model.from_data(labels=source.labels, word_counts=counts, **settings)
+
+
+def stored_classifier(
+    cfg: DictConfig, source: PairSource, weights: str | Path, label_order: Sequence[Any] | None
+) -> PairClassifier:
+    """The model at ``weights``, ready to be asked: frozen and in evaluation mode."""
+    if Path(weights).is_file():
+        raise UserError(f"weights={weights}: this is a file; give the folder that it lies in")
+    model, settings = _model(cfg)
+    order = None if label_order is None else [str(label) for label in label_order]
+    classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
+    classifier.made_with = _made_with(cfg)
+    classifier.requires_grad_(False)
+    return classifier.eval()
+
+
+def model_identity(classifier: PairClassifier, trainer: Trainer) -> ModelIdentity:
+    """What the classifier's answers depend on, as this Trainer computes them."""
+    return identity_of_model(classifier, str(trainer.precision))
+
+
+def _made_with(cfg: DictConfig) -> JSON:
+    """The class and the settings of the model that may change its answers."""
+    net = described({"model": {"net": plain(cfg.model.net)}})
+    found: JSON = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]
+    return found
+
+
+def _model(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
+    settings = plain(cfg.model.net)
+    model = get_class(settings.pop("_target_"))
+    if not issubclass(model, PairClassifier):
+        raise UserError(f"model.net._target_={model.__name__} is not a PairClassifier")
+    return model, settings
+
+
+def data_module(
+    cfg: DictConfig,
+    source: PairSource,
+    classifier: PairClassifier,
+    *,
+    unit: str = "word",
+    explain_batch_size: int = 1,
+    explain_split: str = "test",
+    limit: int | None = None,
+    limit_seed: int = 0,
+) -> PairDataModule:
+    """Batches of the source as the classifier reads them."""
+    return PairDataModule(
+        source=source,
+        encoder=classifier.encoder(unit),
+        batch_size=cfg.model.fit.batch_size,
+        explain_batch_size=explain_batch_size,
+        explain_split=explain_split,
+        limit=limit,
+        limit_seed=limit_seed,
+        workers=cfg.workers,
+    )
+
+
+def make_trainer(
+    cfg: DictConfig, *, loggers: list[Logger], callbacks: list[Callback], **settings: Any
+) -> Trainer:
+    """The configured Trainer; a UserError where the machine does not have what it asks for.
+
+    And for a precision that all numbers would be held in, those of an explanation as well.
+    """
+    if (precision := str(cfg.trainer.get("precision"))) in WHOLE_PRECISIONS:
+        raise UserError(
+            f"trainer.precision={precision} would hold all there is in it, explanations and their "
+            "scores as well: choose bf16-mixed or 16-mixed, in which only the network computes, or "
+            "32-true"
+        )
+    try:
+        return instantiate(
+            cfg.trainer,
+            logger=loggers,
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,  # the loaders share the pairs, none twice
+            **settings,
+        )
+    except InstantiationException as error:
+        raise UserError(f"trainer: {error.__cause__ or error}") from error
+
+
+def make_loggers(cfg: DictConfig, **choices: str) -> list[Logger]:
+    """The loggers of the run, told its whole configuration and, as ``run``, what to group it by.
+
+    choices: what the configuration does not name, such as the explainer.
+    """
+    return [make_logger(cfg, name, **choices) for name in logger_names(cfg)]
+
+
+def logger_names(cfg: DictConfig) -> list[str]:
+    """The loggers that are chosen; logger=[] leaves no such key."""
+    return [str(name) for name in cfg.get("logger") or {}]
+
+
+def make_logger(cfg: DictConfig, name: str, **choices: str) -> Logger:
+    """One of `make_loggers`. Raises UserError where it cannot be reached."""
+    with telling_loggers(name):
+        logger: Logger = instantiate(cfg.logger[name])
+        run = {"model": cfg.model.name, "dataset": cfg.dataset.name, "seed": cfg.seed, **choices}
+        logger.log_hyperparams(plain(cfg) | {"run": run})
+    return logger
+
+
+@contextmanager
+def telling_loggers(name: str) -> Iterator[None]:
+    """Tells that a logger cannot be reached as UserError."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        beyond = isinstance(cause, OSError) or type(cause).__module__.startswith("wandb.")
+        if isinstance(cause, UserError) or not beyond:
+            raise
+        reason = " ".join(str(cause).split())[:300]
+        raise UserError(
+            f"logger={name} cannot be reached or written ({reason}): mend that, or leave it out by "
+            "logger=csv; WANDB_MODE=offline keeps what W&B is told for `wandb sync`"
+        ) from error
+
+
+def check_loggers(cfg: DictConfig) -> None:
+    """Raises UserError for a logger that cannot be reached, before there is anything to log."""
+    for name in logger_names(cfg):
+        if str(cfg.logger[name].get("_target_", "")).endswith(".wandb_logger"):
+            with telling_loggers(name):
+                check_wandb()
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain containers."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]

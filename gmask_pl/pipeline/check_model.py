@@ -1,0 +1,104 @@
+"""Says what a model may be asked for: ``python -m gmask_pl.pipeline.check_model weights=FOLDER``.
+
+Takes the overrides of explain.py that choose a model. The model is asked about trial pairs of its
+own vocabulary and held against its own direct call (`gmask_pl.models.model_check`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, instantiate
+
+from gmask_pl.identity.parts import CONF
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.model_check import Trial, Verdict, check, name_of
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.build import plain, stored_classifier
+from gmask_pl.pipeline.command import command
+from gmask_pl.pipeline.hydra_setup import quieten, register
+from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.types import UserError
+
+MEANINGS = {
+    "softmax": "a softmax over classes",
+    "sigmoid": "a sigmoid of every label: not explained",
+    "score": "one score: not explained",
+}
+BATCHES = {
+    "any": "in padded batches",
+    "equal": "in batches of equal length, without padding",
+    "alone": "one at a time",
+}
+
+
+def stored_model(arguments: Sequence[str]) -> PairClassifier:
+    """The model that overrides of explain.py choose, with its own outputs whatever they mean."""
+    register()
+    quieten()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", list(arguments))
+        check_settings(cfg)
+        weights = cfg.weights or cfg.weights_dir
+        if cfg.weights is None and not Path(weights).is_dir():
+            raise UserError(f"no weights at {weights}: give weights=FOLDER, or run train.py first")
+        settings = plain(cfg.model.net)
+        model = get_class(settings.pop("_target_"))
+        if issubclass(model, BertPairClassifier):
+            return model.as_stored(weights, **settings).requires_grad_(False).eval()
+        return stored_classifier(cfg, instantiate(cfg.dataset), weights, cfg.label_order)
+
+
+def table(classifier: PairClassifier, verdict: Verdict) -> str:
+    """The verdict as lines of text."""
+    rows: list[tuple[str, ...]]
+    rows = [("removal", "", "keep all", "leak", "masks", "gradient", "")]
+    for name, trial in verdict.removals.items():
+        gradient = verdict.gradients.get(name)
+        known = gradient is not None and (gradient.ok or trial.ok)
+        why = trial.reason or (gradient.reason if known and gradient is not None else "")
+        shown = "" if gradient is None else _word(gradient)
+        rows.append((name, _word(trial), *_numbers(trial), shown, why))
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+        for row in rows
+    ]
+    attention = verdict.attention
+    longest = "no limit" if verdict.longest is None else f"{verdict.longest} tokens"
+    window = f", a window of attention of {verdict.window} tokens" if verdict.window else ""
+    return "\n".join(
+        [
+            f"{name_of(classifier)}: largest differences in a logit from its own direct call",
+            *lines,
+            f"attention      {'right' if attention.ok else attention.reason}",
+            f"longest input  {longest}{window}",
+            f"outputs        {MEANINGS[verdict.outputs]}: {', '.join(classifier.labels)}",
+            f"asked          {BATCHES[verdict.together]}",
+        ]
+    )
+
+
+def _word(trial: Trial) -> str:
+    return "right" if trial.ok else "no"
+
+
+def _numbers(trial: Trial) -> tuple[str, ...]:
+    found = (trial.whole, trial.leak, trial.naive)
+    return tuple("–" if math.isnan(number) else f"{number:.1e}" for number in found)
+
+
+@command("explain")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="as of explain.py: weights=FOLDER model=bert")
+    classifier = stored_model(parser.parse_args().overrides)
+    print(table(classifier, check(classifier)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The report of a run: one self-contained HTML page without scripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gmask_pl.escaping import html
+from gmask_pl.files import write_text
+from gmask_pl.pipeline.report.cards import Card, make_card
+from gmask_pl.pipeline.report.console_table import WORDS_SHOWN, further, independent
+from gmask_pl.pipeline.report.figures import accuracy_figure, degradation_figure
+from gmask_pl.pipeline.report.result_files import by_removal, meaningful, number, why_not
+from gmask_pl.types import Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One row of the table of metrics; ``detail`` rows break the one above down."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: float | None
+    meaning: str
+    digits: int = 3
+    detail: bool = False
+    warning: str = ""
+
+
+def write_page(
+    path: Path | str,
+    *,
+    title: str,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    explanations: Iterable[Explanation],
+    labels: Sequence[str],
+    max_pairs: int,
+) -> Path:
+    """Write the page: settings, metrics (Section 5.1), curves, and a card for each pair.
+
+    The first ``max_pairs`` explanations are shown and all are counted. Text from a data set is
+    escaped, and the page's own policy forbids scripts and any request. Raises UserError where
+    labels and classes do not match.
+    """
+    cards: list[Card] = []
+    total = 0
+    for explanation in explanations:
+        total += 1
+        if len(cards) < max_pairs:
+            cards.append(make_card(explanation, labels))
+    predicted = Counter(card.label for card in cards)
+    figures = (accuracy_figure(metrics), degradation_figure(metrics))
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            settings=settings,
+            rows=_metric_rows(metrics),
+            figures=[Markup(svg) for svg in figures if svg is not None],
+            cards=cards,
+            total=total,
+            filters=[(index, labels[index], predicted[index]) for index in sorted(predicted)],
+            wrong=sum(card.wrong for card in cards),
+            grouped=any(card.groups for card in cards),
+        )
+    )
+    return write_text(Path(path), page)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template comes to: markup of our own, numbers, and text."""
+    return value if isinstance(value, Markup | int | float) else html(str(value))
+
+
+def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
+    rows: list[MetricRow] = []
+    removals = by_removal(metrics)
+    for removal, scored in removals.items():
+        rows += _scored_rows(scored, f" ({removal})")
+    rows += _scored_rows(independent(metrics) if removals else metrics, "")
+    rows += _model_rows(metrics)
+    costs = (
+        ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
+        (
+            "gradients_per_pair",
+            "… with gradients",
+            "of these, how many were also differentiated",
+            0,
+        ),
+        ("seconds_per_pair", "Seconds", "wall-clock time of one pair", 3),
+    )
+    for key, name, meaning, digits in costs:
+        if (value := number(metrics, "cost", key)) is not None:
+            rows.append(MetricRow(name, value, None, None, None, meaning, digits))
+    return rows
+
+
+def _scored_rows(metrics: Mapping[str, Any], removal: str) -> list[MetricRow]:
+    """The rows of metrics; ``removal`` follows their names where there are several."""
+    rows: list[MetricRow] = []
+    if "aopc" in metrics:
+        meaning = "fall in the predicted class's probability as the top words are removed (Eq. 9)"
+        rows.append(_row(f"AOPC{removal}", metrics["aopc"], meaning))
+        rows += _parts(metrics["aopc"])
+    if "post_hoc_accuracy" in metrics:
+        rows += _accuracy_rows(metrics["post_hoc_accuracy"], removal)
+    if "degradation" in metrics:
+        meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
+        name = f"Degradation{removal}"
+        rows.append(_row(name, metrics["degradation"], meaning))
+        rows += _parts(metrics["degradation"])
+    rows += _evidence_rows(metrics)
+    for name in further(metrics):
+        rows += _further_rows(name, metrics[name], removal)
+    return rows
+
+
+def _further_rows(name: str, metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
+    """A metric by its own name, then what it breaks down into.
+
+    That is every number with an interval of its own, such as iou_f1 with iou_f1_low and
+    iou_f1_high, and every part of by_fraction, by_label and the like, where there is a value.
+    """
+    title = f"{name.replace('_', ' ')}{removal}"
+    return [_row(title, metric, str(metric.get("meaning", ""))), *_parts(metric)]
+
+
+def _parts(metric: Mapping[str, Any]) -> list[MetricRow]:
+    rows: list[MetricRow] = []
+    meanings = metric.get("parts", {})
+    for key, found in metric.items():
+        if f"{key}_low" in metric:
+            value, low, high = (number(metric, k) for k in (key, f"{key}_low", f"{key}_high"))
+            shown, meaning = key.replace("_", " "), str(meanings.get(key, ""))
+            rows.append(MetricRow(shown, value, low, high, None, meaning, detail=True))
+        elif key.startswith("by_") and isinstance(found, Mapping):
+            kind = key.removeprefix("by_")
+            rows += [_row(f"{kind} {part}", found[part], "", detail=True) for part in found]
+    return [row for row in rows if row.value is not None]
+
+
+def _row(name: str, metric: Mapping[str, Any], meaning: str, detail: bool = False) -> MetricRow:
+    value, low, high, n = (number(metric, key) for key in ("value", "low", "high", "n"))
+    warning = "" if meaningful(metric) else f"Not meaningful: {why_not(metric)}."
+    return MetricRow(name, value, low, high, n, meaning, detail=detail, warning=warning)
+
+
+def _accuracy_rows(metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
+    most = len(metric.get("by_v", ()))
+    meaning = f"predictions the top v words alone keep, mean over v from 1 to {most} (§5.1.2)"
+    rows = [_row(f"Post-hoc accuracy{removal}", metric, meaning)]
+    for v in WORDS_SHOWN:
+        if v <= most:
+            keys = ("by_v", "low_by_v", "high_by_v")
+            value, low, high = (number(metric, key, v - 1) for key in keys)
+            rows.append(MetricRow(f"v = {v}", value, low, high, None, "", detail=True))
+    return rows + _parts(metric)
+
+
+def _evidence_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
+    if "evidence" not in metrics:
+        return []
+    meaning = "pairs whose top words are exactly the words known to decide the label"
+    rows = [_row("Evidence found", metrics["evidence"], meaning)]
+    keys = ("top_group", "top_group_low", "top_group_high")
+    value, low, high = (number(metrics, "evidence", key) for key in keys)
+    if value is not None:
+        meaning = "pairs whose most important word group holds those words"
+        rows.append(MetricRow("in the top group", value, low, high, None, meaning, detail=True))
+    value, low, high = (number(metrics, "evidence", f"auprc{end}") for end in ("", "_low", "_high"))
+    if value is not None:
+        meaning = "area under the precision-recall curve of the scores for those words"
+        rows.append(MetricRow("AUPRC", value, low, high, None, meaning, detail=True))
+    return rows
+
+
+def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
+    rows: list[MetricRow] = []
+    accuracy, labelled = (number(metrics, "model", key) for key in ("accuracy", "n"))
+    if accuracy is not None:
+        meaning = "share of the pairs with a label that the model predicts right"
+        rows.append(MetricRow("Model's accuracy", accuracy, None, None, labelled, meaning))
+    if truncated := number(metrics, "model", "truncated"):
+        meaning = "longer than the model reads: explained by what it read"
+        rows.append(MetricRow("Truncated pairs", truncated, None, None, None, meaning, digits=0))
+    failed = metrics.get("failed", {})
+    meanings = {
+        "reading": "lines of the split that hold no pair",
+        "explaining": "pairs that could not be explained and are in no result",
+        "scoring": "pairs whose explanation could not be scored",
+    }
+    for step, meaning in meanings.items():
+        if reasons := failed.get(step):
+            name, reason = next(iter(reasons.items()))
+            told = f"{meaning}; the first is {name}: {reason}"
+            rows.append(
+                MetricRow(f"Failed in {step}", len(reasons), None, None, None, told, digits=0)
+            )
+    return rows

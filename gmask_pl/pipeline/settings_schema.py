@@ -1,0 +1,145 @@
+"""The settings of a run itself, which no constructor takes: their names, types and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import CSVLogger, Logger
+
+from gmask_pl.data.source import SPLITS
+from gmask_pl.explainers import imask
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.masking.masked_model import RemovalName
+from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.metrics.pair_metric import PairMetric
+from gmask_pl.models.encoding import UNITS
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.settings import (
+    Count,
+    Label,
+    NotNegative,
+    OneOf,
+    Positive,
+    Seed,
+    Share,
+    Whole,
+    at_least,
+)
+from gmask_pl.types import PairSource
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Of a TypedDict: every key that it does not name holds such a part."""
+
+    kind: Any
+
+
+class Fit(TypedDict):
+    batch_size: Count
+    max_epochs: Count
+    patience: Whole
+    gradient_clip: NotNegative | None
+
+
+class Model(TypedDict):
+    """What a model's file says beside the network: what other groups read of it."""
+
+    name: str
+    removal: RemovalName
+    imask_estimator: Annotated[str, OneOf(imask.ESTIMATORS)]
+    imask_beta: NotNegative
+    imask_bound: Positive | None
+    iba_layer: str | int
+    iba_beta: NotNegative
+    gmask_samples: Count
+    released_slope: Positive
+    released_beta: NotNegative
+    net: PairClassifier
+    fit: Fit
+
+
+class Train(TypedDict):
+    """The settings of train.py."""
+
+    dataset: PairSource
+    model: Model
+    trainer: Trainer
+    logger: NotRequired[Mapping[str, Logger]]  # logger=[] leaves no such key
+    collect: NotRequired[Mapping[str, Any]]  # of an experiment: what is made of its runs
+    seed: Seed
+    output: str
+    log_dir: str
+    weights_dir: str
+    reuse: bool
+    workers: Whole
+    max_expanded_gb: Positive
+    max_failed: Share
+    run_name: str
+
+
+class Metric(TypedDict):
+    removal: RemovalName | Sequence[RemovalName]
+
+
+class Report(TypedDict):
+    max_pairs: Whole
+
+
+class Explain(Train):
+    """The settings of explain.py, PairExplainer and the collection of their results."""
+
+    explainer: Explainer
+    metric: Annotated[Metric, Others(PairMetric | KnownWords)]
+    report: Report
+    weights: str | None
+    label_order: Sequence[Label] | None
+    split: Annotated[str, OneOf(SPLITS)]
+    limit: Count | None
+    limit_seed: Seed
+    pairs: Sequence[tuple[str, str]] | None
+    unit: Annotated[str, OneOf(UNITS)]
+    batch_size: Count
+    answers: str | None
+    token_budget: Count | None
+    explainers_dir: str
+    archive: str | None
+    beyond: Count | None
+
+
+class OfTrainer(TypedDict):
+    """What Lightning's own annotations leave open of a Trainer."""
+
+    accelerator: str
+    strategy: str
+    devices: Count | Literal["auto", -1] | Sequence[Whole]
+    num_nodes: Count
+    deterministic: bool | Literal["warn"]
+    num_sanity_val_steps: Annotated[int, at_least(-1)]
+    log_every_n_steps: Whole
+    enable_model_summary: bool
+
+
+class OfCSVLogger(TypedDict):
+    save_dir: str
+    name: str | None
+    version: str | int | None
+
+
+STRANGERS: dict[Any, Any] = {Trainer: OfTrainer, CSVLogger: OfCSVLogger}
+# What code gives a Trainer, and the setting that says it.
+BY_CODE: dict[Any, dict[str, str]] = {
+    Trainer: {
+        "max_epochs": "model.fit.max_epochs",
+        "gradient_clip_val": "model.fit.gradient_clip",
+        "logger": "logger",
+        "callbacks": "",
+        "plugins": "",
+        "enable_checkpointing": "",
+        "use_distributed_sampler": "",
+        "inference_mode": "",
+    }
+}

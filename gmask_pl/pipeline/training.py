@@ -1,0 +1,285 @@
+"""Fits a task model and keeps the weights that were best on the dev split (Section 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from itertools import chain
+from pathlib import Path
+
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.utilities import rank_zero_only
+from safetensors import SafetensorError
+
+from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.files import (
+    check_folder,
+    damaged,
+    limit_expanded,
+    put_folder,
+    remove_ours,
+    whole_folder,
+    write_text,
+)
+from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_training
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.build import (
+    data_module,
+    fresh_classifier,
+    make_loggers,
+    make_trainer,
+    plain,
+    stored_classifier,
+)
+from gmask_pl.pipeline.checkpoint import LastState, SafeCheckpoints
+from gmask_pl.pipeline.failures import check_split
+from gmask_pl.pipeline.output_places import check_places
+from gmask_pl.processes import alone, check_share, meet, say
+from gmask_pl.types import JSON, PairSource, UserError
+
+CRITERION = "dev/accuracy"
+SUMMARY_FILE = "training.json"
+STATE = "state.safetensors"  # of a training under way
+# The state names one of them: the other may be half written when a training is killed.
+BEST = ("best-0", "best-1")
+# What models are stored as, in a folder whose summary does not list it.
+STORED = frozenset(
+    (IDENTITY, SUMMARY_FILE, "config.json", "model.safetensors", "vocab.json", "vocab.txt")
+    + ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    + ("merges.txt", "tokenizer.model", "generation_config.json", "chat_template.jinja")
+)
+
+
+class BestWeights(Callback):
+    """Saves the model below ``draft`` whenever its dev accuracy is higher than ever before.
+
+    ``best``, the highest so far, and ``kept``, the folder that it is in, go with the state of the
+    training. Of two folders it is the one that an earlier state does not name, so that a training
+    that is killed at any time goes on with the weights that were best then.
+    """
+
+    def __init__(self, draft: Path) -> None:
+        self.draft = draft
+        self.best, self.kept = -1.0, BEST[1]
+
+    @property
+    def folder(self) -> Path:
+        return self.draft / self.kept
+
+    def state_dict(self) -> JSON:
+        return {"best": self.best, "kept": self.kept}
+
+    def load_state_dict(self, state_dict: JSON) -> None:
+        self.best, self.kept = state_dict["best"], state_dict["kept"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        accuracy = float(trainer.callback_metrics[CRITERION])
+        if trainer.sanity_checking or accuracy <= self.best:
+            return
+        self.best = accuracy
+        self.kept = BEST[1 - BEST.index(self.kept)]
+        if trainer.is_global_zero:
+            assert isinstance(pl_module, PairClassifier)
+            shutil.rmtree(self.folder, ignore_errors=True)  # of an epoch that was not the best
+            with whole_folder(self.folder, ()) as draft:
+                pl_module.save(draft)
+
+
+def truncated_pairs(data: PairDataModule, split: str) -> tuple[int, int]:
+    """How many pairs a split has, and how many of them the model cannot read whole."""
+    pairs = data.source.load(split)
+    batches = (pairs[start : start + 512] for start in range(0, len(pairs), 512))
+    return len(pairs), sum(int(data.encoder(batch).truncated.sum()) for batch in batches)
+
+
+def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
+    """Trains, leaves the best weights in ``cfg.weights_dir``, and returns the accuracies.
+
+    Weights of the same settings and pairs that are there stand (``reuse=false``: do not). Others
+    are replaced, only when the training is complete; what else lies in their folder stays, and a
+    folder that no training has made is refused. One that was interrupted goes on after its
+    last whole epoch; of several at a time that would leave the same weights' folder, one waits for
+    the other. Pairs that the model cannot read whole are counted; the counts and accuracies, and
+    what decided the weights, stay with them.
+    """
+    make_trainer(cfg, loggers=[], callbacks=[])  # the machine has what it asks for
+    check_places(cfg)
+    limit_expanded(cfg.max_expanded_gb)
+    final = place_of_weights(cfg)
+    with alone(lock_of(final), processes=cfg.trainer.devices):
+        if cfg.reuse and (known := earlier_accuracy(cfg, source, final)):
+            say(f"weights of this training were there already (reuse=false trains again): {final}")
+            say(accuracies(known))
+            return known
+        return fit(cfg, source)
+
+
+def earlier_accuracy(cfg: DictConfig, source: PairSource, final: Path) -> dict[str, float] | None:
+    """The accuracies of weights in ``final`` that this training would end with; None without."""
+    there = Identity.read(final)
+    if there is None and (final / IDENTITY).is_file():
+        damaged(final / IDENTITY, "no identity can be read")
+    if there != training_identity(cfg, source):
+        return None
+    try:
+        stored_classifier(cfg, source, final, None)
+        known = json.loads((final / SUMMARY_FILE).read_text("utf-8"))["accuracy"]
+        return {str(split): float(value) for split, value in known.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
+        damaged(final, error)
+        return None
+
+
+def place_of_weights(cfg: DictConfig) -> Path:
+    """The folder that a training leaves its weights in; through a link, where that leads.
+
+    Raises UserError where it cannot be written, or holds what no training has made.
+    """
+    folder = Path(cfg.weights_dir)
+    if folder.is_symlink() or folder.name in ("", ".."):
+        folder = folder.resolve()
+    check_folder("weights_dir", folder)
+    check_folder("weights_dir", folder.parent)  # where the draft lies
+    told = f"weights_dir={cfg.weights_dir}"
+    if folder.is_mount():
+        raise UserError(f"{told} is a mount, which cannot be replaced: name a folder below it")
+    if folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
+        raise UserError(
+            f"{told} holds files that no training has made, and weights would take their place: "
+            "name a new or an empty folder"
+        )
+    return folder
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a training has left its weights in a folder, if they are damaged by now."""
+    known = (folder / IDENTITY).is_file() and (folder / SUMMARY_FILE).is_file()
+    return known or Identity.read(folder) is not None
+
+
+def lock_of(weights: Path) -> Path:
+    """Held while a model is trained that will lie there."""
+    return weights.with_name(f".{weights.name}.lock")
+
+
+def fit(cfg: DictConfig, source: PairSource) -> dict[str, float]:
+    """`train` by a run that holds the lock, whatever weights are there."""
+    final = place_of_weights(cfg)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    for split in ("train", "dev", "test"):
+        check_split(source, split, cfg.max_failed)
+    classifier = fresh_classifier(cfg, source)
+    data = data_module(cfg, source, classifier)
+    draft = final.with_name(f".{final.name}.training")
+    begin(cfg, source, draft)
+    best_weights, state = BestWeights(draft), draft / STATE
+    loggers = rank_zero_only(make_loggers, default=[])(cfg)
+    trainer = make_trainer(
+        cfg,
+        loggers=loggers,
+        callbacks=[
+            EarlyStopping(CRITERION, mode="max", patience=cfg.model.fit.patience),
+            best_weights,
+            LastState(state),
+        ],
+        plugins=[SafeCheckpoints()],
+        max_epochs=cfg.model.fit.max_epochs,
+        gradient_clip_val=cfg.model.fit.gradient_clip,
+    )
+    # Before other processes are started, which the loader would complain in.
+    check_share(cfg.model.fit.batch_size, trainer.num_devices * trainer.num_nodes)
+    meet(trainer)  # before any process looks at what is there
+    trainer.fit(classifier, data, ckpt_path=str(state) if state.is_file() else None)
+    trainer.strategy.barrier()  # before the draft is read
+    best = stored_classifier(cfg, source, best_weights.folder, None)
+    accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
+    if all(example.label is not None for example in source.load("test")):
+        accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
+    if trainer.is_global_zero:
+        lengths = {split: truncated_pairs(data, split) for split in ("train", *accuracy)}
+        finish(best_weights.folder, final, accuracy, lengths)
+    trainer.strategy.barrier()  # before the weights are read
+    for logger in loggers:
+        logger.finalize("success")
+    return accuracy
+
+
+def training_identity(cfg: DictConfig, source: PairSource) -> Identity:
+    """What decides the weights that a training ends with."""
+    pairs = chain(source.load("train"), source.load("dev"))
+    return identity_of_training(plain(cfg), pairs)
+
+
+@rank_zero_only
+def begin(cfg: DictConfig, source: PairSource, draft: Path) -> None:
+    """Makes the folder of the training, and empties it of another one's, or of a damaged one."""
+    identity, there = training_identity(cfg, source), Identity.read(draft)
+    if there == identity and goes_on(cfg, source, draft):
+        print(f"the training goes on that was interrupted: {draft}")
+        return
+    if there is None and os.path.lexists(draft / IDENTITY):
+        damaged(draft / IDENTITY, "no identity can be read")
+    elif there is not None and there != identity:
+        changed = " and ".join(there.differences(identity))
+        print(f"{draft}: a training of other {changed} was interrupted there: begun anew")
+    remove_draft(draft)
+    identity.write(draft)
+
+
+def goes_on(cfg: DictConfig, source: PairSource, draft: Path) -> bool:
+    """Whether a training that was interrupted has left a state, and weights, that can be read."""
+    state = draft / STATE
+    if not os.path.lexists(state):
+        return False
+    try:
+        kept = SafeCheckpoints().load_checkpoint(state)["callbacks"][BestWeights.__name__]["kept"]
+        stored_classifier(cfg, source, draft / kept, None)
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError, UserError) as error:
+        damaged(state, error)
+        return False
+    return True
+
+
+def remove_draft(draft: Path) -> None:
+    """Removes what a training under way has made."""
+    for name in BEST:
+        shutil.rmtree(draft / name, ignore_errors=True)
+    remove_ours(draft, lambda name: name in (IDENTITY, STATE))
+
+
+def finish(
+    best: Path, final: Path, accuracy: dict[str, float], lengths: dict[str, tuple[int, int]]
+) -> None:
+    """Puts the best weights in their place, with accuracies and counts, and prints them."""
+    files = sorted(path.name for path in best.iterdir() if path.is_file())
+    summary = {
+        "accuracy": accuracy,
+        "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
+        "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
+        "files": files,
+    }
+    write_text(best / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+    draft = best.parent
+    write_text(best / IDENTITY, (draft / IDENTITY).read_text("utf-8"))
+    put_folder(best, final, STORED | {*files, *files_of(final)})
+    remove_draft(draft)
+    print(f"{accuracies(accuracy)}\nweights: {final}")
+    for split, (pairs, truncated) in lengths.items():
+        if truncated:
+            print(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
+
+
+def files_of(weights: Path) -> list[str]:
+    """The names of the files that a training has left in a folder, by its summary."""
+    try:
+        found = json.loads((weights / SUMMARY_FILE).read_text("utf-8"))["files"]
+        return [str(name) for name in found]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def accuracies(accuracy: dict[str, float]) -> str:
+    return "accuracy: " + ", ".join(f"{split} {value:.2%}" for split, value in accuracy.items())
