@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.common import CONF, Bench, medians, prepared, report, seconds
+from benchmarks.common import Bench, medians, prepared, report, seconds
 from gmask_pl.explainers._coalition import choose_candidates
 from gmask_pl.explainers.explainer import example_generators
 from gmask_pl.explainers.gmask import Asked, GMask, group_shape
+from gmask_pl.identity.parts import CONF
 from gmask_pl.types import PairExample, Span
 
 PEAK = """
@@ -68,8 +69,10 @@ def main() -> None:
     for groups in tqdm(options.groups, desc="groups"):
         learnt = learning_seconds(bench, groups, options.repeats)
         rows.append({"grows": "t", "pairs": n, "k": 10, "t": groups, "seconds_a_pair": learnt})
-    for pairs in tqdm(options.memory_pairs, desc="memory"):
-        rows.append({"grows": "memory", "pairs": pairs, "peak_mb": peak_memory(bench, pairs)})
+    rows += [
+        {"grows": "memory", "pairs": pairs, "peak_mb": peak_memory(bench, pairs)}
+        for pairs in tqdm(options.memory_pairs, desc="memory")
+    ]
     report(bench, "growth", rows)
 
 

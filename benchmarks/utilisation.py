@@ -111,7 +111,7 @@ def linear_weights(network: nn.Module, *parts: str) -> int:
 
 def matrix_throughput(rows: int, repeats: int, device: torch.device) -> float:
     """Operations a second of a large product, the best that the device does here."""
-    one, other = torch.randn(2, rows, rows, device=device)
+    one, other = torch.randn(2, rows, rows, device=device).unbind()
 
     def product() -> Tensor:
         return one @ other

@@ -19,12 +19,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gmask_paper.collector import Collect, Collector
-from gmask_paper.run_finder import leave_out
 from gmask_paper.run_query import Request, read_request
 from gmask_paper.table_columns import relative
 from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.command import command, no_choice
 from gmask_pl.pipeline.hydra_setup import choices, register
+from gmask_pl.pipeline.run_settings import leave_out
 from gmask_pl.pipeline.settings_check import check_settings
 from gmask_pl.types import Unreadable, UserError
 

@@ -13,9 +13,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from gmask_paper.archive import archived_runs
-from gmask_paper.run_finder import Run, Skip, agreeing, find_runs, leave_out
+from gmask_paper.run_finder import Run, Skip, agreeing, find_runs
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, place_of
 from gmask_pl.pipeline.hydra_setup import choices
+from gmask_pl.pipeline.run_settings import leave_out
 from gmask_pl.types import Unreadable, UserError
 
 SWEPT = ("model", "dataset", "explainer", "seed")

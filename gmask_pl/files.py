@@ -155,7 +155,7 @@ def check_folder(setting: str, folder: Path | str, *, written: bool = True) -> N
 
     written: false for a folder that is only read.
     """
-    there = Path(os.path.abspath(folder))
+    there = Path(os.path.abspath(folder))  # noqa: PTH100  # links are not followed
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
     told = f"{setting}={folder}"

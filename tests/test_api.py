@@ -67,7 +67,9 @@ def test_it_says_what_a_run_says(weights: Path, tmp_path: Path) -> None:
     found = explain(TEXTS)
     assert explain.labels == LABELS
     for own, other in zip(found, reversed(list(read_explanations(kept))), strict=True):
-        assert own.words == other.words and own.groups and other.groups
+        assert own.words == other.words
+        assert own.groups
+        assert other.groups
         assert own.groups.candidates == other.groups.candidates
         assert np.allclose(own.groups.phi, other.groups.phi, atol=1e-4)  # another batch rounds
         assert own.scores == pytest.approx(other.scores, abs=1e-6)
@@ -331,8 +333,9 @@ def test_what_the_process_has_one_of_is_as_it_was(
         assert switches() == before
         with pytest.raises(NotExplained):
             explain([("", "")])
-        with mock.patch.object(ExplainLoop, "explain", side_effect=RuntimeError("a fault")):
-            pytest.raises(RuntimeError, explain, TEXTS)
+        faulty = mock.patch.object(ExplainLoop, "explain", side_effect=RuntimeError("a fault"))
+        with faulty, pytest.raises(RuntimeError, match="a fault"):
+            explain(TEXTS)
         assert switches() == before
         random.seed(3), np.random.seed(3), torch.manual_seed(3)
         assert close(explain(TEXTS), first)
@@ -413,7 +416,8 @@ def test_an_explainer_that_learns_asks_for_training_pairs(
     with pytest.raises(UserError) as error:
         PairExplainer(*settings(weights, *own))
     told = str(error.value)
-    assert "learns from training pairs" in told and "dataset.path=FOLDER with a train" in told
+    assert "learns from training pairs" in told
+    assert "dataset.path=FOLDER with a train" in told
     rows = ({"text1": one, "text2": two} for one, two in TEXTS)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     quick = {"iba": "explainer.tokens=20", "l2x": "explainer.epochs=1"}[name]

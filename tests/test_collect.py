@@ -113,7 +113,7 @@ def fake_run(
     if failed:
         told["failed"] = {"explaining": dict.fromkeys(failed, "no number")}
     if len(deleted):
-        told["by_removal"] = {removal: results for removal in ("pad", "delete")}
+        told["by_removal"] = dict.fromkeys(("pad", "delete"), results)
     write_metrics(folder, {"model": model, **results, **told})
     settings = told_settings(
         described(OmegaConf.to_container(cfg, resolve=True)), EXPLAIN, BY_VALUE
@@ -297,7 +297,8 @@ def test_a_cell_without_a_run_says_how_to_make_it(output: Path) -> None:
     )
     assert row["reason"] == f"no run yet: `{command}`"
     text = files["table2.md"].read_text("utf-8")
-    assert "| *random* |" in text and f"[1] no run yet: `{command}`" in text
+    assert "| *random* |" in text
+    assert f"[1] no run yet: `{command}`" in text
 
 
 def test_the_tests_behind_the_bold_numbers(output: Path) -> None:
@@ -317,7 +318,8 @@ def test_runs_are_told_apart_by_their_settings(output: Path) -> None:
     assert {"GMASK", "GMASK (k=4)"} <= set(rows)
     assert float(rows["GMASK (k=4)"]["value"]) == pytest.approx(BASE.mean())
     only = cells(collected(output, "table2", ASKED, "explainer.k=4"), "table2.csv")
-    assert only["GMASK (k=4)"]["value"] and "GMASK" not in only
+    assert only["GMASK (k=4)"]["value"]
+    assert "GMASK" not in only
 
 
 def test_a_study_shows_what_it_sweeps_and_nothing_else(output: Path) -> None:
@@ -337,10 +339,13 @@ def test_a_setting_that_is_null_is_a_setting(output: Path) -> None:
     """Runs of the explainers that have no such setting count, whatever its value."""
     fake_run(output, "gmask", "explainer.t=3", aopc=BASE)
     rows = cells(collected(output, "table2", ASKED, "explainer.t=3"), "table2.csv")
-    assert rows["GMASK (t=3)"]["value"] and "GMASK" not in rows
-    assert rows["IMASK"]["value"] and rows["random"]["value"]
+    assert rows["GMASK (t=3)"]["value"]
+    assert "GMASK" not in rows
+    assert rows["IMASK"]["value"]
+    assert rows["random"]["value"]
     rows = cells(collected(output, "table2", ASKED, "explainer.t=null"), "table2.csv")
-    assert rows["GMASK"]["value"] and "GMASK (t=3)" not in rows
+    assert rows["GMASK"]["value"]
+    assert "GMASK (t=3)" not in rows
 
 
 def test_a_setting_may_refer_to_another_part(output: Path) -> None:
@@ -370,7 +375,8 @@ def test_a_weak_denominator_is_marked(output: Path) -> None:
     fake_run(output, "gmask_released", aopc=BASE, meaningful=False)
     text = collected(output, "table4", ASKED)["table4.md"].read_text("utf-8")
     (row,) = [line for line in text.splitlines() if "| gmask_released |" in line]
-    assert "°" in row and "° not meaningful" in text
+    assert "°" in row
+    assert "° not meaningful" in text
 
 
 def test_a_metric_that_tells_nothing_is_marked_from_an_archive_too(
@@ -382,7 +388,8 @@ def test_a_metric_that_tells_nothing_is_marked_from_an_archive_too(
         files = collected(output, "figure3", ASKED, *given)
         text = files["figure3.md"].read_text("utf-8")
         (row,) = [line for line in text.splitlines() if "| gmask_released |" in line]
-        assert "°" in row and text.count("° not meaningful") == 1
+        assert "°" in row
+        assert text.count("° not meaningful") == 1
         assert "post_hoc_accuracy: no word is needed." in text
         assert text.count(r"without any word: floor 0.500 \[0.250, 0.750\].") == 1
         assert '°",' in files["figure3_curves.csv"].read_text("utf-8")
@@ -467,7 +474,8 @@ def test_statistics_come_from_the_data(output: Path) -> None:
     assert (found["#train"], found["#dev"], found["#test"]) == ("40", "10", "5")
     nowhere = collect(["experiment=table5", f"output={output}", "dataset=mrpc", "dataset.path=/no"])
     rows = list(csv.DictReader(nowhere[2].read_text("utf-8").splitlines()))
-    assert rows[4]["paper"] == "408" and rows[4]["value"] == ""
+    assert rows[4]["paper"] == "408"
+    assert rows[4]["value"] == ""
     assert "/no" in rows[4]["reason"]
 
 

@@ -230,7 +230,9 @@ def test_a_full_disk_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
         main()
     assert left.value.code == 2
     said = capsys.readouterr().err
-    assert "the disk is full" in said and "/tmp/x.parquet" in said and "Traceback" not in said
+    assert "the disk is full" in said
+    assert "/tmp/x.parquet" in said
+    assert "Traceback" not in said
 
     @user_facing
     def faulty() -> None:

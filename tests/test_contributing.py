@@ -31,7 +31,8 @@ def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if file.suffix == ".py":
             module = name.removesuffix(".py").replace("/", ".")
             spec = importlib.util.spec_from_file_location(module, file)
-            assert spec is not None and spec.loader is not None
+            assert spec is not None
+            assert spec.loader is not None
             loaded = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(loaded)
             monkeypatch.setitem(sys.modules, module, loaded)

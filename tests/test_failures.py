@@ -80,7 +80,8 @@ def test_a_pair_that_only_a_metric_fails_at_keeps_its_explanation(
     sleeps, nobody = (holds(responsive, word) for word in ("sleeps", "nobody"))
     silent_about(responsive, lambda inputs: sleeps(inputs) & ~nobody(inputs))
     found, failed = explained(responsive, examples, "random", "explainer.removal=pad")
-    assert failed == {} and len(found) == 3
+    assert failed == {}
+    assert len(found) == 3
     rows, failed = scored(responsive, examples, found)
     assert failed == {"pair-2": NOT_FINITE}
     expected, none = scored(responsive, examples[:2], found[:2])
@@ -273,7 +274,8 @@ def test_masks_that_memory_does_not_hold_fail_their_pair_alone(
     monkeypatch.setattr(Occlusion, "_effects", failing)
     found, failed = explained(classifier, examples, "occlusion")
     assert found == expected
-    assert list(failed) == ["pair-1"] and "memory ran out over the masks" in failed["pair-1"]
+    assert list(failed) == ["pair-1"]
+    assert "memory ran out over the masks" in failed["pair-1"]
 
 
 def test_a_fault_is_no_lack_of_memory(
@@ -304,7 +306,8 @@ def test_words_that_were_cut_off_widen_nothing(name: str, words: int, side: int)
     assert batch.word_valid.shape[1] == len(places) <= classifier.max_length
     assert batch.select([1]).narrowed().word_valid.shape[1] == 10
     (found,), failed = explained(classifier, [pair], name, *settings)
-    assert failed == {} and len(found.words) == len(found.scores) == words + 5
+    assert failed == {}
+    assert len(found.words) == len(found.scores) == words + 5
     assert {i for i, score in enumerate(found.scores) if score} <= set(places)
     read = [found.words[place] for place in places]
     first = sum(place < len(pair.words1) for place in places)

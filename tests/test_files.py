@@ -107,7 +107,8 @@ def test_a_full_disk_is_one_message_and_the_file_that_was_there_stays(
     with small_disk(monkeypatch), pytest.raises(CannotWrite) as caught:
         write(tmp_path)
     message = str(caught.value)
-    assert str(tmp_path) in message and "the disk is full (File too large): make room" in message
+    assert str(tmp_path) in message
+    assert "the disk is full (File too large): make room" in message
     assert "\n" not in message
     assert (tmp_path / name).read_text() == "earlier"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -157,7 +158,8 @@ def test_a_folder_that_cannot_be_written_is_told(
     monkeypatch.setattr(Path, "touch", failing)
     with pytest.raises(CannotWrite, match=f"{tmp_path}/a.json: it cannot be written") as caught:
         write_text(tmp_path / "a.json", "x")
-    assert os.strerror(number) in str(caught.value) and "name a folder" in str(caught.value)
+    assert os.strerror(number) in str(caught.value)
+    assert "name a folder" in str(caught.value)
 
 
 def test_a_folder_in_the_place_of_a_file_is_set_aside(

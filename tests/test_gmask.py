@@ -94,7 +94,8 @@ def test_entropy_of_a_certain_outcome_is_zero_with_a_finite_gradient() -> None:
     value = entropy(p)
     value.backward()
     assert float(value.detach()) == 0.0
-    assert p.grad is not None and bool(p.grad.isfinite().all())
+    assert p.grad is not None
+    assert bool(p.grad.isfinite().all())
 
 
 def test_samples_have_the_exact_expectation() -> None:

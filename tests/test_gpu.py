@@ -96,7 +96,7 @@ def scored(
 
     loop = ScoreLoop(
         classifier,
-        {removal: metrics for removal in ("pad", "delete", "zero")},
+        dict.fromkeys(("pad", "delete", "zero"), metrics),
         [0],
         lambda number: explanations,
         keep,

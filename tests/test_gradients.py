@@ -131,7 +131,8 @@ def test_quadratures_integrate_powers() -> None:
         points, weights = quadrature("gausslegendre", 2)
         assert float((weights * points**power).sum()) == pytest.approx(1 / (power + 1))
     points, weights = quadrature("riemann_middle", 2)
-    assert points.tolist() == [0.25, 0.75] and weights.tolist() == [0.5, 0.5]
+    assert points.tolist() == [0.25, 0.75]
+    assert weights.tolist() == [0.5, 0.5]
 
 
 def test_a_product_across_the_sides_by_hand() -> None:

@@ -77,12 +77,14 @@ def test_groups_that_are_not_learnt_are_a_partition(
     torch.testing.assert_close(found[name].scores, found["gmask_two_sided"].scores)
     pairs = zip(found[name].groups, found["gmask_two_sided"].groups, strict=True)
     for given, learnt in pairs:
-        assert given is not None and learnt is not None
+        assert given is not None
+        assert learnt is not None
         assert given.candidates == learnt.candidates
         assert all(
             sorted(row)[:-1] == [0.0] * (len(row) - 1) and sum(row) == 1 for row in given.phi
         )
-        assert len(given.psi) == len(learnt.psi) and sum(given.psi) == pytest.approx(1)
+        assert len(given.psi) == len(learnt.psi)
+        assert sum(given.psi) == pytest.approx(1)
 
 
 def test_random_groups_are_even_and_drawn_by_pair(
@@ -101,7 +103,8 @@ def test_random_groups_are_even_and_drawn_by_pair(
         sizes = [len(group) for group in groups.members.values()]
         assert max(sizes) - min(sizes) <= 1
         (alone,) = run([example])
-        assert alone is not None and alone.phi == groups.phi
+        assert alone is not None
+        assert alone.phi == groups.phi
 
 
 def test_clusters_join_what_interacts() -> None:
@@ -109,7 +112,8 @@ def test_clusters_join_what_interacts() -> None:
     for i, j in ((0, 3), (1, 4)):
         strength[i, j] = strength[j, i] = 0.8
     found = clusters(strength, 3)
-    assert found[0] == found[3] and found[1] == found[4]
+    assert found[0] == found[3]
+    assert found[1] == found[4]
     assert len({found[0], found[1], found[2]}) == 3
 
 
@@ -121,7 +125,8 @@ def test_words_that_need_or_replace_one_another_are_one_group() -> None:
     asked.kept, asked.removed = -p.log()[None], p[None].flip(1)  # type: ignore[misc]
     shape = GroupShape(torch.tensor([[0, 0, 1, 1, 1]]), torch.tensor([3]))
     found = interaction_groups(asked, shape)[0].tolist()
-    assert found[0] == found[3] and found[1] == found[2]
+    assert found[0] == found[3]
+    assert found[1] == found[2]
     assert len({found[0], found[1], found[4]}) == 3
 
 
@@ -179,9 +184,11 @@ def test_words_that_decide_together_do_more_together() -> None:
 
 def test_explanations_without_groups_have_no_effect() -> None:
     found = effect({}, None, 4).compute()
-    assert found["value"] is None and found["n"] == 0
+    assert found["value"] is None
+    assert found["n"] == 0
     alone = effect({frozenset({1}): 0.5}, groups_of({1}), 4).compute()
-    assert alone["value"] is None and alone["n"] == 0
+    assert alone["value"] is None
+    assert alone["n"] == 0
 
 
 def test_more_groups_than_expected_are_named() -> None:
@@ -209,7 +216,8 @@ def test_the_share_of_groups_with_both_sides() -> None:
     metric.update(explained(make_example("c", "x", "y"), None), make_example("c", "x", "y"))
     found = metric.compute(("no", "yes"))
     assert found is not None
-    assert found["value"] == pytest.approx(1 / 4) and found["n"] == 2
+    assert found["value"] == pytest.approx(1 / 4)
+    assert found["n"] == 2
     assert found["size"] == pytest.approx(9 / 5)
     assert GroupSides(**AGAIN).compute(("no", "yes")) is None
 
@@ -272,7 +280,8 @@ def line(**changes: object) -> str:
 def test_alignments_are_of_the_words_that_cleaning_leaves(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(line() + "\n", "utf-8")
     (example,) = MWAMTRef(name="mwa_mtref", path=str(tmp_path), clean=True).load("test")
-    assert example.label is None and example.alignments is not None
+    assert example.label is None
+    assert example.alignments is not None
     joined = {(example.words1[i], example.words2[j]) for i, j in example.alignments}
     assert {("it", "it"), ("snowed", "snowed")} <= joined
     assert all(w1 in {"it", "snowed", ","} for w1, _ in joined)

@@ -181,7 +181,8 @@ def check(
         return
     event(f"explained: {len(examples)} of {len(pairs)} pairs")
     for e in examples:
-        assert e.words1 and e.words2
+        assert e.words1
+        assert e.words2
         assert all(word and word == word.strip() for word in e.words1 + e.words2)
     found = explained(model(kind), examples, unit, removal, name)
     for e in found:

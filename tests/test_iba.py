@@ -155,7 +155,8 @@ def test_statistics_are_those_of_the_word_tokens(
     explainer = IBA(**settings)
     cost = explainer.prepare(study_of(classifier, encode, examples, tmp_path))
     assert cost["tokens"] == len(features)
-    assert explainer.mean is not None and explainer.std is not None
+    assert explainer.mean is not None
+    assert explainer.std is not None
     torch.testing.assert_close(explainer.mean, features.mean(0), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(explainer.std, features.std(0), atol=1e-5, rtol=1e-5)
     least = float(explainer.std.max())
@@ -182,7 +183,8 @@ def test_the_reference_procedure(
     encode = classifier.encoder("word")
     explainer = IBA(**SETTINGS | {"layer": layer, "copies": 3, "steps": 4})
     explainer.prepare(study_of(classifier, encode, examples, tmp_path))
-    assert explainer.mean is not None and explainer.std is not None
+    assert explainer.mean is not None
+    assert explainer.std is not None
     mean, std = explainer.mean, explainer.std
     batch = encode(examples)
     found = explainer(MaskedModel(classifier, batch, "pad", token_budget=100)).scores

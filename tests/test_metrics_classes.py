@@ -507,7 +507,7 @@ def one_process(rank: int, folder: str) -> None:
         found = {}
         for label, cut in (("uneven", 5), ("one empty", 7)):
             metrics = all_metrics()
-            for row in range(0, cut) if rank == 0 else range(cut, 7):
+            for row in range(cut) if rank == 0 else range(cut, 7):
                 model.feed(metrics, slice(row, row + 1))
             found[label] = results(metrics)
         Path(folder, f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -126,7 +127,8 @@ def test_degradation_by_hand() -> None:
 
 def test_a_denominator_of_zero_leaves_the_curves_undefined() -> None:
     morf, lerf = normalised_curves(torch.tensor([[0.0, 0.1, 0.2], [0.5, 0.1, 0.2]]))
-    assert morf[0].isnan().all() and lerf[0].isnan().all()
+    assert morf[0].isnan().all()
+    assert lerf[0].isnan().all()
     assert morf[1].tolist() == pytest.approx([1, 0.2, 0])
 
 
@@ -142,13 +144,13 @@ def test_equations_equal_plain_loops() -> None:
 
     empty = torch.rand(5, generator=generator, dtype=torch.float64)
     curves = []
-    for columns in (range(0, 5), range(5, 10)):
+    for columns in (range(5), range(5, 10)):
         points = [math.fsum(whole.tolist()) / 5]
         points += [math.fsum(answers[:, c].tolist()) / 5 for c in columns]
         points += [math.fsum(empty.tolist()) / 5]
         curves.append([(p - points[-1]) / (points[0] - points[-1]) for p in points])
     heights = [low - most for most, low in zip(*curves, strict=True)]
-    integral = sum((a + b) / 2 / 6 for a, b in zip(heights, heights[1:], strict=False))
+    integral = sum((a + b) / 2 / 6 for a, b in itertools.pairwise(heights))
     morf, lerf = normalised_curves(degradation_gains(whole, answers, empty).mean(0))
     assert morf.tolist() == pytest.approx(curves[0])
     assert lerf.tolist() == pytest.approx(curves[1])
@@ -187,6 +189,7 @@ def test_masks_keep_real_words_only_and_nest(data: st.DataObject, width: int, mo
     order = torch.tensor([[*data.draw(st.permutations(range(n))), *range(n, width)]])
     n_words = torch.tensor([n])
     removed, top = without_top(order, n_words, most)[0], only_top(order, n_words, most)[0]
-    assert not removed[:, n:].any() and not top[:, n:].any()
+    assert not removed[:, n:].any()
+    assert not top[:, n:].any()
     assert removed.sum(1).tolist() == [max(n - u, 0) for u in range(1, most + 1)]
     assert torch.equal(top[:, :n], ~removed[:, :n])  # what is removed is what is kept alone

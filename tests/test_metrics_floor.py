@@ -61,7 +61,8 @@ def test_floors_by_hand() -> None:
     p = torch.tensor([[0.6] + [0.8] * 7] + [[0.2, 0.2] + [0.8] * 6] * 3)
     found = scored(p, torch.full((4,), 0.9))
     accuracy = found["post_hoc_accuracy"]
-    assert accuracy["empty"] == "floor" and accuracy["floor"] == pytest.approx(1 / 4)
+    assert accuracy["empty"] == "floor"
+    assert accuracy["floor"] == pytest.approx(1 / 4)
     value = (1 + 3 * 3 / 4) / 4  # of the three, one of the four numbers of words is too few
     assert accuracy["value"] == pytest.approx(value)
     assert accuracy["above_floor"] == pytest.approx((value - 1 / 4) / (3 / 4))
@@ -73,7 +74,8 @@ def test_floors_by_hand() -> None:
     assert sufficiency["floor"] == pytest.approx(loss)
     assert sufficiency["above_floor"] == pytest.approx((loss - sufficiency["value"]) / loss)
     for name, result in found.items():
-        assert result["meaningful"] is True and "why" not in result, name
+        assert result["meaningful"] is True, name
+        assert "why" not in result, name
         part = result["empty"]
         assert result[f"{part}_low"] <= result[part] <= result[f"{part}_high"]
 
@@ -109,7 +111,8 @@ def test_few_pairs_that_need_words_are_not_enough() -> None:
     p = torch.full((12, 8), 0.7)
     p[0, 0] = 0.1
     found = scored(p, torch.full((12,), 0.9))["post_hoc_accuracy"]
-    assert found["floor_high"] == 1 and found["meaningful"] is False
+    assert found["floor_high"] == 1
+    assert found["meaningful"] is False
     p[:, 0] = 0.1
     found = scored(p, torch.full((12,), 0.9))["post_hoc_accuracy"]
     assert (found["floor_high"], found["meaningful"]) == (0, True)
@@ -126,7 +129,8 @@ def test_a_denominator_that_may_be_nothing_is_not_meaningful() -> None:
     assert f"difference, 0.108 [{found['denominator_low']:.3f}, " in found["why"]
     many = scored(p.repeat(60, 1), torch.full((720,), 0.85))["degradation"]
     assert many["denominator"] == pytest.approx(found["denominator"])
-    assert many["denominator_low"] > 0.05 and many["meaningful"] is True
+    assert many["denominator_low"] > 0.05
+    assert many["meaningful"] is True
 
 
 def test_value_and_interval_are_those_without_the_empty_pair() -> None:

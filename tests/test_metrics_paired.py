@@ -100,10 +100,17 @@ def test_known_differences_are_found_and_others_not() -> None:
     assert set(found) == {("better", "one"), ("better", "same"), ("one", "same")}
     sure, unsure = found["better", "one"], found["one", "same"]
     assert sure.value == pytest.approx(float((tables["better"] - tables["one"]).mean()))
-    assert sure.low is not None and sure.low > 0.08 and sure.high is not None and sure.high < 0.12
-    assert sure.corrected is not None and sure.corrected < 0.01
-    assert unsure.low is not None and unsure.high is not None and unsure.low < 0 < unsure.high
-    assert unsure.corrected is not None and unsure.corrected > 0.05
+    assert sure.low is not None
+    assert sure.low > 0.08
+    assert sure.high is not None
+    assert sure.high < 0.12
+    assert sure.corrected is not None
+    assert sure.corrected < 0.01
+    assert unsure.low is not None
+    assert unsure.high is not None
+    assert unsure.low < 0 < unsure.high
+    assert unsure.corrected is not None
+    assert unsure.corrected > 0.05
     assert sure.n == 80
 
 
@@ -123,7 +130,8 @@ def test_the_degradation_score_is_compared_as_the_ratio_it_is() -> None:
     (d,) = compare({"good": good, "bad": bad}, Degradation.summary, **SETTINGS)
     score = float(Degradation.summary(good.mean(0)))
     assert d.value == pytest.approx(2 * score)
-    assert d.low is not None and 0 < d.low < 2 * score
+    assert d.low is not None
+    assert 0 < d.low < 2 * score
     assert d.p == pytest.approx(1 / 1000)
 
 

@@ -94,7 +94,8 @@ def test_a_model_that_runs_out_of_memory_answers_alike(
     found = (little.logits(keep), *little.cross_entropy_gradient(keep))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-    assert budget.tokens is not None and budget.tokens <= 64
+    assert budget.tokens is not None
+    assert budget.tokens <= 64
     assert torch.equal(little.evaluations, plenty.evaluations)
 
 

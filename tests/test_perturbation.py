@@ -372,7 +372,8 @@ def test_a_second_round_finds_the_word_that_another_stood_in_for() -> None:
     )
     assert float(once.abs().max()) == pytest.approx(0)
     # Words 0 and 1 go first, being the earliest of equals, then word 2; then word 7 is missed.
-    assert int(twice.argmax()) == 7 and float(twice[7]) > 0.5
+    assert int(twice.argmax()) == 7
+    assert float(twice[7]) > 0.5
 
 
 @pytest.mark.parametrize("changes", [{"context": "none"}, {"rounds": 0}, {"per_round": 0}])

@@ -172,7 +172,8 @@ def test_the_two_sided_order_is_the_best_of_all() -> None:
                 for o in itertools.permutations(range(4))
             }
             assert sums[tuple(order)] == pytest.approx(max(sums.values()))
-    assert found[0] != found[1] and found[0] != found[2]
+    assert found[0] != found[1]
+    assert found[0] != found[2]
 
 
 def test_the_two_tables_are_asked_for_once(

@@ -140,7 +140,8 @@ def test_number_is_finite_or_none(keys: tuple[str | int, ...], expected: float |
 def test_figures_are_wellformed_stable_and_without_foreign_ids(figure: Any) -> None:
     svg = figure(metrics())
     root = ElementTree.fromstring(svg)
-    assert root.tag.endswith("svg") and root.get("aria-label")
+    assert root.tag.endswith("svg")
+    assert root.get("aria-label")
     assert svg == figure(metrics())
     changed = metrics()
     changed["post_hoc_accuracy"]["by_v"][2] = changed["degradation"]["morf"][1] = 0.123
@@ -154,7 +155,9 @@ def test_the_figures_share_no_id() -> None:
         for svg in (accuracy_figure(metrics()), degradation_figure(metrics()))
         if svg is not None
     ]
-    assert len(ids) == 2 and all(ids) and not ids[0] & ids[1]
+    assert len(ids) == 2
+    assert all(ids)
+    assert not ids[0] & ids[1]
 
 
 def test_a_degradation_without_a_denominator_has_no_figure() -> None:
@@ -230,8 +233,10 @@ def test_table_marks_only_what_is_not_meaningful() -> None:
     floor["own_metric"] = {"value": 0.75, "n": 9, "meaningful": False}
     assert "*" not in format_table([("good", good)])
     text = format_table([("good", good), ("weak", metrics()), ("floor", floor)])
-    assert text.count("1.500*") == 1 and text.count("0.738*  0.650*") == 1
-    assert text.count("0.750*") == 1 and "good:" not in text
+    assert text.count("1.500*") == 1
+    assert text.count("0.738*  0.650*") == 1
+    assert text.count("0.750*") == 1
+    assert "good:" not in text
     assert "* weak: degradation is not meaningful: it divides by 0.0123\n" in text
     assert "* floor: post_hoc_accuracy is not meaningful: no word is needed\n" in text
     assert "* floor: own_metric is not meaningful: its result does not say why" in text
@@ -241,7 +246,9 @@ def test_what_the_empty_pair_gives_stands_below_the_table_once() -> None:
     other = metrics()
     text = format_table([("one", metrics()), ("two", other)])
     line = "post_hoc_accuracy floor 0.250 [0.200, 0.300]"
-    assert text.count(line) == 1 and f"without any word: {line}" in text
+    assert text.count(line) == 1
+    assert f"without any word: {line}" in text
     other["post_hoc_accuracy"]["floor"] = 0.5
     text = format_table([("one", metrics()), ("two", other)])
-    assert f"without any word (one): {line}" in text and "(two): post_hoc_accuracy floor" in text
+    assert f"without any word (one): {line}" in text
+    assert "(two): post_hoc_accuracy floor" in text

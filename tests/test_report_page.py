@@ -172,9 +172,9 @@ def test_the_first_pairs_are_shown_and_all_are_counted(tmp_path: Path) -> None:
 
     found = Elements(page(tmp_path, explanations=pairs(), max_pairs=2))
     assert len(found.of_class("card")) == 2
-    assert (
-        "the first 2 of 7" in found.text and "pair-1" in found.text and "pair-2" not in found.text
-    )
+    assert "the first 2 of 7" in found.text
+    assert "pair-1" in found.text
+    assert "pair-2" not in found.text
 
 
 @pytest.mark.parametrize("name", ["aopc", "post_hoc_accuracy", "degradation", "own_metric"])
@@ -186,26 +186,37 @@ def test_a_metric_that_is_not_meaningful_says_why(name: str, tmp_path: Path) -> 
     result |= {"meaningful": False, "why": "it divides by <0.0123>"}
     html = page(tmp_path, metrics={name: result})
     text = Elements(html).text
-    assert "Not meaningful: it divides by <0.0123>." in text and "<0.0123>" not in html
-    assert "0.125" in text and "0.062 to 0.250" in text and "what no words give" in text
+    assert "Not meaningful: it divides by <0.0123>." in text
+    assert "<0.0123>" not in html
+    assert "0.125" in text
+    assert "0.062 to 0.250" in text
+    assert "what no words give" in text
     assert ("not meaningful: see the table" in html) == (
         name in ("post_hoc_accuracy", "degradation")
     )
     html = page(tmp_path, metrics={name: result | {"meaningful": True}})
-    assert "ot meaningful" not in html and "4.310" in html and "4.000 to 5.000" in html
+    assert "ot meaningful" not in html
+    assert "4.310" in html
+    assert "4.000 to 5.000" in html
 
 
 def test_known_evidence_is_a_row_and_its_group_where_there_are_groups(tmp_path: Path) -> None:
     evidence = {"value": 0.91, "low": 0.85, "high": 0.96, "n": 90, "top_group": None}
     text = Elements(page(tmp_path, metrics={"evidence": evidence})).text
-    assert "Evidence found" in text and "0.910" in text and "0.850 to 0.960" in text
+    assert "Evidence found" in text
+    assert "0.910" in text
+    assert "0.850 to 0.960" in text
     assert "in the top group" not in text
     assert "AUPRC" not in text
     evidence |= {"top_group": 0.93, "top_group_low": 0.88, "top_group_high": 0.98}
     evidence |= {"auprc": 0.95, "auprc_low": 0.94, "auprc_high": 0.97}
     text = Elements(page(tmp_path, metrics={"evidence": evidence})).text
-    assert "in the top group" in text and "0.930" in text and "0.880 to 0.980" in text
-    assert "AUPRC" in text and "0.950" in text and "0.940 to 0.970" in text
+    assert "in the top group" in text
+    assert "0.930" in text
+    assert "0.880 to 0.980" in text
+    assert "AUPRC" in text
+    assert "0.950" in text
+    assert "0.940 to 0.970" in text
 
 
 def table_rows(html: str) -> list[list[str]]:
@@ -221,9 +232,15 @@ def test_a_metric_the_page_does_not_know_is_a_row_with_what_it_says_of_itself(
     part = {"value": 0.25, "low": 0.125, "high": 0.5}
     added = {
         "own_metric": {
-            **{"value": 0.5, "low": 0.25, "high": 0.75, "n": 12, "meaning": "<b>what it is</b>"},
+            "value": 0.5,
+            "low": 0.25,
+            "high": 0.75,
+            "n": 12,
+            "meaning": "<b>what it is</b>",
             "by_fraction": {"0.01": part, "0.5": part, "1": {"value": None}},
-            **{"iou_f1": 0.375, "iou_f1_low": 0.25, "iou_f1_high": 0.5},
+            "iou_f1": 0.375,
+            "iou_f1_low": 0.25,
+            "iou_f1_high": 0.5,
         },
         "aopc": {"value": 0.125, "low": 0.0, "high": 0.25, "n": 12},
         "scoring": {"evaluations_per_pair": 31.0},
@@ -260,7 +277,8 @@ def test_several_removals_are_named_and_what_does_not_depend_on_them_is_not(
 
 def test_no_pairs_and_no_metrics_make_a_page(tmp_path: Path) -> None:
     found = Elements(page(tmp_path))
-    assert found.of_class("card") == [] and "table" not in {tag for tag, _ in found.tags}
+    assert found.of_class("card") == []
+    assert "table" not in {tag for tag, _ in found.tags}
 
 
 def test_a_failure_keeps_the_earlier_page(tmp_path: Path) -> None:
@@ -285,7 +303,8 @@ def test_words_are_readable_at_every_strength(tmp_path: Path, side: str) -> None
 
     colour = re.search(rf"--{side}: (\d+) (\d+) (\d+)", css)
     ink = re.search(r"--ink: #(\w\w)(\w\w)(\w\w)", css)
-    assert colour and ink
+    assert colour
+    assert ink
     light = luminance([int(c) for c in colour.groups()])
     dark = luminance([int(c, 16) for c in ink.groups()])
     assert (light + 0.05) / (dark + 0.05) >= 7

@@ -164,7 +164,9 @@ def test_the_top_words_of_an_example() -> None:
 def test_examples_are_text_in_every_form() -> None:
     example = Example("BERT", "p", (("GMASK", explanation((0.1, 0.9, 0.5, 0.3, 0.4, 0.0))),))
     page = as_html("t", [example], ["note <1>"], 3)
-    assert "&lt;i&gt;</mark>" in page and "note &lt;1&gt;" in page and "<i>" not in page
+    assert "&lt;i&gt;</mark>" in page
+    assert "note &lt;1&gt;" in page
+    assert "<i>" not in page
     lines = as_markdown("t", [example], [], 3)
     odd = replace(example, id="x) <b>\n\n![i](http://evil/x.png)")
     assert r"(x) \<b>\\n\\n!\[i\](http\://evil/x.png))" in as_markdown("t", [odd], [], 3)

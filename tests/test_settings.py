@@ -472,7 +472,8 @@ def test_a_mistake_in_a_command_is_one_message(command: str, said: str, empty: P
     found = within(str(ROOT / script) if script.endswith(".py") else script, empty, *arguments)
     assert found.returncode == 2
     assert f"error: {said}" in found.stderr
-    assert "Traceback" not in found.stderr and "HYDRA_FULL_ERROR" not in found.stderr
+    assert "Traceback" not in found.stderr
+    assert "HYDRA_FULL_ERROR" not in found.stderr
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

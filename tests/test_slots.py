@@ -68,7 +68,8 @@ def test_a_process_that_is_killed_leaves_its_slot(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "gpu-0\n"
+        assert other.stdout is not None
+        assert other.stdout.readline() == "gpu-0\n"
         mine = Slot()
         assert mine.take(tmp_path, TWO) == "gpu-1"
         mine.release()

@@ -172,4 +172,5 @@ def test_special_tokens_without_an_embedding_are_not_used() -> None:
     made = BertPairClassifier(
         labels=LABELS, network=model.network, tokenizer=tokenizer, max_length=40, **OPTIMIZER
     )
-    assert made.pad_token_id < rows and made.mask_token_id is None
+    assert made.pad_token_id < rows
+    assert made.mask_token_id is None

@@ -193,8 +193,10 @@ def test_a_run_of_a_sweep_whose_results_are_damaged_is_named(tmp_path: Path) -> 
         job = {"overrides": [name], "folder": str(tmp_path / name), "fate": DONE}
         jobs.append(job)
     told = format_sweep(jobs)
-    assert "two" in told and "0.500" in told
-    assert "1 of 2 runs failed:\none: " in told and "metrics.json: a list and no object" in told
+    assert "two" in told
+    assert "0.500" in told
+    assert "1 of 2 runs failed:\none: " in told
+    assert "metrics.json: a list and no object" in told
 
 
 def documents(text: str, folder: Path) -> list[Path]:

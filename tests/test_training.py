@@ -131,7 +131,8 @@ def test_a_checkpoint_comes_back_without_a_pickle(tmp_path: Path) -> None:
     assert found["optimizer"][0]["betas"] == (0.9, 0.999)
     assert found["optimizer"][0]["step"].item() == 5
     assert found["optimizer"][1] == {}
-    assert found["nested"][:3] == [None, True, "x"] and found["nested"][4] == {"a": ()}
+    assert found["nested"][:3] == [None, True, "x"]
+    assert found["nested"][4] == {"a": ()}
     assert torch.equal(found["nested"][3][1], torch.tensor([2.0, 3.0]))
     assert (found["epoch"], found["loss"]) == (3, float("inf"))
     assert load_file(path).keys() == {"0", "1", "2"}  # safetensors, and nothing beside it
@@ -155,7 +156,8 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     thread = threading.Thread(target=another)
     with alone(lock, processes=1):
         thread.start()
-        assert began.wait(10) and not goes.wait(0.3)
+        assert began.wait(10)
+        assert not goes.wait(0.3)
         with alone(lock, processes=2):
             pass  # these do it together
     thread.join()
@@ -243,7 +245,7 @@ def test_a_training_goes_on_whatever_became_of_a_file(
             out = capsys.readouterr().out
             assert all(torch.equal(found[name], whole[name]) for name in whole), (path, kind)
             read = path.name in (IDENTITY, STATE) or path.parent.name == kept
-            assert ("is damaged" in out) == (read and kind != "gone" or path.parent.name == kept)
+            assert ("is damaged" in out) == ((read and kind != "gone") or path.parent.name == kept)
             assert ("the training goes on" in out) != read
             mine = [one.read_text() for one in output.rglob("thesis.txt")]
             assert mine == ["mine"] * (kind == "a folder")
@@ -321,7 +323,8 @@ def test_weights_that_are_damaged_are_made_again(
         files._WARNED.clear()
         again = trained(tmp_path, "dattn", *TINY)
         out = capsys.readouterr().out
-        assert "is damaged" in out and str(weights) in out
+        assert "is damaged" in out
+        assert str(weights) in out
         assert all(torch.equal(again[name], whole[name]) for name in whole)
 
 

@@ -127,9 +127,12 @@ def test_the_verdict_is_a_table(weights: Path, tmp_path: Path) -> None:
     )
     assert told.returncode == 0, told.stderr
     rows = {line.split()[0]: line for line in told.stdout.splitlines()[2:]}
-    assert rows["delete"].split()[1] == "right" and rows["zero"].split()[1] == "no"
-    assert "hides" in rows["pad"] and "mask token" in rows["mask"]
+    assert rows["delete"].split()[1] == "right"
+    assert rows["zero"].split()[1] == "no"
+    assert "hides" in rows["pad"]
+    assert "mask token" in rows["mask"]
     assert "a softmax over classes: entailment, neutral, contradiction" in rows["outputs"]
     wrong = within("gmask_pl.pipeline.check_model", tmp_path, "model=bert", f"weights={tmp_path}")
-    assert wrong.returncode == 2 and wrong.stderr.startswith("error: weights=")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: weights=")
     assert "Traceback" not in wrong.stderr

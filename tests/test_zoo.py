@@ -128,21 +128,25 @@ def test_the_table_of_positions_bounds_the_input() -> None:
         assert check(model).longest == room
         long = make_example("long", " ".join(zoo.WORDS), "a dog runs")
         batch = model.encoder("word")([long])
-        assert batch.token_ids.shape == (1, room) and bool(batch.truncated.all())
+        assert batch.token_ids.shape == (1, room)
+        assert bool(batch.truncated.all())
         assert bool(model.read(batch).isfinite().all())
 
 
 def test_pairs_longer_than_a_window_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """To leave hidden tokens out moves others into a window: a short trial does not see it."""
     model = altered("modernbert", local_attention=128)
-    assert model.window == 0 and model.skips_hidden  # 40 tokens never meet a window of 128
-    assert zoo.made("modernbert").window == 8 and not zoo.made("modernbert").skips_hidden
+    assert model.window == 0
+    assert model.skips_hidden
+    assert zoo.made("modernbert").window == 8
+    assert not zoo.made("modernbert").skips_hidden
     narrow = zoo.made("modernbert")
     narrow._window = 0  # as if nobody had looked
     narrow.reading()
     narrow._reading = replace(narrow.reading(), skips_hidden=True)
     verdict = check(narrow)
-    assert not verdict.removals["pad"].ok and verdict.removals["delete"].ok
+    assert not verdict.removals["pad"].ok
+    assert verdict.removals["delete"].ok
 
 
 @pytest.mark.parametrize("part", ["whole", "leak", "naive"])
@@ -162,7 +166,8 @@ def test_each_fault_is_found(part: str, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(MaskedModel, "_hard_input", wrong)
     trial = check(model).removals["mask"]
-    assert not trial.ok and getattr(trial, part) > 1e-3
+    assert not trial.ok
+    assert getattr(trial, part) > 1e-3
 
 
 def test_gradients_of_half_an_attention_that_is_none_are_found(
@@ -176,14 +181,16 @@ def test_gradients_of_half_an_attention_that_is_none_are_found(
     )
     verdict = check(model)
     assert verdict.removals["pad"].ok
-    assert not verdict.gradients["pad"].ok and verdict.gradients["mask"].ok
+    assert not verdict.gradients["pad"].ok
+    assert verdict.gradients["mask"].ok
 
 
 def test_models_of_our_own_pass(classifier: PairClassifier) -> None:
     verdict = check(classifier)
     assert verdict.right() == list(PREFERENCE)
     assert verdict.right(gradients=True) == ["pad", "mask", "zero"]
-    assert verdict.attention.ok and verdict.together == "any"
+    assert verdict.attention.ok
+    assert verdict.together == "any"
 
 
 def test_a_verdict_names_what_is_right() -> None:

@@ -54,7 +54,7 @@ class SecondsTable(Collector):
     ) -> None:
         self.table, self.caption, self.digits = table, caption, digits
         self.resamples, self.seed = resamples, seed
-        self.apart = {name: FLOOR for name in floor} | {name: BOUND for name in bounds}
+        self.apart = dict.fromkeys(floor, FLOOR) | dict.fromkeys(bounds, BOUND)
 
     def __call__(self, request: Request) -> list[Path]:
         columns, stem = columns_of(request), request.folder / request.name

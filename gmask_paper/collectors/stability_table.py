@@ -105,7 +105,8 @@ class StabilityTable(Collector):
         def values(averages: Tensor) -> Tensor:
             """The value of every explainer under both removals (..., 2, explainers)."""
             parts = [summary(part) for part in averages.split(width, dim=-1)]
-            return torch.stack(parts, -1).unflatten(-1, (2, len(names)))
+            both: Tensor = torch.stack(parts, -1).unflatten(-1, (2, len(names)))
+            return both
 
         rows = torch.cat(both, dim=1)
         drawn = resampled_averages(rows.numpy(), resamples=self.resamples, seed=self.seed)

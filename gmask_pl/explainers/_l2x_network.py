@@ -28,7 +28,7 @@ class WordEmbedding(nn.Module):
         word = torch.arange(width, device=batch.device)[:, None]
         owned = (word == batch.word_of_token[:, None]) & batch.attention[:, None]
         share = owned / owned.sum(2, keepdim=True).clamp_min(1)
-        words = share @ self.tokens(batch.token_ids)
+        words: Tensor = share @ self.tokens(batch.token_ids)
         if self.sides is not None:
             words = words + self.sides(batch.word_side)
         return words * batch.word_valid[..., None]
@@ -116,7 +116,7 @@ class L2XNetwork(LightningModule):
         logits = self.selector(pairs)
         noise = gumbel((len(pairs), self.k, logits.shape[1]), logits.device)
         log_q = self.approximator(pairs, select(logits, noise, self.temperature))
-        loss = -(answers * log_q).sum(-1).mean()
+        loss: Tensor = -(answers * log_q).sum(-1).mean()
         self.log("l2x/loss", loss, prog_bar=True, batch_size=len(pairs))
         return loss
 

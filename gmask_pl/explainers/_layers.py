@@ -28,7 +28,9 @@ def layer_named(classifier: Classifier, layer: str | int) -> nn.Module:
         )
     if isinstance(layer, int):
         return _block(classifier, layer)
-    modules = {name: module for name, module in classifier.named_modules() if name}
+    modules: dict[str, nn.Module] = {
+        name: part for name, part in classifier.named_modules() if name
+    }
     for name in (layer, NETWORK + layer):
         if name in modules:
             return modules[name]

@@ -21,7 +21,7 @@ def owen_values(table: Tensor, group: Tensor) -> Tensor:
     the other. So groups share the whole as words do under Shapley values, and the words of a group
     share what the group got. Groups of one word each, or one group of all, give Shapley values.
     """
-    b, size = table.shape
+    _b, size = table.shape
     k = size.bit_length() - 1
     bits = _bits(k, table.device)
     member = torch.nn.functional.one_hot(group, k).to(table)  # (B, k words, k groups)

@@ -79,4 +79,5 @@ def clusters(strength: np.ndarray, t: int) -> np.ndarray:
     distance = strength.max() - strength
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), method="average")
-    return fcluster(tree, t, criterion="maxclust").astype(np.int64) - 1
+    found: np.ndarray = fcluster(tree, t, criterion="maxclust")
+    return found.astype(np.int64) - 1

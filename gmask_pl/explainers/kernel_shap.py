@@ -121,5 +121,5 @@ def efficient_regression(
     rest = gain - torch.einsum("bsw,bw->bs", x, equal)
     gram = centre @ torch.einsum("bsv,bsw->bvw", weighted, x) @ centre
     moment = torch.einsum("bvw,bsw,bs->bv", centre, weighted, rest)
-    inverse = torch.linalg.pinv(gram, rtol=1e-10, hermitian=True)
+    inverse: Tensor = torch.linalg.pinv(gram, rtol=1e-10, hermitian=True)
     return equal + (centre @ inverse @ moment[..., None])[..., 0]

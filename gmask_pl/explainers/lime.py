@@ -85,4 +85,5 @@ def ridge(features: Tensor, targets: Tensor, weights: Tensor, alpha: float) -> T
     weighted = x * weights[..., None]
     gram = torch.einsum("bsv,bsw->bvw", weighted, x)
     penalty = alpha * torch.eye(x.shape[2], dtype=x.dtype, device=x.device)
-    return torch.linalg.solve(gram + penalty, torch.einsum("bsw,bs->bw", weighted, y))
+    slopes: Tensor = torch.linalg.solve(gram + penalty, torch.einsum("bsw,bs->bw", weighted, y))
+    return slopes

@@ -144,7 +144,13 @@ def _tokenizer(tokenizer: Any) -> str:
         rules.pop(name, None)
     others = {
         name: _json(getattr(tokenizer, name, None))
-        for name in ("special_tokens_map", "model_max_length", "model_input_names")
-        + ("padding_side", "truncation_side", "all_special_ids")
+        for name in (
+            "special_tokens_map",
+            "model_max_length",
+            "model_input_names",
+            "padding_side",
+            "truncation_side",
+            "all_special_ids",
+        )
     }
     return digest_of([rules, others], size=16)

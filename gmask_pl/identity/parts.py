@@ -33,8 +33,8 @@ def config_folders() -> list[Path]:
     for place in written.get("hydra", {}).get("searchpath", ()):
         package = str(place).removeprefix("pkg://")
         spec = importlib.util.find_spec(package.partition(".")[0])
-        for above in (spec.submodule_search_locations or ()) if spec else ():
-            found.append(Path(above, *package.split(".")[1:]))
+        above = (spec.submodule_search_locations or ()) if spec else ()
+        found += [Path(folder, *package.split(".")[1:]) for folder in above]
     return found
 
 

@@ -382,7 +382,7 @@ class BertPairClassifier(PairClassifier):
     def _gated(self, inputs: ModelInput) -> Tensor:
         embedding = self.network.get_input_embeddings()
         assert inputs.gate is not None
-        words = embedding(inputs.token_ids)
+        words: Tensor = embedding(inputs.token_ids)
         gate = inputs.gate[..., None].to(words.dtype)
         words = words * gate
         if inputs.substitute is not None:

@@ -54,7 +54,8 @@ def _first_token(layer: Any, hidden: Tensor, mask: Tensor | None) -> Tensor:
     own, first = layer.attention.self, hidden[:, :1]
 
     def heads(projected: Tensor) -> Tensor:
-        return projected.unflatten(2, (own.num_attention_heads, -1)).transpose(1, 2)
+        apart: Tensor = projected.unflatten(2, (own.num_attention_heads, -1))
+        return apart.transpose(1, 2)
 
     attended = scaled_dot_product_attention(
         heads(own.query(first)),

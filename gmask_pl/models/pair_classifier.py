@@ -141,7 +141,8 @@ class PairClassifier(LightningModule):
             for field in (batch.token_ids, batch.attention, batch.segment)
         )
         positions = torch.arange(length, device=batch.device).expand_as(ids)
-        return self(ModelInput(ids, attention, segment, positions))
+        logits: Tensor = self(ModelInput(ids, attention, segment, positions))
+        return logits
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:

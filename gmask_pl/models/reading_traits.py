@@ -57,7 +57,7 @@ def find_reading(
     to try; first_token: whether to try that. Raises UserError where the plainest way fails.
     """
     rows = [one_row(batch, row) for row in range(2)]
-    short, long = rows
+    _short, _long = rows
     try:
         wholes = [ask(row, PLAIN) for row in rows]
         hidden = [partly_hidden(row) for row in rows]

@@ -105,7 +105,7 @@ def make_trainer(
             "32-true"
         )
     try:
-        return instantiate(
+        trainer: Trainer = instantiate(
             cfg.trainer,
             logger=loggers,
             callbacks=callbacks,
@@ -113,6 +113,7 @@ def make_trainer(
             use_distributed_sampler=False,  # the loaders share the pairs, none twice
             **settings,
         )
+        return trainer
     except InstantiationException as error:
         raise UserError(f"trainer: {error.__cause__ or error}") from error
 

@@ -148,7 +148,7 @@ def _leave_no_process_waiting() -> None:
 
 def quieten() -> None:
     """Hides advice that the user of these scripts cannot follow, and bars of a few milliseconds."""
-    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils.tqdm import enable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()

@@ -271,7 +271,7 @@ def _resolved(node: Any, key: Any, path: str) -> Any:
             return UNKNOWN
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
     if isinstance(value, DictConfig):
-        return {str(name): _resolved(value, name, f"{path}.{str(name)}") for name in value}
+        return {str(name): _resolved(value, name, f"{path}.{name!s}") for name in value}
     if isinstance(value, ListConfig):
         return [_resolved(value, i, f"{path}[{i}]") for i in range(len(value))]
     return value

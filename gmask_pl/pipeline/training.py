@@ -47,9 +47,22 @@ STATE = "state.safetensors"  # of a training under way
 BEST = ("best-0", "best-1")
 # What models are stored as, in a folder whose summary does not list it.
 STORED = frozenset(
-    (IDENTITY, SUMMARY_FILE, "config.json", "model.safetensors", "vocab.json", "vocab.txt")
-    + ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-    + ("merges.txt", "tokenizer.model", "generation_config.json", "chat_template.jinja")
+    (
+        IDENTITY,
+        SUMMARY_FILE,
+        "config.json",
+        "model.safetensors",
+        "vocab.json",
+        "vocab.txt",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "merges.txt",
+        "tokenizer.model",
+        "generation_config.json",
+        "chat_template.jinja",
+    )
 )
 
 

@@ -23,7 +23,7 @@ _METRIC = {
     "why": str,
     "empty": str,
     "parts": {...: str},
-    **dict.fromkeys(("by_v", "low_by_v", "high_by_v", "percent", "morf", "lerf"), [NUMBER]),
+    **{name: [NUMBER] for name in ("by_v", "low_by_v", "high_by_v", "percent", "morf", "lerf")},
 }
 _SCORED = {...: _METRIC}
 _RESULTS = {
