@@ -322,16 +322,20 @@ def test_runs_are_told_apart_by_their_settings(output: Path) -> None:
     assert "GMASK" not in only
 
 
-def test_a_study_shows_what_it_sweeps_and_nothing_else(output: Path) -> None:
+def test_an_ablation_shows_what_it_sweeps_and_nothing_else(output: Path) -> None:
     for changed in ("k=4", "k=5", "t=3"):
         fake_run(output, "gmask", f"explainer.{changed}", aopc=BASE)
     fake_run(output, "gmask", "explainer.k=4", "explainer.t=3", aopc=BASE)
     one = ("explainer=gmask", "split=test")
-    rows = collected(output, "study_k", *one)["study_k_planted_bert_tiny.csv"]
+    rows = collected(output, "ablation_k", *one)["ablation_k_planted_bert_tiny.csv"]
     assert set(cells({"x": rows}, "x")) == {"GMASK", "GMASK (k=4)"}  # k=5 is not of the sweep
-    rows = collected(output, "study_k", *one, "explainer.t=3")["study_k_planted_bert_tiny.csv"]
+    rows = collected(output, "ablation_k", *one, "explainer.t=3")[
+        "ablation_k_planted_bert_tiny.csv"
+    ]
     assert set(cells({"x": rows}, "x")) == {"GMASK (t=3)", "GMASK (k=4, t=3)"}
-    rows = collected(output, "study_k", *one, "explainer.k=5")["study_k_planted_bert_tiny.csv"]
+    rows = collected(output, "ablation_k", *one, "explainer.k=5")[
+        "ablation_k_planted_bert_tiny.csv"
+    ]
     assert set(cells({"x": rows}, "x")) == {"GMASK (k=5)"}
 
 
