@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -33,7 +36,7 @@ from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.pipeline.build import plain
 from gmask_pl.pipeline.explaining import explain
 from gmask_pl.pipeline.hydra_setup import deciding_settings, register
-from gmask_pl.types import Highlight, ModelInput, PairExample
+from gmask_pl.types import Highlight, ModelInput, PairExample, PairScore
 
 register()
 GROUPS = ("dataset", "model", "explainer", "metric", "trainer", "logger")
@@ -198,6 +201,61 @@ def test_layers_and_plain_attributes_are_told() -> None:
     assert len(told) == 9
 
 
+class Held(nn.Module):
+    """A bias that is held in some way."""
+
+    weights_tag = "Held"
+    ways: ClassVar[dict[str, Callable[[float], Any]]] = {
+        "closure": lambda bias: lambda x: x + bias,
+        "default": lambda bias: lambda x, y=bias: x + y,
+        "code": lambda bias: (lambda x: x + 1.0) if bias == 1.0 else (lambda x: x + 3.0),
+        "tensor": lambda bias: torch.tensor([bias]),
+        "array": lambda bias: np.array([bias]),
+        "number": lambda bias: np.float32(bias),
+        "partial": lambda bias: functools.partial(torch.add, other=bias),
+        "object": lambda bias: SimpleNamespace(a=[SimpleNamespace(bias=bias)]),
+        "dataclass": lambda bias: {"a": PairScore("", None, "", (bias,))},
+        "method": lambda bias: SimpleNamespace(bias=bias).__eq__,
+        "of torch": lambda bias: nn.MultiheadAttention(4, 2 if bias == 1.0 else 4, device="meta"),
+    }
+
+    def __init__(self, way: str, bias: float) -> None:
+        super().__init__()
+        self.register_buffer("unsaved", torch.tensor(bias), persistent=False)
+        if way != "buffer":
+            self.unsaved.zero_()
+            self._held = self.ways[way](bias)
+        if way == "of torch":
+            self.load_state_dict(
+                {
+                    name: torch.ones_like(value, device="cpu")
+                    for name, value in self.state_dict().items()
+                },
+                assign=True,
+            )
+
+
+@pytest.mark.parametrize("way", ["buffer", *Held.ways])
+def test_whatever_a_model_holds_is_told(way: str) -> None:
+    one, again, other = (identity_of_model(Held(way, bias), "32-true") for bias in (1.0, 1.0, 3.0))
+    assert one == again
+    assert one.weights == other.weights
+    assert one.digest != other.digest
+
+
+def test_a_thing_within_itself_is_told_once() -> None:
+    model = Held("object", 1.0)
+    model._held.itself = model._held
+    assert identity_of_model(model, "32-true").digest
+
+
+def test_how_special_tokens_are_read_is_told() -> None:
+    model = untrained("bert_tiny")
+    before = identity_of_model(model, "32-true")
+    model.encoder("word").tokenizer.split_special_tokens = True  # type: ignore[attr-defined]
+    assert identity_of_model(model, "32-true").tokenizer != before.tokenizer
+
+
 def test_a_training_is_told_by_what_it_starts_from(
     examples: list[PairExample], tmp_path: Path
 ) -> None:
@@ -332,7 +390,7 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], tuple[str, ...], str]] = {
     "setting of a model of one's own": (
         nothing,
         (*TEMPERED[:1], "+model.net.temperature=0.5"),
-        "settings of the model (made_with.temperature)",
+        "settings of the model (_temperature, made_with.temperature)",
     ),
     "text of a pair": (other_text, (), "pairs"),
     "setting of the explainer": (

@@ -6,10 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType, NoneType
 from typing import Any
 
+import numpy as np
 import torch
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, digest_of
@@ -32,8 +36,9 @@ class ModelIdentity:
 
     weights: a digest of all tensors. network, tokenizer: of Hugging Face's parts, by their place in
     the model, the configuration where it is not as usual, and a digest of all rules and words.
-    settings: every other attribute of the model that is plain data, such as the settings it was
-    made with, its labels, the order of its outputs, or a temperature; and the kinds of its layers.
+    settings: every other attribute of the model, down to arrays and what a function closes over,
+    such as the settings it was made with, its labels, the order of its outputs, or a temperature;
+    and the kinds of its layers. What holds no data, such as a built-in, is told by its name.
     precision: that it is computed in.
     """
 
@@ -75,8 +80,7 @@ def identity_of_model(model: nn.Module, precision: str) -> ModelIdentity:
                 return
             if library == "torch":
                 settings[place] = f"{type(value).__name__}({value.extra_repr()})"
-            own = {} if library == "torch" else _attributes(value)
-            for name, child in (*own.items(), *value.named_children()):
+            for name, child in (*_attributes(value).items(), *value.named_children()):
                 tell(child, f"{place}.{name}" if place else name)
         else:
             settings[place] = _plain(value)
@@ -100,15 +104,23 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """What a module was given and is no tensor and no part of it, what it has computed left out."""
-    return {
+    """What a module holds beside its parts and weights, what it has computed left out."""
+    own = {
         name: value
         for name, value in vars(module).items()
-        if not name.startswith("_")
-        and name not in _OTHERS
-        and not isinstance(value, Tensor)
+        if name not in _bookkeeping()
+        and name not in (*_OTHERS, *getattr(module, "found_out", ()))
         and not isinstance(getattr(type(module), name, None), cached_property)
     }
+    # What `state_dict`, and so the digest of the weights, leaves out.
+    unsaved = sorted(module._non_persistent_buffers_set)
+    return own | {name: module.get_buffer(name) for name in unsaved}
+
+
+@cache
+def _bookkeeping() -> frozenset[str]:
+    """The attributes that PyTorch and Lightning give to every module."""
+    return frozenset(vars(LightningModule()))
 
 
 def _plain(value: Any) -> Any:
@@ -118,18 +130,66 @@ def _plain(value: Any) -> Any:
     return found if len(text) <= _LONG else digest_of(found, size=16)
 
 
-def _json(value: Any) -> Any:
+def _json(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """The contents of a value as JSON. within: the objects that it is a part of."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        return _array(value)
+    if id(value) in within:
+        return "itself"
+    within = (*within, id(value))
     if isinstance(value, Mapping):
-        return {str(key): _json(item) for key, item in value.items()}
+        return {str(key): _json(item, within) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(item) for item in value]
+        return [_json(item, within) for item in value]
     if isinstance(value, set | frozenset):
-        return sorted(json.dumps(_json(item), sort_keys=True) for item in value)
-    if isinstance(value, torch.dtype | torch.device):
+        return sorted(json.dumps(_json(item, within), sort_keys=True) for item in value)
+    if isinstance(value, torch.dtype | torch.device | Path):
         return str(value)
-    return getattr(value, "__qualname__", type(value).__qualname__)
+    if isinstance(value, partial):
+        return _json([value.func, value.args, value.keywords], within)
+    owner = getattr(value, "__self__", None)  # of a method
+    if callable(value) and not isinstance(owner, ModuleType | NoneType):
+        return [value.__qualname__, _json(owner, within)]
+    if isinstance(value, FunctionType):
+        return _function(value, within)
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    if isinstance(value, type | ModuleType | nn.Module) or not (held := _held(value)):
+        return name
+    return {"kind": name} | _json(held, within)
+
+
+def _held(value: Any) -> JSON:
+    """The attributes of an object."""
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    own = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return own | getattr(value, "__dict__", {})
+
+
+def _function(value: FunctionType, within: tuple[int, ...]) -> Any:
+    """The name of a function and what it holds; of one that is made on the spot its code, too."""
+    held: list[Any] = [value.__defaults__, value.__kwdefaults__]
+    held += [cell.cell_contents for cell in value.__closure__ or ()]
+    if "<" in value.__qualname__:
+        code = value.__code__
+        constants = [item for item in code.co_consts if not isinstance(item, CodeType)]
+        held += [code.co_code.hex(), code.co_names, constants]
+    name = value.__qualname__
+    return [name, _json(held, within)] if any(map(_tells, held)) else name
+
+
+def _tells(value: Any) -> bool:
+    return value is not None and value != ()
+
+
+def _array(value: Tensor | np.ndarray | np.generic) -> str:
+    """A digest of the numbers of an array, of their kind and of its shape."""
+    digest = hashlib.blake2b(f"{value.dtype} {tuple(value.shape)}".encode(), digest_size=16)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def _configuration(config: Any) -> JSON:
@@ -150,6 +210,7 @@ def _tokenizer(tokenizer: Any) -> str:
             "model_input_names",
             "padding_side",
             "truncation_side",
+            "split_special_tokens",
             "all_special_ids",
         )
     }

@@ -47,6 +47,7 @@ class BertPairClassifier(PairClassifier):
     """
 
     weights_tag = "BertPairClassifier"
+    found_out = ("_reading", "_tells_truly")
 
     @checked
     def __init__(

@@ -48,6 +48,8 @@ class PairClassifier(LightningModule):
     mask_token_id: int | None
     # The settings that decide its answers, part of its identity: set by whoever makes it of some.
     made_with: JSON | None = None
+    # Attributes that are found out while it is asked, and follow from the others: no part of it.
+    found_out: tuple[str, ...] = ()
     together: str = "any"
     longest: int | None = None  # tokens of the longest input
     window: int = 0  # tokens of the widest stretch of local attention, below the longest input
@@ -236,7 +238,7 @@ def output_columns(
     """The stored model's output column of each dataset label.
 
     ``stored`` are the label names the model carries. Raises UserError when neither they nor
-    ``label_order`` say which output is which label.
+    ``label_order`` say which output is which label, and when they contradict each other.
     """
     if len(stored) < 2:
         raise UserError(
@@ -252,6 +254,11 @@ def output_columns(
         )
     if len(names) != len(stored):
         raise UserError(f"label_order has {len(names)} names, the model has {len(stored)} outputs")
+    if names != list(stored) and sorted(names) == sorted(stored):
+        raise UserError(
+            f"label_order names the outputs {names}, but the model at {source} itself says "
+            f"{list(stored)}: leave label_order out, or correct the names in its config.json"
+        )
     return [names.index(label) for label in labels]
 
 
