@@ -63,17 +63,18 @@ def measured(bench: Bench, name: str, pairs: int) -> dict[str, float]:
         explainer, batches = bench.explainer(kind, **settings), bench.batches(examples)
         explaining = bench.classifier
     costs, found = bench.explain(explainer, batches, explaining)
-    metric = instantiate(bench.cfg.metric.aopc)
+    metric, rows = instantiate(bench.cfg.metric.aopc), []
     for batch, attributions in zip(batches, found, strict=True):
         masked = bench.bind(batch, bench.cfg.metric.removal)
-        evaluate(
+        answers = evaluate(
             {"aopc": metric},
             lambda keep, masked=masked: masked.logits(keep).softmax(-1),  # type: ignore[misc]
             attributions.scores,
             batch.word_valid,
             masked.probabilities,
         )
-    aopc = metric.compute()
+        rows.append(answers["aopc"])
+    aopc = metric.result(torch.cat(rows))
     return {**costs, "aopc": aopc["value"], "aopc_low": aopc["low"], "aopc_high": aopc["high"]}
 
 

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from gmask_paper.result_tables import write_csv
 from gmask_pl.escaping import markdown, markdown_note
 from gmask_pl.files import write_text
+from gmask_pl.metrics.paired_tests import Difference
 from gmask_pl.pipeline.report.console_table import MISSING
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-
-
-class Difference(Protocol):
-    """The value of ``first`` less that of ``second`` on the same n pairs; see metrics.paired."""
-
-    @property
-    def first(self) -> str: ...
-    @property
-    def second(self) -> str: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def p(self) -> float | None: ...
-    @property
-    def corrected(self) -> float | None: ...
 
 
 Compared = tuple[str, Sequence[Difference]]  # where, and what is different there

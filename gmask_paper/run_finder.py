@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 from hydra.core.override_parser.types import Override
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_paper.default_settings import lacking, unusual
 from gmask_pl.identity.of_result import Identity
-from gmask_pl.identity.parts import KIND, TARGET, target_of
+from gmask_pl.identity.parts import KIND, TARGET
 from gmask_pl.identity.setting_roles import EXPLAIN, PATHS, Told, seeds_of, told_settings, without
-from gmask_pl.metrics.pair_metric import PairMetric
 from gmask_pl.metrics.paired_tests import Rows
+from gmask_pl.metrics.presentation import metric_class
+from gmask_pl.metrics.row_metric import RowMetric
 from gmask_pl.pipeline.damaged_folders import reading
 from gmask_pl.pipeline.failures import failed_pairs
 from gmask_pl.pipeline.report.result_files import METRICS_FILE, read_metrics
@@ -112,17 +112,17 @@ class Run:
         found: JSON = scored.get(metric, {})  # an archive holds no more than it needs
         return found
 
-    def metric_class(self, metric: str) -> type[PairMetric]:
+    def metric_class(self, metric: str) -> type[RowMetric]:
         kind = str(self.config.metric[metric].get(KIND))
-        # A run may come from somebody else, and importing a module runs its code.
-        if (target := target_of("metric", kind)) is None:
+        with reading(self.place):
+            found = metric_class(kind)
+        if found is None:
             raise Unreadable(
                 self.place,
                 f"metric.{metric} is of the class {kind}, which is no metric of conf/metric: "
                 f"{AWAY}",
             )
-        with reading(self.place):
-            return get_class(target)
+        return found
 
 
 class FolderRun(Run):

@@ -23,7 +23,7 @@ from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.response_cache import BatchAnswers
 from gmask_pl.masking.token_packing import TokenBudget, out_of_memory
-from gmask_pl.metrics.faithfulness.floor import EMPTY
+from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
@@ -184,10 +184,7 @@ class ScoreLoop(AskingLoop):
         **asking: Any,
     ) -> None:
         super().__init__(classifier, batches, **asking)
-        self.metrics = torch.nn.ModuleDict(
-            {removal: torch.nn.ModuleDict(named) for removal, named in metrics.items()}
-        )
-        self.explained, self.keep = explained, keep
+        self.metrics, self.explained, self.keep = metrics, explained, keep
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         number = self.batches[batch_idx]
@@ -207,37 +204,30 @@ class ScoreLoop(AskingLoop):
             for group, words in enumerate(own.groups.members.values() if own.groups else ()):
                 groups[row, [column[word] for word in words]] = group
         rows: list[PairScore] = []
-        for removal, metrics in self.metrics.items():
-            named: dict[str, PairMetric] = dict(metrics.items())  # type: ignore[operator]
-            for metric in named.values():
-                metric.groups = groups if metric.reads_groups else None
-            rows += self._score(batch, scores, removal, named)
+        for removal in self.metrics:
+            named = self._score(batch, scores, groups, removal)
+            rows += [
+                PairScore(id, removal, name, tuple(row))
+                for name, table in named.items()
+                for id, row in zip(batch.ids, table.tolist(), strict=True)
+            ]
         return rows
 
     def _score(
-        self, batch: PairBatch, scores: Tensor, removal: str, metrics: dict[str, PairMetric]
-    ) -> list[PairScore]:
-        try:
-            with self.asked(batch, removal) as masked:
-                empty = evaluate(
-                    metrics,
-                    lambda keep: masked.logits(keep).softmax(-1),
-                    scores,
-                    batch.word_valid,
-                    masked.probabilities,
-                    lambda: self.keys(batch, removal),
-                )
-            named = {EVALUATIONS: [[float(count)] for count in masked.evaluations.tolist()]}
-            named[EMPTY] = empty.tolist()
-            named |= {name: metric.latest_rows().tolist() for name, metric in metrics.items()}
-        finally:
-            for metric in metrics.values():
-                metric.reset()
-        return [
-            PairScore(id, removal, name, tuple(row))
-            for name, rows in named.items()
-            for id, row in zip(batch.ids, rows, strict=True)
-        ]
+        self, batch: PairBatch, scores: Tensor, groups: Tensor, removal: str
+    ) -> dict[str, Tensor]:
+        with self.asked(batch, removal) as masked:
+            rows = evaluate(
+                self.metrics[removal],
+                lambda keep: masked.logits(keep).softmax(-1),
+                scores,
+                batch.word_valid,
+                masked.probabilities,
+                groups=groups,
+                keys=lambda: self.keys(batch, removal),
+            )
+        counts = masked.evaluations.double()[:, None]
+        return {EVALUATIONS: counts, EMPTY: rows.pop(EMPTY), **rows}
 
 
 def _explanation(

@@ -641,7 +641,7 @@ DAMAGED: tuple[tuple[str, str | None, str], ...] = (
     ("metrics.json", "", "Expecting value"),
     ("metrics.json", "[" * 200_000, "recursion"),
     ("metrics.json", '{"aopc": [1]}', r"aopc is \[1\], a list"),
-    ("metrics.json", '{"aopc": {"by_v": 3}}', "aopc.by_v is 3, a int"),
+    ("metrics.json", '{"post_hoc_accuracy": {"by_v": 3}}', "post_hoc_accuracy.by_v is 3"),
     ("metrics.json", '{"model": []}', r"model is \[\], a list"),
     ("metrics.json", '{"model": {"weights": "0"}}', "model has no accuracy"),
     ("metrics.json", json.dumps({"model": FULL | {"n": True}}), "model.n is True"),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import CONF
+from conftest import CONF, HANG
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from test_report_media import logged_points
 
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.pipeline.build import fresh_classifier
@@ -61,7 +66,7 @@ def test_the_printed_parts_go_with_the_others(explainer: str, guide: Path) -> No
         metric = instantiate(cfg.metric.decision_flip)
     if explainer in ("one_out", "gmask"):
         assert bool(found(masked).scores.isfinite().all())
-    assert metric.words == 1
+    assert metric.words == 5
     folder = guide / "weights"
     classifier.save(folder)
     settings = {k: v for k, v in OmegaConf.to_container(cfg.model.net).items() if k != "_target_"}
@@ -69,6 +74,77 @@ def test_the_printed_parts_go_with_the_others(explainer: str, guide: Path) -> No
         folder, labels=source.labels, label_order=None, **settings
     )
     assert bool((again.eval().read(batch) == classifier.read(batch)).all())
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the two files of the printed metric, and nothing else changed."""
+    copy = tmp_path_factory.mktemp("project")
+    unread = shutil.ignore_patterns("__pycache__", "results")
+    for name in ("gmask_pl", "gmask_paper", "conf"):
+        shutil.copytree(ROOT / name, copy / name, ignore=unread)
+    for name in ("explain.py", "train.py"):
+        shutil.copy(ROOT / name, copy)
+    for name, text in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8")):
+        if "decision_flip" in name:
+            (copy / name).write_text(text, "utf-8")
+    return copy
+
+
+def run(copy: Path, *arguments: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    environment |= {"HF_HUB_OFFLINE": "1", "NETRC": os.devnull, "PYTHONPATH": str(copy)}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_printed_metric_is_shown_everywhere(added: Path) -> None:
+    sizes = ("dataset.train_size=60", "dataset.dev_size=9", "dataset.test_size=9")
+    settings = (*sizes, "model=bert_tiny", "dataset=planted", "metric=[aopc,decision_flip]")
+    small = ("model.fit.max_epochs=1", "metric.decision_flip.words=3", "limit=5")
+    told = run(
+        added, "explain.py", *settings, *small, "explainer=random", "logger=[csv,wandb]", "seed=0"
+    )
+    table = told[told.index("\nrun ") :].splitlines()
+    assert table[1].split()[-2:] == ["flips", "u=1"]
+    (metrics,) = added.glob("outputs/explain/*/random/*/metrics.json")
+    folder = metrics.parent
+    found = json.loads(metrics.read_text("utf-8"))["decision_flip"]
+    assert len(found["by_u"]) == 3
+    assert f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in table[3]
+    page = (folder / "report.html").read_text("utf-8")
+    assert "Decision flips" in page
+    assert "without the top u words, u from 1 to 3" in page
+    assert 'aria-label="Changed predictions by the number of words removed"' in page
+    curves = (folder / "curves.csv").read_text("utf-8").splitlines()
+    points = [(1, found["by_u"][0]), (2, found["by_u"][1]), (3, found["by_u"][2])]
+    assert [line.split(",")[:3] for line in curves[1:]] == [
+        ["decision_flip", str(x), str(y)] for x, y in points
+    ]
+    assert "decision_flip/u1" in (folder / "csv" / "metrics.csv").read_text("utf-8")
+    (log,) = (folder / "wandb").rglob("*.wandb")
+    assert logged_points(log, "words_removed", "curves/decision_flip") == points
+
+    collecting = ("-m", "gmask_paper.collecting", *settings, *small, "explainer=random", "seed=0")
+    quick = ("collect.metric=decision_flip", "collect.table=none", "collect.resamples=50")
+    for experiment in ("table2", "figure3"):
+        run(added, *collecting, f"experiment={experiment}", *quick, "collect.permutations=50")
+    made = added / "outputs" / "paper"
+    cells = (made / "table2" / "table2.csv").read_text("utf-8")
+    assert str(found["value"])[:8] in cells
+    assert "changed predictions" in (made / "figure3" / "figure3.svg").read_text("utf-8")
+    drawn = (made / "figure3" / "figure3_curves.csv").read_text("utf-8").splitlines()
+    assert [line.split(",")[-4] for line in drawn[1:]] == ["1", "2", "3"]
 
 
 def test_the_printed_data_set(guide: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import explainer_of, make_example
+from torch import Tensor
 
 from gmask_pl.data.mwa_mtref import MWAMTRef
 from gmask_pl.explainers._coalition import all_coalitions
@@ -22,9 +23,9 @@ from gmask_pl.metrics.groups.alignment import AlignmentAgreement
 from gmask_pl.metrics.groups.group_effect import GroupEffect
 from gmask_pl.metrics.groups.group_evidence import GroupEvidence, rand_index
 from gmask_pl.metrics.groups.group_sides import GroupSides
-from gmask_pl.metrics.pair_metric import evaluate
+from gmask_pl.metrics.pair_metric import RankedPairs, evaluate, rank_words
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import Explanation, Groups, PairExample, UserError
+from gmask_pl.types import JSON, Explanation, Groups, PairExample, UserError
 
 AGAIN = {"resamples": 200, "seed": 0}
 
@@ -132,8 +133,8 @@ def test_words_that_need_or_replace_one_another_are_one_group() -> None:
 
 def effect(
     answers: dict[frozenset[int], float], groups: Groups | None, n: int, side: str = "removed"
-) -> GroupEffect:
-    """The metric after one pair of n words whose answers are known; 0.9 for the whole pair.
+) -> JSON:
+    """The result of one pair of n words whose answers are known; 0.9 for the whole pair.
 
     answers: by the words that are removed, or kept.
     """
@@ -149,12 +150,12 @@ def effect(
         return torch.stack([found, 1 - found], -1)
 
     valid = torch.ones(1, n, dtype=torch.bool)
-    metric.groups = torch.full((1, n), -1)
+    of_word = torch.full((1, n), -1)
     for number, words in enumerate(groups.members.values() if groups else ()):
-        metric.groups[0, list(words)] = number
+        of_word[0, list(words)] = number
     scores, whole = torch.arange(n, 0.0, -1)[None], torch.tensor([[0.9, 0.1]])
-    evaluate({"effect": metric}, ask, scores, valid, whole.double())
-    return metric
+    rows = evaluate({"effect": metric}, ask, scores, valid, whole.double(), groups=of_word)
+    return metric.result(rows["effect"])
 
 
 def test_the_effect_of_groups_by_hand() -> None:
@@ -163,7 +164,7 @@ def test_the_effect_of_groups_by_hand() -> None:
         frozenset({0, 4}): 0.2, frozenset({1, 3}): 0.7, frozenset({2}): 0.5,
         frozenset({0}): 0.8, frozenset({4}): 0.9, frozenset({1}): 0.6, frozenset({3}): 0.8,
     }  # fmt: skip
-    found = effect(answers, groups_of({1, 3}, {0, 4}, {2}), 5).compute()
+    found = effect(answers, groups_of({1, 3}, {0, 4}, {2}), 5)
     # Together 0.7 and 0.2; alone 0.1 + 0.0 and 0.3 + 0.1.
     assert found["together"] == pytest.approx((0.7 + 0.2) / 2)
     assert found["alone"] == pytest.approx((0.1 + 0.4) / 2)
@@ -178,31 +179,33 @@ def test_words_that_decide_together_do_more_together() -> None:
     kept = {frozenset(): 0.1, frozenset({0}): 0.1, frozenset({3}): 0.1, both: 0.9}
     removed = {frozenset({0}): 0.1, frozenset({3}): 0.1, both: 0.1}
     groups = groups_of({0, 3})
-    assert effect(kept, groups, 4, "kept").compute()["value"] == pytest.approx(0.8)
-    assert effect(removed, groups, 4).compute()["value"] == pytest.approx(-0.8)
+    assert effect(kept, groups, 4, "kept")["value"] == pytest.approx(0.8)
+    assert effect(removed, groups, 4)["value"] == pytest.approx(-0.8)
 
 
 def test_explanations_without_groups_have_no_effect() -> None:
-    found = effect({}, None, 4).compute()
+    found = effect({}, None, 4)
     assert found["value"] is None
     assert found["n"] == 0
-    alone = effect({frozenset({1}): 0.5}, groups_of({1}), 4).compute()
+    alone = effect({frozenset({1}): 0.5}, groups_of({1}), 4)
     assert alone["value"] is None
     assert alone["n"] == 0
 
 
 def test_more_groups_than_expected_are_named() -> None:
     metric = GroupEffect(side="kept", max_groups=1, max_words=1, **AGAIN)
-    order, n = torch.arange(3)[None], torch.tensor([3])
-    metric.groups = torch.tensor([[0, 1, -1]])
+
+    def masks(groups: Tensor | None) -> Tensor:
+        valid, whole = torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 1)
+        given = (valid, *rank_words(torch.zeros(1, 3), valid), whole, Tensor.float)
+        return metric.masks(RankedPairs(*given, groups))
+
     with pytest.raises(UserError, match="max_groups=2"):
-        metric.masks(order, n)
-    metric.groups = torch.tensor([[0, 0, -1]])
+        masks(torch.tensor([[0, 1, -1]]))
     with pytest.raises(UserError, match="max_words=2"):
-        metric.masks(order, n)
-    metric.groups = None
-    with pytest.raises(ValueError, match="set groups"):
-        metric.masks(order, n)
+        masks(torch.tensor([[0, 0, -1]]))
+    with pytest.raises(ValueError, match="give the group of every word"):
+        masks(None)
     with pytest.raises(UserError, match="side=both"):
         GroupEffect(side="both", max_groups=1, max_words=1, **AGAIN)
 

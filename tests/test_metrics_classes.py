@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from gmask_pl.metrics.faithfulness.aopc import AOPC
 from gmask_pl.metrics.faithfulness.comprehensiveness import Comprehensiveness
@@ -22,7 +26,9 @@ from gmask_pl.metrics.faithfulness.degradation import Degradation
 from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
 from gmask_pl.metrics.faithfulness.sufficiency import Sufficiency
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate, rank_words
-from gmask_pl.types import UserError
+from gmask_pl.metrics.torchmetric import ExplanationMetric
+from gmask_pl.pipeline.hydra_setup import choices
+from gmask_pl.types import JSON, UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 NAMES = ("aopc", "post_hoc_accuracy", "degradation", "comprehensiveness", "sufficiency")
@@ -40,8 +46,25 @@ def all_metrics(resamples: int = 100) -> dict[str, PairMetric]:
     }
 
 
-def results(metrics: dict[str, PairMetric]) -> dict[str, Any]:
-    return {name: metric.compute() for name, metric in metrics.items()}
+def counting(metrics: dict[str, PairMetric] | None = None) -> MetricCollection:
+    """The metrics as those of torchmetrics, which keep what batches come to."""
+    chosen = metrics or all_metrics()
+    return MetricCollection({name: ExplanationMetric(metric) for name, metric in chosen.items()})
+
+
+def results(metrics: MetricCollection) -> dict[str, Any]:
+    return {name: metric.compute() for name, metric in metrics.items(copy_state=False)}
+
+
+def result_of(metric: PairMetric, answers: Tensor, whole: Tensor, n_words: Tensor) -> JSON:
+    """The result of a metric from the answers to its masks."""
+
+    def ask(keep: Tensor) -> Tensor:
+        return torch.cat([answers, answers[:, -1:]], 1)[:, : keep.shape[1]]
+
+    valid = torch.arange(max(int(n_words.max()), 1)) < n_words[:, None]
+    rows = evaluate({"it": metric}, ask, torch.zeros(valid.shape), valid, whole)
+    return metric.result(rows["it"])
 
 
 class LinearModel:
@@ -59,15 +82,16 @@ class LinearModel:
         summed = torch.einsum("bsw,bwc->bsc", masks.float(), self.weights[rows])
         return (summed + self.bias).softmax(-1)
 
-    def feed(self, metrics: dict[str, PairMetric], rows: slice = slice(None)) -> None:
+    def given(
+        self, rows: slice = slice(None)
+    ) -> tuple[Callable[[Tensor], Tensor], *tuple[Tensor, ...]]:
+        """What `evaluate` takes of some pairs."""
         whole = self.answer(self.valid[rows].unsqueeze(1), rows).squeeze(1)
-        evaluate(
-            metrics,
-            lambda masks: self.answer(masks, rows),
-            self.scores[rows],
-            self.valid[rows],
-            whole,
-        )
+        ask = functools.partial(self.answer, rows=rows)
+        return ask, self.scores[rows], self.valid[rows], whole
+
+    def feed(self, metrics: MetricCollection, rows: slice = slice(None)) -> None:
+        metrics.update(*self.given(rows))
 
 
 def naive(model: LinearModel) -> dict[str, float]:
@@ -120,7 +144,7 @@ def naive(model: LinearModel) -> dict[str, float]:
 
 def test_values_equal_plain_loops_over_the_paper() -> None:
     model = LinearModel(9, 14)
-    metrics = all_metrics()
+    metrics = counting()
     model.feed(metrics)
     computed = results(metrics)
     found = {name: result["value"] for name, result in computed.items()}
@@ -142,7 +166,7 @@ def same(one: Any, two: Any) -> None:
 @pytest.mark.parametrize("size", [1, 2, 4, 10])
 def test_any_split_into_batches_gives_the_same_result(size: int) -> None:
     model = LinearModel(10, 12)
-    whole, split = all_metrics(), all_metrics()
+    whole, split = counting(), counting()
     model.feed(whole)
     for start in reversed(range(0, 10, size)):
         model.feed(split, slice(start, start + size))
@@ -154,25 +178,24 @@ def test_padding_the_words_changes_nothing() -> None:
     padded.weights = torch.nn.functional.pad(padded.weights, (0, 0, 0, 5), value=7.0)
     padded.valid = torch.nn.functional.pad(padded.valid, (0, 5))
     padded.scores = torch.nn.functional.pad(padded.scores, (0, 5), value=99.0)
-    one, two = all_metrics(), all_metrics()
+    one, two = counting(), counting()
     model.feed(one)
     padded.feed(two)
     same(results(one), results(two))
 
 
 def test_reset_forgets_everything() -> None:
-    metrics, fresh = all_metrics(), all_metrics()
+    metrics, fresh = counting(), counting()
     LinearModel(5, 8, seed=1).feed(metrics)
     results(metrics)
-    for metric in metrics.values():
-        metric.reset()
+    metrics.reset()
     for target in (metrics, fresh):
         LinearModel(5, 8, seed=2).feed(target)
     assert results(metrics) == results(fresh)
 
 
 def test_update_after_compute_is_counted() -> None:
-    metrics = all_metrics()
+    metrics = counting()
     model = LinearModel(4, 6)
     model.feed(metrics, slice(0, 2))
     assert {r["n"] for r in results(metrics).values()} == {2}
@@ -181,24 +204,22 @@ def test_update_after_compute_is_counted() -> None:
 
 
 def test_results_are_strict_json_with_the_promised_keys() -> None:
-    metrics = all_metrics()
+    metrics = counting()
     LinearModel(5, 12).feed(metrics)
     found = json.loads(json.dumps(results(metrics), allow_nan=False))
     headline = {"value", "low", "high", "n"}
-    assert set(found["aopc"]) == headline
-    assert set(found["post_hoc_accuracy"]) == headline | {"by_v", "low_by_v", "high_by_v"}
-    assert set(found["degradation"]) == headline | {
-        "denominator",
-        "denominator_low",
-        "denominator_high",
-        "empty",
-        "meaningful",
-        "percent",
-        "morf",
-        "lerf",
-    }
+
+    def told(*parts: str) -> set[str]:
+        ends = {f"{part}{end}" for part in parts for end in ("", "_low", "_high")}
+        return headline | ends | {"empty", "meaningful"}
+
+    assert set(found["aopc"]) == told("all_at_once")
+    lists = {"by_v", "low_by_v", "high_by_v"}
+    assert set(found["post_hoc_accuracy"]) - {"why"} == told("floor", "above_floor") | lists
+    assert set(found["degradation"]) == told("denominator") | {"percent", "morf", "lerf"}
+    assert set(found["comprehensiveness"]) == told("all_at_once") | {"by_fraction"}
+    assert set(found["sufficiency"]) == told("floor", "above_floor") | {"by_fraction"}
     for name in ("comprehensiveness", "sufficiency"):
-        assert set(found[name]) == headline | {"by_fraction"}
         parts = found[name]["by_fraction"]
         assert list(parts) == ["0.01", "0.05", "0.1", "0.2", "0.5"]
         assert all(part["low"] <= part["value"] <= part["high"] for part in parts.values())
@@ -220,10 +241,10 @@ def both_kept(masks: Tensor) -> Tensor:
 
 
 def known_answer(scores: list[float]) -> dict[str, Any]:
-    metrics = all_metrics()
+    metrics = counting()
     valid = torch.ones(2, 10, dtype=torch.bool)
     whole = both_kept(valid.unsqueeze(1)).squeeze(1)
-    evaluate(metrics, both_kept, torch.tensor([scores] * 2), valid, whole)
+    metrics.update(both_kept, torch.tensor([scores] * 2), valid, whole)
     return results(metrics)
 
 
@@ -261,9 +282,9 @@ def test_fewer_words_than_u() -> None:
         kept = torch.tensor(values)
         return torch.stack([kept, 1 - kept], dim=-1)
 
-    metrics = all_metrics()
+    metrics = counting()
     valid = torch.tensor([[True, True]])
-    evaluate(metrics, ask, torch.tensor([[2.0, 1.0]]), valid, torch.tensor([[0.9, 0.1]]))
+    metrics.update(ask, torch.tensor([[2.0, 1.0]]), valid, torch.tensor([[0.9, 0.1]]))
     found = results(metrics)
     assert found["aopc"]["value"] == pytest.approx((0.2 + 9 * 0.7) / 11)
     assert found["post_hoc_accuracy"]["by_v"] == [1] * 10
@@ -279,12 +300,12 @@ def test_fewer_words_than_u() -> None:
 def test_a_whole_pair_agrees_by_definition() -> None:
     metric = PostHocAccuracy(max_words=3, resamples=10, seed=0)
     wrong = torch.tensor([[[0.4, 0.6]] * 3] * 2)
-    metric.update(wrong, torch.tensor([[0.6, 0.4]] * 2), torch.tensor([2, 3]))
-    assert metric.compute()["by_v"] == [0, 0.5, 1]
+    found = result_of(metric, wrong, torch.tensor([[0.6, 0.4]] * 2), torch.tensor([2, 3]))
+    assert found["by_v"] == [0, 0.5, 1]
 
 
 def test_a_pair_without_words_counts_and_changes_no_answer() -> None:
-    metrics = all_metrics()
+    metrics = counting()
     valid = torch.tensor([[False, False], [True, True]])
     whole = torch.tensor([[0.7, 0.3], [0.9, 0.1]])
 
@@ -292,7 +313,7 @@ def test_a_pair_without_words_counts_and_changes_no_answer() -> None:
         kept = 0.7 + 0.1 * masks.sum(-1)
         return torch.stack([kept, 1 - kept], dim=-1)
 
-    evaluate(metrics, ask, torch.zeros(2, 2), valid, whole)
+    metrics.update(ask, torch.zeros(2, 2), valid, whole)
     found = results(metrics)
     assert found["aopc"]["value"] == pytest.approx((0 + (0.1 + 9 * 0.2) / 11) / 2, abs=1e-6)
     assert found["post_hoc_accuracy"]["value"] == 1
@@ -305,8 +326,8 @@ def degradation(whole: float, middle: tuple[float, float], empty: float) -> dict
     metric = Degradation(steps=2, min_denominator=0.05, resamples=20, seed=0)
     p = torch.tensor([[*middle, empty]] * 3)
     probabilities = torch.stack([p, 1 - p], dim=-1)
-    metric.update(probabilities, torch.tensor([[whole, 1 - whole]] * 3), torch.tensor([4, 4, 4]))
-    return metric.compute()
+    given = torch.tensor([[whole, 1 - whole]] * 3), torch.tensor([4, 4, 4])
+    return result_of(metric, probabilities, *given)
 
 
 def test_degradation_with_a_near_zero_denominator_is_reported_and_marked() -> None:
@@ -327,8 +348,7 @@ def test_degradation_with_a_negative_denominator_is_reported_and_marked() -> Non
 def test_degradation_with_a_zero_denominator_has_no_value(threshold: float) -> None:
     metric = Degradation(steps=2, min_denominator=threshold, resamples=20, seed=0)
     answers = torch.tensor([[[0.5, 0.5], [0.7, 0.3], [0.9, 0.1]]])
-    metric.update(answers, torch.tensor([[0.9, 0.1]]), torch.tensor([4]))
-    found = metric.compute()
+    found = result_of(metric, answers, torch.tensor([[0.9, 0.1]]), torch.tensor([4]))
     assert (found["value"], found["low"], found["high"]) == (None, None, None)
     assert (found["denominator"], found["meaningful"]) == (0, False)
     assert found["morf"] == found["lerf"] == [None] * 3
@@ -339,11 +359,14 @@ def test_degradation_averages_before_it_normalises() -> None:
     metric = Degradation(steps=2, min_denominator=0.05, resamples=20, seed=0)
     p = torch.tensor([[0.2, 0.9, 0.1], [0.5, 0.6, 0.5]])  # MoRF, LeRF at 50 %, empty
     whole = torch.tensor([0.9, 0.6])
-    metric.update(
-        torch.stack([p, 1 - p], -1), torch.stack([whole, 1 - whole], -1), torch.tensor([4, 4])
+    found = result_of(
+        metric,
+        torch.stack([p, 1 - p], -1),
+        torch.stack([whole, 1 - whole], -1),
+        torch.tensor([4, 4]),
     )
     # Averages: whole 0.75, empty 0.3, MoRF 0.35, LeRF 0.75. (Normalised first: 0.4688.)
-    assert metric.compute()["value"] == pytest.approx(0.5 * (0.75 - 0.35) / 0.45, abs=1e-6)
+    assert found["value"] == pytest.approx(0.5 * (0.75 - 0.35) / 0.45, abs=1e-6)
 
 
 def test_words_rank_by_signed_score_then_position() -> None:
@@ -393,41 +416,32 @@ def test_the_model_is_asked_once_for_all_metrics() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_masks_are_as_many_as_promised(name: str) -> None:
-    metric = all_metrics()[name]
-    order, n_words = torch.tensor([[1, 0, 2]]), torch.tensor([2])
-    assert metric.masks(order, n_words).shape == (1, metric.n_masks, 3)
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_no_example_is_an_error_not_a_number(name: str) -> None:
-    metric = all_metrics()[name]
+    metric = ExplanationMetric(all_metrics()[name])
     with pytest.warns(UserWarning, match="before"), pytest.raises(UserError, match="no example"):
         metric.compute()
-    metric.update(torch.ones(0, metric.n_masks, 2), torch.ones(0, 2), torch.ones(0).long())
+    none = torch.ones(0, 3, dtype=torch.bool)
+    metric.update(lambda keep: torch.ones(*keep.shape[:2], 2), none.float(), none, torch.ones(0, 2))
     with pytest.raises(UserError, match="no example"):
         metric.compute()
 
 
 def test_answers_that_do_not_fit_are_refused() -> None:
-    metric = AOPC(max_removed=2, resamples=10, seed=0)
-    whole, n_words = torch.full((1, 2), 0.5), torch.tensor([3])
-    with pytest.raises(ValueError, match="expected"):
-        metric.update(torch.full((1, 3, 2), 0.5), whole, n_words)
-    with pytest.raises(ValueError, match="expected"):
-        metric.update(torch.full((1, 2, 2), 0.5), whole, torch.tensor([3, 3]))
+    metric = {"aopc": AOPC(max_removed=2, resamples=10)}
+    scores, valid, whole = torch.zeros(1, 3), torch.ones(1, 3).bool(), torch.full((1, 2), 0.5)
+    for shape in ((1, 4, 2), (1, 3, 3), (2, 3, 2)):
+        with pytest.raises(ValueError, match="expected"):
+            evaluate(metric, lambda keep, s=shape: torch.full(s, 0.5), scores, valid, whole)
     for wrong in (float("nan"), -2.0, 3.0):
         with pytest.raises(ValueError, match="probabilities"):
-            metric.update(torch.full((1, 2, 2), wrong), whole, n_words)
+            evaluate(metric, lambda k, p=wrong: torch.full((1, 3, 2), p), scores, valid, whole)
 
 
 def test_bfloat16_answers_are_averaged_in_full_precision() -> None:
-    metric = AOPC(max_removed=1, resamples=10, seed=0)
-    whole = torch.tensor([[0.75, 0.25]], dtype=torch.bfloat16)
-    for removed in (0.5, 0.5078125):
-        answer = torch.tensor([[[removed, 1 - removed]]], dtype=torch.bfloat16)
-        metric.update(answer, whole, torch.tensor([3]))
-    assert metric.compute()["value"] == pytest.approx((0.25 + 0.2421875) / 2 / 2)
+    whole = torch.tensor([[0.75, 0.25]] * 2, dtype=torch.bfloat16)
+    removed = torch.tensor([[[0.5, 0.5]], [[0.5078125, 0.4921875]]], dtype=torch.bfloat16)
+    found = result_of(AOPC(max_removed=1, resamples=10), removed, whole, torch.tensor([3, 3]))
+    assert found["value"] == pytest.approx((0.25 + 0.2421875) / 2 / 2)
 
 
 @pytest.mark.parametrize(
@@ -488,14 +502,58 @@ def test_configured_metrics_are_the_papers(chosen: Any) -> None:
     assert {(metric.resamples, metric.seed) for metric in metrics.values()} == {(2000, 0)}
 
 
-def test_the_latest_rows_are_those_of_the_last_batch() -> None:
-    metrics, model = all_metrics(), LinearModel(5, 8)
-    model.feed(metrics, slice(0, 3))
-    model.feed(metrics, slice(3, 5))
-    for metric in metrics.values():
-        latest = metric.latest_rows()
-        assert latest.shape == (2, metric.width)
-        assert torch.equal(latest.flatten(), torch.cat(metric.rows)[3 * metric.width :])
+@pytest.mark.parametrize("name", choices("metric"))
+def test_a_class_by_itself_is_as_its_yaml_says(name: str) -> None:
+    """What YAML says and the defaults of the class are one, but for what is listed here."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(overrides=[f"+metric=[{name}]", "+output=outputs"]).metric[name]
+    written = {k: v for k, v in OmegaConf.to_container(cfg, resolve=True).items() if k[0] != "_"}
+    on_purpose = {"naopc": {"cache"}, "group_removed": {"side"}, "group_kept": {"side"}}
+    own = get_class(cfg._target_)
+    constructors = [base.__init__ for base in own.__mro__ if "__init__" in vars(base)]
+    parameters = [p for init in constructors for p in inspect.signature(init).parameters.values()]
+    taken = [p for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+    named = {p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY}
+    assert named.keys() >= written.keys()
+    assert all(p.kind is p.KEYWORD_ONLY for p in taken[: len(named)])
+    differing = {
+        key
+        for key, value in written.items()
+        if (tuple(value) if isinstance(value, list) else value) != named[key]
+    }
+    assert differing == on_purpose.get(name, set())
+
+
+def test_a_batch_has_its_own_value_and_counts_for_all() -> None:
+    """`forward` of torchmetrics, of a collection of metrics."""
+    metrics, model = counting(), LinearModel(6, 8)
+    first = metrics(*model.given(slice(0, 4)))
+    second = metrics(*model.given(slice(4, 6)))
+    for found, rows in ((first, slice(0, 4)), (second, slice(4, 6))):
+        alone = counting()
+        model.feed(alone, rows)
+        assert found["aopc_value"] == results(alone)["aopc"]["value"]
+    whole = counting()
+    model.feed(whole)
+    same(results(whole), results(metrics))
+
+
+def test_metrics_alike_at_first_stay_apart_in_a_collection() -> None:
+    """Of two metrics whose first rows are equal torchmetrics must not update one alone."""
+    settings = {"resamples": 10, "seed": 0}
+    metrics = counting(
+        {"one": AOPC(max_removed=1, **settings), "two": AOPC(max_removed=2, **settings)}
+    )
+    valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 2.0, 1.0]])
+    sure = torch.tensor([[0.5, 0.5]])
+    metrics.update(lambda keep: torch.full((*keep.shape[:2], 2), 0.5), scores, valid, sure)
+    model = LinearModel(1, 3)
+    model.feed(metrics)
+    alone = counting({"two": AOPC(max_removed=2, **settings)})
+    alone.update(lambda keep: torch.full((*keep.shape[:2], 2), 0.5), scores, valid, sure)
+    model.feed(alone)
+    assert len(metrics.compute_groups) == 2
+    assert results(metrics)["two"] == results(alone)["two"]
 
 
 def one_process(rank: int, folder: str) -> None:
@@ -506,7 +564,7 @@ def one_process(rank: int, folder: str) -> None:
         model = LinearModel(7, 8)
         found = {}
         for label, cut in (("uneven", 5), ("one empty", 7)):
-            metrics = all_metrics()
+            metrics = counting()
             for row in range(cut) if rank == 0 else range(cut, 7):
                 model.feed(metrics, slice(row, row + 1))
             found[label] = results(metrics)
@@ -518,7 +576,7 @@ def one_process(rank: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     mp.spawn(one_process, args=(str(tmp_path),), nprocs=2)
-    single = all_metrics()
+    single = counting()
     LinearModel(7, 8).feed(single)
     expected = results(single)
     for rank in (0, 1):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gmask_pl.metrics.faithfulness.removal_curves import (
+from gmask_pl.metrics.removal_curves import (
     agreement,
     area_over_curve,
     degradation_gains,

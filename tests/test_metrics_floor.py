@@ -12,9 +12,9 @@ from torch import Tensor
 from gmask_pl.metrics.faithfulness.aopc import AOPC
 from gmask_pl.metrics.faithfulness.comprehensiveness import Comprehensiveness
 from gmask_pl.metrics.faithfulness.degradation import Degradation
-from gmask_pl.metrics.faithfulness.floor import empty_rows
 from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
 from gmask_pl.metrics.faithfulness.sufficiency import Sufficiency
+from gmask_pl.metrics.floor import EMPTY, empty_rows
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 
 DRAWN = {"resamples": 500, "seed": 0}
@@ -46,8 +46,8 @@ def scored(p: Tensor, whole: Tensor, **drawn: int) -> dict[str, dict[str, Any]]:
     valid = torch.ones(n, 8, dtype=torch.bool)
     metrics = all_metrics(**drawn)
     answers = ask(valid[:, None])[:, 0]
-    empty = evaluate(metrics, ask, torch.zeros(n, 8), valid, answers)
-    return {name: metric.compute() | metric.beside(empty) for name, metric in metrics.items()}
+    rows = evaluate(metrics, ask, torch.zeros(n, 8), valid, answers)
+    return {name: metric.compute(rows[name], rows[EMPTY]) for name, metric in metrics.items()}
 
 
 def test_what_the_empty_pair_says_by_hand() -> None:
@@ -135,11 +135,10 @@ def test_a_denominator_that_may_be_nothing_is_not_meaningful() -> None:
 
 def test_value_and_interval_are_those_without_the_empty_pair() -> None:
     p = torch.rand(9, 8, generator=torch.Generator().manual_seed(0))
-    for metric in all_metrics().values():
-        rows = torch.rand(9, metric.width)
-        metric.take(rows)
-        alone = metric.compute()
-        with_empty = alone | metric.beside(torch.rand(9, 3))
+    for name, metric in all_metrics().items():
+        rows = torch.rand(9, {"aopc": 1, "post_hoc_accuracy": 4, "degradation": 9}.get(name, 2))
+        alone = metric.result(rows)
+        with_empty = metric.compute(rows, torch.rand(9, 3))
         assert all(with_empty[key] == alone[key] for key in ("value", "low", "high", "n"))
     assert scored(p, torch.full((9,), 0.9))["aopc"]["n"] == 9
 
@@ -151,7 +150,7 @@ def test_the_floor_is_the_same_for_every_explainer() -> None:
     found = []
     for seed in (1, 2):
         metric = PostHocAccuracy(max_words=4, **DRAWN)
-        metric.take(torch.rand(15, 4, generator=torch.Generator().manual_seed(seed)))
-        told = metric.beside(empty)
+        rows = torch.rand(15, 4, generator=torch.Generator().manual_seed(seed))
+        told = metric.beside(rows, empty)
         found.append([told[f"floor{end}"] for end in ("", "_low", "_high")])
     assert found[0] == found[1]

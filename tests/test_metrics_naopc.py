@@ -53,8 +53,12 @@ class RandomModel:
         return torch.stack([p, 1 - p], -1)
 
     def scored(self, metric: Any, scores: Tensor, keys: Any = None) -> dict[str, Any]:
-        evaluate({"it": metric}, self.ask, scores, self.valid, self.whole, keys)
-        return metric.compute()
+        rows = self.rows(metric, scores, keys)
+        return metric.result(rows)
+
+    def rows(self, metric: Any, scores: Tensor, keys: Any = None) -> Tensor:
+        given = (self.ask, scores, self.valid, self.whole)
+        return evaluate({"it": metric}, *given, keys=keys)["it"]
 
     def areas(self, row: int, max_removed: int) -> list[float]:
         """AOPC of every order of the words of one pair, by the metric AOPC itself."""
@@ -72,8 +76,8 @@ class RandomModel:
                 p = table.gather(1, codes)
                 return torch.stack([p, 1 - p], -1)
 
-            evaluate({"aopc": metric}, ask, scores, self.valid[one], whole)
-            found.append(metric.compute()["value"])
+            rows = evaluate({"aopc": metric}, ask, scores, self.valid[one], whole)
+            found.append(metric.result(rows["aopc"])["value"])
         return found
 
 
@@ -109,8 +113,8 @@ def test_the_best_and_the_worst_order_are_one_and_zero() -> None:
     whole = ask(valid[:, None])[:, 0]
     for scores, expected in (([0, 1, 0, 0], 1.0), ([3, 0, 2, 1], 0.0), ([2, 1, 0, 0], 2 / 3)):
         metric = NormalisedAOPC(**SETTINGS)
-        evaluate({"it": metric}, ask, torch.tensor([scores]).float(), valid, whole)
-        found = metric.compute()
+        given = (torch.tensor([scores]).float(), valid, whole)
+        found = metric.result(evaluate({"it": metric}, ask, *given)["it"])
         assert found["value"] == pytest.approx(expected, abs=1e-4)
         assert found["highest"] == pytest.approx(0.8 * 3 / 4, abs=1e-4)
         assert found["lowest"] == pytest.approx(0, abs=1e-4)
@@ -128,9 +132,10 @@ def test_an_order_beyond_a_searched_bound_moves_it_and_is_counted() -> None:
     whole = ask(valid[:, None])[:, 0]
     scores = torch.tensor([[0.0, 0.0, 2.0, 1.0]])
     greedy, wide = (NormalisedAOPC(**SETTINGS | {"exact_words": e}) for e in (0, 4))
-    for metric in (greedy, wide):
-        evaluate({"it": metric}, ask, scores, valid, whole)
-    found, exact = greedy.compute(), wide.compute()
+    found, exact = (
+        metric.result(evaluate({"it": metric}, ask, scores, valid, whole)["it"])
+        for metric in (greedy, wide)
+    )
     # removed greedily: word 0, then the earlier of the equals, 1 and 2: 0.1 in every step
     assert found["highest"] == pytest.approx(0.3 / 4, abs=1e-4)
     assert exact["highest"] == pytest.approx((0 + 0.9 + 0.9) / 4, abs=1e-4)
@@ -152,13 +157,13 @@ def test_any_split_into_batches_gives_the_same_result() -> None:
     scores = torch.rand(4, 6, generator=torch.Generator().manual_seed(3))
     model = RandomModel([6, 3, 5, 2], 6)
     together = model.scored(NormalisedAOPC(**SETTINGS), scores)
-    metric = NormalisedAOPC(**SETTINGS)
+    metric, rows = NormalisedAOPC(**SETTINGS), []
     for row in (2, 0, 3, 1):
         one = slice(row, row + 1)
         part = RandomModel([1], 6)
         part.table, part.valid, part.whole = model.table[one], model.valid[one], model.whole[one]
-        found = part.scored(metric, scores[one])
-    assert found == pytest.approx(together)
+        rows.append(part.rows(metric, scores[one]))
+    assert metric.result(torch.cat(rows)) == pytest.approx(together)
 
 
 def test_bounds_are_searched_once_for_all_explainers(tmp_path: Path) -> None:
@@ -214,12 +219,6 @@ def test_bounds_that_cannot_be_kept_end_no_run(
     cache.add(["a"], [(0.0, 1.0, True)])
     assert cache.get("a") == (0.0, 1.0, True)
     assert "warning: bounds are not kept for other runs: " in capsys.readouterr().err
-
-
-def test_update_without_bounds_is_refused() -> None:
-    metric = NormalisedAOPC(**SETTINGS)
-    with pytest.raises(ValueError, match="explore"):
-        metric.update(torch.full((1, 3, 2), 0.5), torch.full((1, 2), 0.5), torch.tensor([3]))
 
 
 @pytest.mark.parametrize(

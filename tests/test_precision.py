@@ -87,11 +87,11 @@ def test_rankings_lose_no_aopc(masked: MaskedModel, name: str) -> None:
 
 def aopc(masked: MaskedModel, ranking: Tensor) -> float:
     metric = AOPC(max_removed=5, resamples=10, seed=0)
-    evaluate(
+    rows = evaluate(
         {"aopc": metric},
         lambda keep: masked.logits(keep).softmax(-1),
         ranking,
         masked.batch.word_valid,
         masked.probabilities,
     )
-    return float(metric.compute()["value"])
+    return float(metric.result(rows["aopc"])["value"])

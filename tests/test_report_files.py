@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from gmask_pl.metrics.presentation import presentation
 from gmask_pl.pipeline.report.console_table import format_table
-from gmask_pl.pipeline.report.figures import accuracy_figure, degradation_figure
+from gmask_pl.pipeline.report.figures import metric_figure
 from gmask_pl.pipeline.report.result_files import (
-    curve_points,
+    lines,
     number,
     read_metrics,
     write_curves,
@@ -104,7 +105,7 @@ def test_curves_hold_each_point_with_its_interval(tmp_path: Path) -> None:
     assert rows[0] == {
         "curve": "post_hoc_accuracy", "x": "1", "y": "0.5", "low": "0.4", "high": "0.6"
     }  # fmt: skip
-    assert rows[5] == {"curve": "morf", "x": "50", "y": "0.25", "low": "", "high": ""}
+    assert rows[5] == {"curve": "morf", "x": "50.0", "y": "0.25", "low": "", "high": ""}
     assert rows[8]["y"] == "0.75"
 
 
@@ -115,8 +116,9 @@ def test_curves_of_absent_metrics_are_only_a_head(tmp_path: Path) -> None:
 
 
 def test_a_null_on_a_curve_is_an_empty_cell() -> None:
-    values = {"degradation": {"percent": [0, 100], "morf": [None, math.nan], "lerf": [0.5, 0]}}
-    assert [point[2] for point in curve_points(values)] == [None, None, 0.5, 0.0]
+    values = {"percent": [0, 100], "morf": [None, math.nan], "lerf": [0.5, 0]}
+    found = lines("degradation", values, presentation("degradation"))
+    assert [y for line in found for _, y, _, _ in line.points] == [None, None, 0.5, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -136,23 +138,28 @@ def test_number_is_finite_or_none(keys: tuple[str | int, ...], expected: float |
     assert number(values, *keys) == expected
 
 
-@pytest.mark.parametrize("figure", [accuracy_figure, degradation_figure])
-def test_figures_are_wellformed_stable_and_without_foreign_ids(figure: Any) -> None:
-    svg = figure(metrics())
+def figure(name: str, results: dict[str, Any]) -> str | None:
+    return metric_figure(name, results[name], presentation(name))
+
+
+@pytest.mark.parametrize("name", ["post_hoc_accuracy", "degradation"])
+def test_figures_are_wellformed_stable_and_without_foreign_ids(name: str) -> None:
+    svg = figure(name, metrics())
+    assert svg is not None
     root = ElementTree.fromstring(svg)
     assert root.tag.endswith("svg")
     assert root.get("aria-label")
-    assert svg == figure(metrics())
+    assert svg == figure(name, metrics())
     changed = metrics()
     changed["post_hoc_accuracy"]["by_v"][2] = changed["degradation"]["morf"][1] = 0.123
-    assert svg != figure(changed)
-    assert figure({}) is None
+    assert svg != figure(name, changed)
+    assert figure(name, {name: {}}) is None
 
 
 def test_the_figures_share_no_id() -> None:
     ids = [
         {element.get("id") for element in ElementTree.fromstring(svg).iter()} - {None}
-        for svg in (accuracy_figure(metrics()), degradation_figure(metrics()))
+        for svg in (figure(name, metrics()) for name in ("post_hoc_accuracy", "degradation"))
         if svg is not None
     ]
     assert len(ids) == 2
@@ -163,7 +170,7 @@ def test_the_figures_share_no_id() -> None:
 def test_a_degradation_without_a_denominator_has_no_figure() -> None:
     values = metrics()
     values["degradation"] |= {"morf": [None] * 3, "lerf": [None] * 3}
-    assert degradation_figure(values) is None
+    assert figure("degradation", values) is None
 
 
 def test_table_is_aligned_whatever_is_missing() -> None:

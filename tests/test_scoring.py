@@ -13,15 +13,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from gmask_pl.loops import EVALUATIONS, ScoreLoop
-from gmask_pl.metrics.faithfulness.floor import EMPTY
-from gmask_pl.metrics.pair_metric import rank_words
+from gmask_pl.metrics.floor import EMPTY
+from gmask_pl.metrics.pair_metric import RankedPairs, rank_words
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.scoring import (
     Metrics,
     asked_results,
     configured_metrics,
-    known_results,
     metric_removals,
+    model_free_results,
 )
 from gmask_pl.types import Explanation, Highlight, PairExample, PairScore, UserError
 
@@ -69,7 +69,7 @@ def scored(
         loop.predict_step(classifier.encoder("word")(examples[start:][:batch_size]), index)
     asked, (known, rows) = (
         asked_results(made, numbers.values()),
-        known_results(made, found, examples, LABELS),
+        model_free_results(made, found, examples, LABELS),
     )
     apart = (EVALUATIONS, EMPTY)
     own = [score for batch in numbers.values() for score in batch if score.metric not in apart]
@@ -83,9 +83,10 @@ def distinct_masks(
     total = 0
     for example, found in zip(examples, explained(examples), strict=True):
         batch = classifier.encoder("word")([example])
-        order, n_words = rank_words(torch.tensor([found.scores]).double(), batch.word_valid)
+        ranked = rank_words(torch.tensor([found.scores]).double(), batch.word_valid)
         (named,) = metrics.asked.values()
-        masks = [metric.masks(order, n_words)[0] for metric in named.values()]
+        pairs = RankedPairs(batch.word_valid, *ranked, torch.ones(1, 3), torch.Tensor.float)
+        masks = [metric.masks(pairs)[0] for metric in named.values()]
         masks.append(torch.zeros_like(batch.word_valid))  # what the empty pair gives
         kept = torch.cat(masks) & batch.word_valid
         total += len({tuple(mask) for mask in kept.tolist()})
@@ -153,7 +154,7 @@ def test_what_is_known_of_pairs_needs_no_answers(
     results, rows = scored(classifier, [marked, planted, examples[2]], known, "[pad,mask]")
     assert list(results) == ["evidence", "rationale_agreement"]
     assert (results["evidence"]["n"], results["rationale_agreement"]["n"]) == (1, 1)
-    assert results["rationale_agreement"]["meaning"]
+    assert results["rationale_agreement"]["kind"] == "rationale_agreement"
     assert {(row.id, row.removal, row.metric) for row in rows} == {
         (marked.id, None, "rationale_agreement"),
         (planted.id, None, "evidence"),

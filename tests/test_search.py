@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.removal_orders import HIGHEST, LOWEST, extreme_orders
-from gmask_pl.metrics.faithfulness.removal_curves import area_over_curve, without_top
 from gmask_pl.metrics.pair_metric import rank_words
+from gmask_pl.metrics.removal_curves import area_over_curve, without_top
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample, UserError
 

@@ -1,9 +1,8 @@
-"""Figures 3 and 4: post-hoc accuracy by words kept, and the curves of the degradation test."""
+"""Figures 3 and 4: the curves of a metric, such as post-hoc accuracy by words kept."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -15,21 +14,30 @@ from gmask_paper.result_tables import write_csv
 from gmask_paper.run_query import Request
 from gmask_pl.files import write_text
 from gmask_pl.metrics.bootstrap import estimate, numbers
-from gmask_pl.metrics.faithfulness.removal_curves import normalised_curves
+from gmask_pl.metrics.presentation import Plot, metric_class
 from gmask_pl.pipeline.report.result_files import meaningful
-
-Points = tuple[str, Sequence[float], Callable[[Tensor], Tensor]]
+from gmask_pl.types import UserError
 
 
 class CurveFigure(ScoreTable):
-    """The curves of every explainer with bands, and the table of the areas that they come to."""
+    """The curves of every explainer with 95 % bands, and the table of what they come to.
 
-    x = y = ""
-    suffixes: tuple[str, ...] = ("",)  # a panel each
+    A panel for each model and dataset; of a metric with several curves, a panel for each of them.
+    """
 
-    @abstractmethod
-    def points(self, width: int) -> list[Points]:
-        """The curves that rows of ``width`` numbers hold: name, x, and y of averaged rows."""
+    @property
+    def plot(self) -> Plot:
+        """What the metric says of its curves."""
+        kind = metric_class(self.metric)
+        if kind is None or kind.presentation.plot is None:
+            raise UserError(f"collect.metric={self.metric}: a metric without curves")
+        return kind.presentation.plot
+
+    @property
+    def suffixes(self) -> list[str]:
+        """What the panels of the curves are called, beside the model and dataset."""
+        curves = self.plot.curves
+        return [f": {curve.label}" for curve in curves] if len(curves) > 1 else [""]
 
     def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
         panels = [self._panels(request, one) for one in scored]
@@ -45,7 +53,7 @@ class CurveFigure(ScoreTable):
         wide = len(request.swept["dataset"])
         rows = panels if len(panels[0]) > 1 else _rows([row[0] for row in panels], wide)
         return [
-            *draw_panels(rows, stem, x=self.x, y=self.y),
+            *draw_panels(rows, stem, x=self.plot.x.label, y=self.plot.y),
             write_text(stem.with_name(f"{request.name}_curves.csv"), write_csv(lines)),
             *super().write(request, scored),
         ]
@@ -55,56 +63,29 @@ class CurveFigure(ScoreTable):
         if not one.tables:
             reason = missing(request, one.column)[1]
             return [Panel(f"{one.where}{suffix}", (), reason) for suffix in self.suffixes]
-        width = next(iter(one.tables.values())).shape[-1]
         told = [result for e in one.column.entries for result in self.told(e, one.column)]
         where = one.where if all(map(meaningful, told)) else f"{one.where}{WEAK}"
         return [
-            Panel(f"{where}{name}", tuple(self._curves(request, one, x, y)), "")
-            for name, x, y in self.points(width)
+            Panel(f"{where}{suffix}", tuple(self._curves(request, one, i)), "")
+            for i, suffix in enumerate(self.suffixes)
         ]
 
-    def _curves(
-        self,
-        request: Request,
-        one: Scored,
-        x: Sequence[float],
-        statistic: Callable[[Tensor], Tensor],
-    ) -> list[Curve]:
+    def _curves(self, request: Request, one: Scored, index: int) -> list[Curve]:
+        def curve(averages: Tensor) -> Tensor:
+            return kind.curves(averages)[index]
+
+        kind = one.column.entries[0].runs[0].metric_class(self.metric)
         curves = []
         for entry in ordered(request, one.column, self.apart):
             rows = one.tables[label(entry)]
-            found = estimate(rows, statistic, resamples=self.resamples, seed=self.seed)
+            found = estimate(rows, curve, resamples=self.resamples, seed=self.seed)
             y, low, high = (
                 [float("nan") if v is None else v for v in numbers(part)]
                 for part in (found.value, found.low, found.high)
             )
-            kind = self.kind(entry.explainer)
-            curves.append(Curve(label(entry), kind, tuple(x), y, low, high))
+            x = tuple(self.plot.x.at(len(y)))
+            curves.append(Curve(label(entry), self.kind(entry.explainer), x, y, low, high))
         return curves
-
-
-class AccuracyCurves(CurveFigure):
-    """Figure 3: a panel for each model and dataset, with 95 % bands."""
-
-    x, y = "words kept, v", "post-hoc accuracy"
-
-    def points(self, width: int) -> list[Points]:
-        return [("", list(range(1, width + 1)), lambda averages: averages)]
-
-
-class DegradationCurves(CurveFigure):
-    """Figure 4: MoRF and LeRF (Eq. 10), a panel each, with 95 % bands."""
-
-    x, y = "words removed (%)", "normalised probability S"
-    suffixes = (": most relevant first (MoRF)", ": least relevant first (LeRF)")
-
-    def points(self, width: int) -> list[Points]:
-        steps = (width - 1) // 2 + 1
-        percent = [100 * i / steps for i in range(steps + 1)]
-        return [
-            (suffix, percent, lambda gains, i=i: normalised_curves(gains)[i])  # type: ignore[misc]
-            for i, suffix in enumerate(self.suffixes)
-        ]
 
 
 def _rows(panels: list[Panel], wide: int) -> list[list[Panel]]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from gmask_paper.collector import Collector, MetricName, columns_of, in_order, label
+from gmask_paper.collector import Collector, MetricName, columns_of
 from gmask_paper.collectors.score_table import Comparison, Scored, ScoreTable
-from gmask_paper.paper_numbers import title
-from gmask_paper.result_tables import ResultTable, Row, write_results
+from gmask_paper.result_tables import ResultTable, write_results
 from gmask_paper.run_query import Request
 from gmask_pl.settings import checked
 
@@ -51,34 +50,13 @@ class Overview(Collector):
         return files
 
     def result(self, request: Request, scored: tuple[Scored, ...]) -> ResultTable:
-        first = self.parts[0]
-        names = {entry.explainer for one in scored for entry in one.column.entries}
-        names |= set(request.swept["explainer"])
-        rows = []
-        for explainer in in_order(request, names, first.apart):
-            labels = [label(entry) for one in scored for entry in one.column.of(explainer)]
-            rows += [
-                Row(
-                    group="",
-                    name=name,
-                    kind=first.kind(explainer),
-                    cells=tuple(
-                        part.cell(request, explainer, name, one)
-                        for part, one in zip(self.parts, scored, strict=True)
-                    ),
-                )
-                for name in list(dict.fromkeys(labels)) or [title("explainers", explainer)]
-            ]
-        notes = [
-            note
-            for part, one in zip(self.parts, scored, strict=True)
-            for note in part.notes(request, [one])
-        ]
+        first, each = self.parts[0], list(zip(self.parts, scored, strict=True))
+        notes = (note for part, one in each for note in part.notes(request, [one]))
         return ResultTable(
             title=scored[0].where,
             stub=("", "explainer"),
             head=tuple(part.caption for part in self.parts),
-            rows=tuple(rows),
+            rows=first.rows(request, [part.filled(one) for part, one in each]),
             digits=first.digits,
             paper_digits=3,
             notes=tuple(dict.fromkeys(notes)),

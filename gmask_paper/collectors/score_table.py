@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -11,22 +12,18 @@ from torch import Tensor
 
 from gmask_paper.collector import (
     BOUND,
-    FLOOR,
     METHOD,
-    Collector,
     ExplainerName,
     MetricName,
     columns_of,
     damaged,
-    in_order,
     label,
-    missing,
     ordered,
     seeds_told,
 )
+from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
 from gmask_paper.comparisons import write_comparisons
-from gmask_paper.paper_numbers import published, title
-from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
+from gmask_paper.result_tables import Cell, ResultTable, write_results
 from gmask_paper.run_query import Request
 from gmask_paper.table_columns import Column, Entry
 from gmask_pl.masking.masked_model import RemovalName
@@ -55,7 +52,7 @@ class Scored:
 
     @property
     def where(self) -> str:
-        return f"{title('models', self.column.model)}, {title('datasets', self.column.dataset)}"
+        return where(self.column)
 
 
 class Comparison(TypedDict):
@@ -71,7 +68,7 @@ class Comparison(TypedDict):
     bounds: Sequence[ExplainerName]
 
 
-class ScoreTable(Collector):
+class ScoreTable(ExplainerTable):
     """A metric by model, explainer and dataset, beside the paper's ``table``.
 
     removal: of the metric; None is the first that each run was scored under. level: a difference
@@ -84,11 +81,11 @@ class ScoreTable(Collector):
     def __init__(
         self, *, metric: MetricName, table: str, caption: str, **comparison: Unpack[Comparison]
     ) -> None:
+        super().__init__(comparison["floor"], comparison["bounds"])
         self.metric, self.table, self.caption = metric, table, caption
         self.digits, self.removal = comparison["digits"], comparison["removal"]
         self.level, self.resamples = comparison["level"], comparison["resamples"]
         self.permutations, self.seed = comparison["permutations"], comparison["seed"]
-        self.floor, self.bounds = list(comparison["floor"]), list(comparison["bounds"])
 
     def __call__(self, request: Request) -> list[Path]:
         columns = columns_of(request, metric=self.metric, removal=self.removal)
@@ -135,72 +132,34 @@ class ScoreTable(Collector):
         best = rivals_of_the_best(
             {name: value for name, value in values.items() if value == value},
             differences,
-            higher=kind.higher_is_better,
+            higher=kind.presentation.higher_is_better,
             level=self.level,
         )
         return Scored(column, tables, differences, best)
 
-    @property
-    def apart(self) -> list[str]:
-        """The explainers that come last."""
-        return [*self.floor, *self.bounds]
-
-    def kind(self, explainer: str) -> str:
-        return BOUND if explainer in self.bounds else FLOOR if explainer in self.floor else METHOD
-
     def result(self, request: Request, scored: Sequence[Scored]) -> ResultTable:
         """The table itself."""
-        datasets = request.swept["dataset"]
-        rows: list[Row] = []
-        for model in request.swept["model"]:
-            mine = [one for one in scored if one.column.model == model]
-            names = {entry.explainer for one in mine for entry in one.column.entries}
-            names |= set(request.swept["explainer"])
-            for explainer in in_order(request, names, self.apart):
-                rows += self.rows(request, explainer, mine)
-        return ResultTable(
-            title=self.caption,
-            stub=("model", "explainer"),
-            head=tuple(title("datasets", dataset) for dataset in datasets),
-            rows=tuple(rows),
+        return self.by_model(
+            request,
+            [self.filled(one) for one in scored],
+            caption=self.caption,
             digits=self.digits,
             paper_digits=3,
-            notes=tuple(self.notes(request, scored)),
+            notes=self.notes(request, scored),
         )
 
-    def rows(self, request: Request, explainer: str, scored: Sequence[Scored]) -> list[Row]:
-        """A row for every choice of settings that an explainer was run with."""
-        labels = [label(entry) for one in scored for entry in one.column.of(explainer)]
-        return [
-            Row(
-                group=title("models", scored[0].column.model),
-                name=name,
-                kind=self.kind(explainer),
-                cells=tuple(self.cell(request, explainer, name, one) for one in scored),
-            )
-            for name in list(dict.fromkeys(labels)) or [title("explainers", explainer)]
-        ]
+    def filled(self, one: Scored) -> Filled:
+        return Filled(one.column, partial(self.number, one), self.table)
 
-    def cell(self, request: Request, explainer: str, name: str, one: Scored) -> Cell:
-        column = one.column
-        printed = published(self.table, column.model, explainer, column.dataset)
-        entries = [entry for entry in column.of(explainer) if label(entry) == name]
-        if not entries:
-            lacking, why = missing(request, column)
-            reason = why if explainer in lacking else "no run with these settings"
-            return Cell(paper=printed, reason=reason)
-        return self.number(entries[0], name, one, printed)
-
-    def number(self, entry: Entry, name: str, one: Scored, printed: float | None) -> Cell:
-        run, column = entry.runs[0], one.column
-        summary = run.metric_class(self.metric).summary
+    def number(self, one: Scored, entry: Entry, printed: float | None) -> Cell:
+        name, summary = label(entry), entry.runs[0].metric_class(self.metric).summary
         found = estimate(
             one.tables[name],
             lambda averages: summary(averages).unsqueeze(-1),
             resamples=self.resamples,
             seed=self.seed,
         ).headline()
-        weak = not all(map(meaningful, self.told(entry, column)))
+        weak = not all(map(meaningful, self.told(entry, one.column)))
         return Cell(
             value=found["value"],
             low=found["low"],
@@ -221,7 +180,7 @@ class ScoreTable(Collector):
             "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
             "alone."
         ]
-        if any(self._printed(request, one.column) for one in scored):
+        if any(self._printed(request, one) for one in scored):
             lines.append(
                 "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
             )
@@ -247,11 +206,10 @@ class ScoreTable(Collector):
         lines += damaged(request)
         return lines
 
-    def _printed(self, request: Request, column: Column) -> bool:
+    def _printed(self, request: Request, one: Scored) -> bool:
         """Whether the paper has a number in this column, be it of an explainer without a run."""
-        names = {*request.swept["explainer"], *(entry.explainer for entry in column.entries)}
-        found = (published(self.table, column.model, e, column.dataset) for e in names)
-        return any(number is not None for number in found)
+        names = {*request.swept["explainer"], *(entry.explainer for entry in one.column.entries)}
+        return any(self.filled(one).printed(name) is not None for name in names)
 
     def told(self, entry: Entry, column: Column) -> list[JSON]:
         """What every run of an entry says of the metric."""

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gmask_paper.collector import (
-    BOUND,
-    FLOOR,
-    METHOD,
-    Collector,
-    ExplainerName,
-    columns_of,
-    damaged,
-    in_order,
-    label,
-    missing,
-    seeds_told,
-)
-from gmask_paper.paper_numbers import published, title
-from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
+from gmask_paper.collector import ExplainerName, columns_of, damaged, seeds_told
+from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
+from gmask_paper.result_tables import Cell, ResultTable, write_results
 from gmask_paper.run_query import Request
 from gmask_paper.table_columns import Column, Entry
 from gmask_pl.metrics.bootstrap import estimate
@@ -33,7 +22,7 @@ from gmask_pl.settings import Count, Seed, Whole, checked
 SECONDS, EVALUATIONS = 0, 1  # of what a pair costs
 
 
-class SecondsTable(Collector):
+class SecondsTable(ExplainerTable):
     """Mean wall-clock seconds a pair, beside the paper's ``table``, and a table of evaluations.
 
     Seconds are the pair's share of its batch, on whatever machine made the run. So what varies is a
@@ -52,9 +41,9 @@ class SecondsTable(Collector):
         floor: Sequence[ExplainerName],
         bounds: Sequence[ExplainerName],
     ) -> None:
+        super().__init__(floor, bounds)
         self.table, self.caption, self.digits = table, caption, digits
         self.resamples, self.seed = resamples, seed
-        self.apart = dict.fromkeys(floor, FLOOR) | dict.fromkeys(bounds, BOUND)
 
     def __call__(self, request: Request) -> list[Path]:
         columns, stem = columns_of(request), request.folder / request.name
@@ -74,59 +63,21 @@ class SecondsTable(Collector):
         table: str | None,
     ) -> ResultTable:
         """The table of what is read of every explanation; ``table``: the paper's, if it has one."""
-        rows: list[Row] = []
-        for model in request.swept["model"]:
-            mine = [column for column in columns if column.model == model]
-            names = {e.explainer for c in mine for e in c.entries} | set(request.swept["explainer"])
-            for name in in_order(request, names, list(self.apart)):
-                labels = dict.fromkeys(label(e) for c in mine for e in c.of(name))
-                rows += [
-                    Row(
-                        title("models", model),
-                        shown,
-                        self.apart.get(name, METHOD),
-                        tuple(self.cell(request, c, name, shown, reading, table) for c in mine),
-                    )
-                    for shown in list(labels) or [title("explainers", name)]
-                ]
         over = "pairs" if reading == EVALUATIONS else "batches, whose pairs share their seconds"
         notes = [f"Brackets: 95 % bootstrap interval over {over}; seeds averaged first."]
         for c in columns:
             told = [f"{c.pairs} pairs", *seeds_told(request, c), *c.notes] if c.entries else []
-            notes += [
-                f"{title('models', c.model)}, {title('datasets', c.dataset)}: {t}." for t in told
-            ]
-        notes += damaged(request)
-        return ResultTable(
-            title=caption,
-            stub=("model", "explainer"),
-            head=tuple(title("datasets", dataset) for dataset in request.swept["dataset"]),
-            rows=tuple(rows),
+            notes += [f"{where(c)}: {t}." for t in told]
+        return self.by_model(
+            request,
+            [Filled(column, partial(self.number, reading), table) for column in columns],
+            caption=caption,
             digits=0 if table is None else self.digits,
             paper_digits=2,
-            notes=tuple(notes),
+            notes=[*notes, *damaged(request)],
         )
 
-    def cell(
-        self,
-        request: Request,
-        column: Column,
-        explainer: str,
-        shown: str,
-        reading: int,
-        table: str | None,
-    ) -> Cell:
-        printed = None
-        if table is not None:
-            printed = published(table, column.model, explainer, column.dataset)
-        entries = [entry for entry in column.of(explainer) if label(entry) == shown]
-        if not entries:
-            lacking, why = missing(request, column)
-            reason = why if explainer in lacking else "no run with these settings"
-            return Cell(paper=printed, reason=reason)
-        return self.number(entries[0], reading, printed)
-
-    def number(self, entry: Entry, reading: int, printed: float | None) -> Cell:
+    def number(self, reading: int, entry: Entry, printed: float | None) -> Cell:
         """The mean over pairs of the mean over seeds."""
         runs = [[cost[reading] for cost in costs] for costs in entry.costs]
         if any(map(math.isnan, chain.from_iterable(runs))):

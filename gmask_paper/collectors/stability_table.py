@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 
 import torch
-from scipy.stats import kendalltau
 from torch import Tensor
 
 from gmask_paper.collector import (
@@ -20,13 +19,13 @@ from gmask_paper.collector import (
     label,
     ordered,
 )
-from gmask_paper.paper_numbers import title
+from gmask_paper.collectors.explainer_table import where
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_query import Request
 from gmask_paper.table_columns import Column, Entry
 from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.metrics.bootstrap import interval, numbers, resampled_averages
-from gmask_pl.metrics.paired_tests import seed_average
+from gmask_pl.metrics.paired_tests import kendall_tau, seed_average
 from gmask_pl.settings import Count, Seed, Whole, checked
 
 NOTES = (
@@ -70,15 +69,16 @@ class StabilityTable(Collector):
         }
         rows, notes = [], list(NOTES)
         for i, column in enumerate(next(iter(columns.values()))):
-            where = f"{title('models', column.model)}, {title('datasets', column.dataset)}"
             for one, two in combinations(self.removals, 2):
                 found = [
                     self.cell(request, metric, columns[metric, one][i], columns[metric, two][i])
                     for metric in self.metrics.values()
                 ]
-                rows.append(Row(where, f"{one}, {two}", METHOD, tuple(found)))
+                rows.append(Row(where(column), f"{one}, {two}", METHOD, tuple(found)))
             names = [label(entry) for entry in self.entries(request, column)]
-            notes.append(f"{where}: {column.pairs} pairs, {', '.join(names) or 'no explainer'}.")
+            notes.append(
+                f"{where(column)}: {column.pairs} pairs, {', '.join(names) or 'no explainer'}."
+            )
         table = ResultTable(
             title=self.caption,
             stub=("model and dataset", "removals"),
@@ -110,9 +110,11 @@ class StabilityTable(Collector):
 
         rows = torch.cat(both, dim=1)
         drawn = resampled_averages(rows.numpy(), resamples=self.resamples, seed=self.seed)
-        taus = torch.tensor([tau(*pair) for pair in values(drawn)], dtype=torch.float64)
+        taus = torch.tensor(
+            [kendall_tau(*pair) for pair in values(drawn).tolist()], dtype=torch.float64
+        )
         low, high = interval(taus[:, None].numpy())
-        whole = torch.tensor(tau(*values(rows.mean(0))), dtype=torch.float64)
+        whole = torch.tensor(kendall_tau(*values(rows.mean(0)).tolist()), dtype=torch.float64)
         value, bottom, top = numbers(torch.stack([whole, low[0], high[0]]))
         reason = "" if value is not None else "all explainers tie under a removal"
         return Cell(value, bottom, top, pairs=first.pairs, reason=reason)
@@ -127,8 +129,3 @@ class StabilityTable(Collector):
     def entries(self, request: Request, column: Column) -> list[Entry]:
         found = ordered(request, column, self.apart)
         return [entry for entry in found if entry.explainer not in self.apart]
-
-
-def tau(first: Tensor, second: Tensor) -> float:
-    """Kendall's tau-b of two rows of values; NaN where one of them ties throughout."""
-    return float(kendalltau(first.numpy(), second.numpy()).statistic)

@@ -1,33 +1,29 @@
-"""What every metric against words known to matter is: it asks the model nothing."""
+"""What a metric that asks the model nothing is: a comparison with what is known of a pair."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor
+import torch
 
-from gmask_pl.settings import Count, Seed, checked
+from gmask_pl.metrics.row_metric import RowMetric
 from gmask_pl.types import JSON, Explanation, PairExample
 
 Row = tuple[float, ...]
 
 
-class KnownWords(ABC):
+class ModelFreeMetric(RowMetric, ABC):
     """A metric of explanations against what is known of their pairs, such as highlights.
 
     ``rows`` holds the numbers of each pair that counts, by its id. ``left_out`` counts the pairs
     that do not because their scores are of word pieces (unit=token), where what is known is of
-    words. resamples, seed: of the bootstrap over pairs. ``meaning``: one line for the page.
+    words.
     """
 
-    meaning: str = ""
-    higher_is_better: bool | None = True
-
-    @checked
-    def __init__(self, *, resamples: Count, seed: Seed) -> None:
-        self.resamples = resamples
-        self.seed = seed
+    def __init__(self, **bootstrap: Any) -> None:
+        super().__init__(**bootstrap)
         self.rows: dict[str, Row] = {}
         self.left_out = 0
 
@@ -39,17 +35,6 @@ class KnownWords(ABC):
     def add(self, explanation: Explanation, example: PairExample) -> None:
         """Take one pair of which something is known."""
 
-    @abstractmethod
-    def compute(self, labels: Sequence[str]) -> JSON | None:
-        """The result as JSON can hold it: value, low, high, n, ...; None to leave it out."""
-
-    @staticmethod
-    def summary(averages: Tensor) -> Tensor:
-        """The number (...) that stands for the metric, of rows averaged over pairs (..., R)."""
-        if averages.shape[-1] != 1:
-            raise NotImplementedError("a metric with several numbers in a row defines summary")
-        return averages[..., 0]
-
     def update(self, explanation: Explanation, example: PairExample) -> None:
         """Take one pair, if anything is known of it."""
         if not self.knows(example):
@@ -58,3 +43,9 @@ class KnownWords(ABC):
             self.add(explanation, example)
         else:
             self.left_out += 1
+
+    def compute(self, labels: Sequence[str]) -> JSON | None:
+        """The result of all pairs as JSON can hold it; None where no pair counts."""
+        if not self.rows:
+            return None
+        return self.result(torch.tensor(list(self.rows.values()), dtype=torch.float64))

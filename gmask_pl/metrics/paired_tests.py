@@ -155,3 +155,10 @@ def _swaps(n: int, permutations: int, seed: int) -> Iterator[Tensor]:
     for start in range(0, permutations, size):
         count = min(size, permutations - start)
         yield torch.from_numpy(rng.integers(0, 2, (count, n)).astype(np.float64))
+
+
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kendall's tau-b of two orders of the same; NaN where one of them ties throughout."""
+    from scipy.stats import kendalltau  # takes long to import
+
+    return float(kendalltau(first, second).statistic)

@@ -53,7 +53,7 @@ from gmask_pl.pipeline.run_results import (
     report,
 )
 from gmask_pl.pipeline.run_settings import leave_out, read_config
-from gmask_pl.pipeline.scoring import Metrics, asked_results, configured_metrics, known_results
+from gmask_pl.pipeline.scoring import Metrics, asked_results, configured_metrics, model_free_results
 from gmask_pl.pipeline.settings_check import check_settings
 from gmask_pl.pipeline.training_pairs import make_study
 from gmask_pl.processes import alone, meet, say
@@ -165,7 +165,7 @@ def run(
         results["preparation"] = learnt
     results |= asked_results(metrics, progress.scores())
     explanations = read_explanations(folder / EXPLANATIONS)
-    others, rows = known_results(metrics, explanations, pairs, source.labels)
+    others, rows = model_free_results(metrics, explanations, pairs, source.labels)
     results |= others
     asked = chain.from_iterable(progress.scores())
     write_pair_scores(folder / PAIR_SCORES, chain(asked, rows))

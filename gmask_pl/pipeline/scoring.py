@@ -4,54 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
+from torch import Tensor
 
+from gmask_pl.identity.parts import KIND, kind_of
 from gmask_pl.loops import EVALUATIONS
 from gmask_pl.masking.masked_model import removal_named
-from gmask_pl.metrics.faithfulness.floor import EMPTY
-from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.metrics.floor import EMPTY
+from gmask_pl.metrics.model_free import ModelFreeMetric
 from gmask_pl.metrics.pair_metric import PairMetric
+from gmask_pl.metrics.row_metric import RowMetric
 from gmask_pl.processes import say
 from gmask_pl.types import JSON, Explanation, PairExample, PairScore, UserError
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The metrics of a run: ``asked`` by removal and name, ``known`` by name."""
+    """The metrics of a run: ``asked`` by removal and name, ``model_free`` by name."""
 
     asked: dict[str, dict[str, PairMetric]]
-    known: dict[str, KnownWords]
+    model_free: dict[str, ModelFreeMetric]
 
 
 def configured_metrics(cfg: DictConfig) -> Metrics:
-    """The chosen metrics, those that ask the model once for every removal."""
+    """The chosen metrics, those that ask the model under every removal."""
     settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
     removals = metric_removals(cfg)
-    first = {name: instantiate(value) for name, value in settings.items()}
-    for name, metric in first.items():
-        if not isinstance(metric, PairMetric | KnownWords):
+    asked: dict[str, PairMetric] = {}
+    model_free: dict[str, ModelFreeMetric] = {}
+    for name, value in settings.items():
+        metric = instantiate(value)
+        if isinstance(metric, PairMetric):
+            asked[name] = metric
+        elif isinstance(metric, ModelFreeMetric):
+            model_free[name] = metric
+        else:
             raise UserError(
-                f"metric.{name}._target_={settings[name]._target_} is neither a PairMetric nor a "
-                "KnownWords metric"
+                f"metric.{name}._target_={value._target_} is neither a PairMetric nor a "
+                "ModelFreeMetric"
             )
-    asked = [name for name, metric in first.items() if isinstance(metric, PairMetric)]
-    made = Metrics(
-        asked={
-            removal: {name: instantiate(settings[name]) for name in asked}
-            for removal in removals
-            if asked
-        },
-        known={name: metric for name, metric in first.items() if name not in asked},
-    )
-    for named in made.asked.values():
-        for metric in named.values():
-            # One process computes, from what all of them have left on disk.
-            metric.distributed_available_fn = lambda: False
-    return made
+    return Metrics({removal: asked for removal in removals if asked}, model_free)
 
 
 def metric_removals(cfg: DictConfig) -> list[str]:
@@ -75,33 +70,37 @@ def asked_results(metrics: Metrics, scores: Iterable[list[PairScore]]) -> JSON:
     """
     if not metrics.asked:
         return {}
-    evaluations, pairs = 0.0, 0
-    empty: dict[str, list[tuple[float, ...]]] = {removal: [] for removal in metrics.asked}
+    tables: dict[tuple[str | None, str], list[Tensor]] = {}
     for batch in scores:
         rows: dict[tuple[str | None, str], list[tuple[float, ...]]] = {}
         for score in batch:
             rows.setdefault((score.removal, score.metric), []).append(score.row)
-        for removal, named in metrics.asked.items():
-            empty[removal] += rows[removal, EMPTY] if batch else ()
-            for name, metric in named.items() if batch else ():
-                metric.take(torch.tensor(rows[removal, name], dtype=torch.float64))
-            evaluations += sum(count for (count,) in rows.get((removal, EVALUATIONS), ()))
-        pairs += len({score.id for score in batch})
-    by_removal: dict[str, JSON] = {}
-    for removal, named in metrics.asked.items():
-        beside = torch.tensor(empty[removal], dtype=torch.float64)
-        by_removal[removal] = {
-            name: _described(metric, metric.compute() | metric.beside(beside))
+        for key, found in rows.items():
+            tables.setdefault(key, []).append(torch.tensor(found, dtype=torch.float64))
+
+    def table(removal: str, name: str) -> Tensor:
+        return torch.cat(tables.get((removal, name), [torch.zeros(0, 1)]))
+
+    by_removal: dict[str, JSON] = {
+        removal: {
+            name: _described(metric, metric.compute(table(removal, name), table(removal, EMPTY)))
             for name, metric in named.items()
         }
-    results: JSON = dict(next(iter(by_removal.values())))
+        for removal, named in metrics.asked.items()
+    }
+    first, *_ = by_removal
+    results: JSON = dict(by_removal[first])
     if len(by_removal) > 1:
         results["by_removal"] = by_removal
-    results["scoring"] = {"evaluations_per_pair": evaluations / pairs, "removals": list(by_removal)}
+    evaluations = sum(float(table(removal, EVALUATIONS).sum()) for removal in by_removal)
+    results["scoring"] = {
+        "evaluations_per_pair": evaluations / len(table(first, EMPTY)),
+        "removals": list(by_removal),
+    }
     return results
 
 
-def known_results(
+def model_free_results(
     metrics: Metrics,
     explanations: Iterable[Explanation],
     examples: Iterable[PairExample],
@@ -110,13 +109,13 @@ def known_results(
     """The results of the metrics that ask the model nothing, and their numbers for every pair."""
     results: JSON = {}
     rows: list[PairScore] = []
-    if not metrics.known:
+    if not metrics.model_free:
         return results, rows
     by_id = {example.id: example for example in examples}
     for explanation in explanations:
-        for metric in metrics.known.values():
+        for metric in metrics.model_free.values():
             metric.update(explanation, by_id[explanation.id])
-    for name, metric in metrics.known.items():
+    for name, metric in metrics.model_free.items():
         if metric.left_out:
             say(
                 f"{name} leaves out {metric.left_out} of {len(by_id)} pairs, as their word pieces "
@@ -128,8 +127,6 @@ def known_results(
     return results, rows
 
 
-def _described(metric: PairMetric | KnownWords, result: dict[str, Any]) -> JSON:
-    told: dict[str, Any] = {"meaning": metric.meaning} if metric.meaning else {}
-    if isinstance(metric, PairMetric) and (parts := metric.parts.keys() & result.keys()):
-        told["parts"] = {name: metric.parts[name] for name in parts}
-    return result | told
+def _described(metric: RowMetric, result: JSON) -> JSON:
+    """A result that says whose it is."""
+    return result | {KIND: kind_of(f"{type(metric).__module__}.{type(metric).__qualname__}")}

@@ -13,7 +13,7 @@ from gmask_pl.data.source import SPLITS
 from gmask_pl.explainers import imask
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.masking.masked_model import RemovalName
-from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.metrics.model_free import ModelFreeMetric
 from gmask_pl.metrics.pair_metric import PairMetric
 from gmask_pl.models.encoding import UNITS
 from gmask_pl.models.pair_classifier import PairClassifier
@@ -93,7 +93,7 @@ class Explain(Train):
     """The settings of explain.py, PairExplainer and the collection of their results."""
 
     explainer: Explainer
-    metric: Annotated[Metric, Others(PairMetric | KnownWords)]
+    metric: Annotated[Metric, Others(PairMetric | ModelFreeMetric)]
     report: Report
     weights: str | None
     label_order: Sequence[Label] | None

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import numbers
-from gmask_pl.metrics.faithfulness.removal_curves import predicted_probability
-from gmask_pl.metrics.pair_metric import PairMetric
-from gmask_pl.settings import Count, Range, Seed, checked, typed
-from gmask_pl.types import UserError
+from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
+from gmask_pl.metrics.removal_curves import predicted_probability
+from gmask_pl.settings import Range, checked, typed
+from gmask_pl.types import JSON, UserError
 
 
 class FractionMetric(PairMetric):
@@ -23,36 +22,34 @@ class FractionMetric(PairMetric):
     as in ERASER's scorer; the paper's sum starts at k = 0, an empty rationale, whose term is 0
     for comprehensiveness, and divides by one more.
 
-    fractions: of the words, in (0, 1], rising.
+    fractions: of the words, in (0, 1], rising (those of DeYoung et al., Section 4.2).
     """
 
     @checked
     def __init__(
         self,
         *,
-        fractions: Sequence[Annotated[float, Range(1e-6, 1)]],
-        resamples: Count,
-        seed: Seed,
+        fractions: Sequence[Annotated[float, Range(1e-6, 1)]] = (0.01, 0.05, 0.1, 0.2, 0.5),
+        **bootstrap: Any,
     ) -> None:
-        exact = _exact(type(self).__name__, fractions)
-        super().__init__(n_masks=len(exact), width=len(exact), resamples=resamples, seed=seed)
-        self.fractions = exact
+        super().__init__(**bootstrap)
+        self.fractions = _exact(type(self).__name__, fractions)
 
-    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
-        p_whole = predicted_probability(whole.unsqueeze(1), whole)
-        return p_whole - predicted_probability(probabilities, whole)
+    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
+        p_whole = predicted_probability(pairs.whole.unsqueeze(1), pairs.whole)
+        return p_whole - predicted_probability(probabilities, pairs.whole)
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
         return averages.mean(-1)
 
-    def compute(self) -> dict[str, Any]:
+    def result(self, rows: Tensor) -> JSON:
         """value, low, high, n; by_fraction: value, low, high for each fraction by its name."""
-        found = self.estimate(lambda by_f: torch.cat([by_f.mean(-1, keepdim=True), by_f], dim=-1))
-        columns = (numbers(part[1:]) for part in (found.value, found.low, found.high))
-        rows = zip(self.fractions, *columns, strict=True)
-        by_fraction = {f"{float(f):g}": dict(zip(_KEYS, row, strict=True)) for f, *row in rows}
-        return {**found.headline(), "by_fraction": by_fraction}
+        found = self.estimate(rows, lambda by_fraction: by_fraction)
+        columns = (numbers(part) for part in (found.value, found.low, found.high))
+        each = zip(self.fractions, *columns, strict=True)
+        by_fraction = {f"{float(f):g}": dict(zip(_KEYS, row, strict=True)) for f, *row in each}
+        return super().result(rows) | {"by_fraction": by_fraction}
 
 
 _KEYS = ("value", "low", "high")

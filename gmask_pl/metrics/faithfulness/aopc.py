@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
-from gmask_pl.metrics.faithfulness.floor import loss_without_words, lost
-from gmask_pl.metrics.faithfulness.removal_curves import (
-    area_over_curve,
-    predicted_probability,
-    without_top,
-)
-from gmask_pl.metrics.pair_metric import PairMetric
-from gmask_pl.settings import Count, Seed, checked
+from gmask_pl.metrics.floor import loss_without_words, lost
+from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
+from gmask_pl.metrics.presentation import Part, Presentation
+from gmask_pl.metrics.removal_curves import area_over_curve, predicted_probability, without_top
+from gmask_pl.settings import Count, checked
+from gmask_pl.types import JSON
 
 
 class AOPC(PairMetric):
     """Area over the perturbation curve, Eq. 9; higher means more comprehensive explanations.
 
-    max_removed: U. A pair of n < U words is empty for every u >= n, so the model's answer to the
-    empty pair stands in for those u; a pair without any word scores what the empty pair gives,
-    0. The result lies in [-U/(U+1), U/(U+1)].
+    max_removed: U (Section 5.1.1). A pair of n < U words is empty for every u >= n, so the model's
+    answer to the empty pair stands in for those u; a pair without any word scores what the empty
+    pair gives, 0. The result lies in [-U/(U+1), U/(U+1)].
 
     all_at_once: what it is where every word goes at the first step. That is no bound, as losing
     some words may cost more than losing all, but says how much of the probability hangs on words.
     """
 
-    parts = MappingProxyType({"all_at_once": "AOPC where every word goes at the first step"})
+    presentation = Presentation(
+        title="AOPC",
+        heading="AOPC",
+        meaning="fall in the predicted class's probability as the top words are removed (Eq. 9)",
+        unit="probability",
+        range=(-1, 1),
+        parts=(Part("all_at_once", "AOPC where every word goes at the first step"),),
+        place=1,
+        always=True,
+    )
 
     @checked
-    def __init__(self, *, max_removed: Count, resamples: Count, seed: Seed) -> None:
-        super().__init__(n_masks=max_removed, width=1, resamples=resamples, seed=seed)
+    def __init__(self, *, max_removed: Count = 10, **bootstrap: Any) -> None:
+        super().__init__(**bootstrap)
         self.max_removed = max_removed
 
-    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
-        return without_top(order, n_words, self.max_removed)
+    def masks(self, pairs: RankedPairs) -> Tensor:
+        return without_top(pairs.order, pairs.n_words, self.max_removed)
 
-    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
-        unmasked = predicted_probability(whole.unsqueeze(1), whole).squeeze(1)
-        return area_over_curve(unmasked, predicted_probability(probabilities, whole)).unsqueeze(1)
+    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
+        return area_over_curve(
+            predicted_probability(pairs.whole.unsqueeze(1), pairs.whole).squeeze(1),
+            predicted_probability(probabilities, pairs.whole),
+        ).unsqueeze(1)
 
-    def compute(self) -> dict[str, Any]:
-        """value, low, high, n."""
-        return self.estimate(lambda averages: averages).headline()
-
-    def beside(self, empty: Tensor) -> dict[str, Any]:
+    def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """all_at_once with its interval; meaningful as in `loss_without_words`."""
         share = self.max_removed / (self.max_removed + 1)  # the sum has one term less than Eq. 9
-        found = self.estimate_of(empty, lambda means: share * lost(means))
+        found = self.estimate(empty, lambda means: share * lost(means))
         return loss_without_words("all_at_once", found)

@@ -2,72 +2,93 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor
 
-from gmask_pl.metrics.bootstrap import numbers
-from gmask_pl.metrics.faithfulness.floor import EMPTY, shown, told, verdict
-from gmask_pl.metrics.faithfulness.removal_curves import (
+from gmask_pl.metrics.floor import EMPTY, shown, told, verdict
+from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
+from gmask_pl.metrics.presentation import PERCENT_REMOVED, Curve, Part, Plot, Presentation
+from gmask_pl.metrics.removal_curves import (
     degradation_gains,
     degradation_score,
     degraded,
     normalised_curves,
     predicted_probability,
 )
-from gmask_pl.metrics.pair_metric import PairMetric
-from gmask_pl.settings import Count, Seed, Share, at_least, checked
+from gmask_pl.settings import Share, at_least, checked
+from gmask_pl.types import JSON
 
 
 class Degradation(PairMetric):
     """Area between the LeRF and MoRF curves, Eqs. 10-11; higher means a better ranking.
 
     Probabilities are averaged over examples first and normalised after; every bootstrap resample
-    does the same. steps: equal parts of 0..100 %; at rho, floor(rho * n + 1/2) of a pair's n
-    words are removed, so a one-word pair is whole below 50 % and empty from there on.
+    does the same. steps: equal parts of 0..100 % (Section 5.1.3, Figure 4: points every 10 %); at
+    rho, floor(rho * n + 1/2) of a pair's n words are removed, so a one-word pair is whole below
+    50 % and empty from there on.
 
     min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little when the
     empty pair is answered nearly as surely as the whole one. It is reported with ``meaningful``
     false unless the whole 95 % interval of the denominator lies above 0 and not below this
-    threshold: of few pairs a denominator may be large enough by chance. When it is exactly 0, the
-    value, its interval and the points of both curves are None.
+    threshold (ours): of few pairs a denominator may be large enough by chance. When it is exactly
+    0, the value, its interval and the points of both curves are None.
     """
 
-    parts = MappingProxyType({"denominator": "what is lost without any word, which divides"})
+    presentation = Presentation(
+        title="Degradation",
+        heading="degradation",
+        meaning="area between the curves of least and most relevant words removed first (Eq. 11)",
+        unit="area",
+        parts=(Part("denominator", "what is lost without any word, which divides"),),
+        plot=Plot(
+            title="MoRF and LeRF curves by the percentage of words removed",
+            x=PERCENT_REMOVED,
+            y="normalised probability S",
+            equation="Eq. 10",
+            curves=(
+                Curve("morf", "most relevant first (MoRF)", name="morf"),
+                Curve("lerf", "least relevant first (LeRF)", name="lerf"),
+            ),
+            area=True,
+        ),
+        place=3,
+        always=True,
+    )
 
     @checked
     def __init__(
         self,
         *,
-        steps: Annotated[int, at_least(2)],
-        min_denominator: Share,
-        resamples: Count,
-        seed: Seed,
+        steps: Annotated[int, at_least(2)] = 10,
+        min_denominator: Share = 0.05,
+        **bootstrap: Any,
     ) -> None:
-        inner = 2 * (steps - 1)
-        super().__init__(n_masks=inner + 1, width=inner + 1, resamples=resamples, seed=seed)
+        super().__init__(**bootstrap)
         self.steps = steps
         self.min_denominator = min_denominator
 
-    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
-        return degraded(order, n_words, self.steps)
+    def masks(self, pairs: RankedPairs) -> Tensor:
+        return degraded(pairs.order, pairs.n_words, self.steps)
 
-    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
-        unmasked = predicted_probability(whole.unsqueeze(1), whole).squeeze(1)
-        answers = predicted_probability(probabilities, whole)
+    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
+        unmasked = predicted_probability(pairs.whole.unsqueeze(1), pairs.whole).squeeze(1)
+        answers = predicted_probability(probabilities, pairs.whole)
         return degradation_gains(unmasked, answers[:, :-1], answers[:, -1])
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
         return degradation_score(*normalised_curves(averages))
 
-    def compute(self) -> dict[str, Any]:
+    @staticmethod
+    def curves(averages: Tensor) -> Sequence[Tensor]:
+        return normalised_curves(averages)
+
+    def result(self, rows: Tensor) -> JSON:
         """value, low, high, n; denominator with its interval; meaningful, why; percent, morf,
         lerf: steps + 1 numbers."""
-        found = self.estimate(lambda gains: torch.stack([self.summary(gains), gains[..., 0]], -1))
-        denominator = told("denominator", found, component=1)
+        denominator = told("denominator", self.estimate(rows, lambda gains: gains[..., :1]))
         least = denominator["denominator_low"]
         enough = least is not None and least > 0 and least >= self.min_denominator
         why = (
@@ -75,13 +96,6 @@ class Degradation(PairMetric):
             f"by that difference, {shown(denominator, 'denominator')}, and it must be "
             f"{self.min_denominator:g} or more throughout"
         )
-        morf, lerf = normalised_curves(found.averages)
-        return {
-            **found.headline(),
-            EMPTY: "denominator",
-            **denominator,
-            **verdict(enough, why),
-            "percent": [100 * i / self.steps for i in range(self.steps + 1)],
-            "morf": numbers(morf),
-            "lerf": numbers(lerf),
-        }
+        told_of_empty = {EMPTY: "denominator"} | denominator | verdict(enough, why)
+        percent = PERCENT_REMOVED.at(self.steps + 1)
+        return super().result(rows) | told_of_empty | {"percent": percent}

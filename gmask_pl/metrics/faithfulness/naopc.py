@@ -11,13 +11,15 @@ from torch import Tensor
 
 from gmask_pl.masking.removal_orders import HIGHEST, LOWEST, TIE, extreme_orders
 from gmask_pl.metrics.faithfulness._bounds import Bounds, BoundsCache
-from gmask_pl.metrics.faithfulness.removal_curves import (
+from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
+from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.metrics.removal_curves import (
     area_over_curve,
     predicted_probability,
     without_top,
 )
-from gmask_pl.metrics.pair_metric import Ask, Keys, PairMetric
-from gmask_pl.settings import Count, Range, Seed, Whole, checked
+from gmask_pl.settings import Count, Range, Whole, checked
+from gmask_pl.types import JSON
 
 
 class NormalisedAOPC(PairMetric):
@@ -36,66 +38,68 @@ class NormalisedAOPC(PairMetric):
     - lowest, highest: the means of the bounds over all pairs, as searched, the same for every
       explainer. exact: how many pairs have exact bounds.
 
-    cache: a folder where bounds are kept for the other explainers of the same model; or None.
+    max_removed: U, as in AOPC (Section 5.1.1). exact_words: at most 2^12 evaluations a pair. beam:
+    sets kept a step and bound (the authors' default). cache: a folder where bounds are kept for the
+    other explainers of the same model; or None.
     """
 
-    meaning = "AOPC between the lowest (0) and the highest (1) that any order of the words has"
+    presentation = Presentation(
+        meaning="AOPC between the lowest (0) and the highest (1) that any order of the words has",
+        unit="share of what an order can gain",
+        range=(0, 1),
+    )
 
     @checked
     def __init__(
         self,
         *,
-        max_removed: Count,
-        beam: Count,
-        exact_words: Whole,
-        min_range: Annotated[float, Range(0, 1, above=True)],
-        cache: str | None,
-        resamples: Count,
-        seed: Seed,
+        max_removed: Count = 10,
+        beam: Count = 5,
+        exact_words: Whole = 12,
+        min_range: Annotated[float, Range(0, 1, above=True)] = 0.01,
+        cache: str | None = None,
+        **bootstrap: Any,
     ) -> None:
-        super().__init__(n_masks=max_removed, width=6, resamples=resamples, seed=seed)
+        super().__init__(**bootstrap)
         self.min_range = min_range
         self.settings = {"max_removed": max_removed, "beam": beam, "exact_words": exact_words}
         self.cache = BoundsCache(cache)
-        self.bounds: Tensor | None = None
 
-    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
-        return without_top(order, n_words, self.settings["max_removed"])
+    def masks(self, pairs: RankedPairs) -> Tensor:
+        return without_top(pairs.order, pairs.n_words, self.settings["max_removed"])
 
-    def explore(self, ask: Ask, valid: Tensor, whole: Tensor, keys: Keys | None) -> None:
-        """Finds the bounds of every pair of the batch, unless another run has left them."""
-        names = [] if self.cache.folder is None or keys is None else list(map(self._name, keys()))
-        found = [self.cache.get(name) for name in names] or [None] * len(whole)
-        missing = [row for row, bounds in enumerate(found) if bounds is None]
-        if missing:
-            searched = self._search(ask, valid, whole, missing)
-            for row, bounds in zip(missing, searched, strict=True):
-                found[row] = bounds
-            if names:
-                self.cache.add([names[row] for row in missing], searched)
-        self.bounds = torch.tensor(found, dtype=torch.float64).reshape(-1, 3)
-
-    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
+    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
         """Columns: normalised AOPC, whether it counts, lowest, highest, exact, widened."""
-        if self.bounds is None or len(self.bounds) != len(whole):
-            raise ValueError("NormalisedAOPC: call explore for the batch before update")
-        low, high, exact = self.bounds.to(whole).unbind(1)
-        self.bounds = None
-        unmasked = predicted_probability(whole.unsqueeze(1), whole).squeeze(1)
-        area = area_over_curve(unmasked, predicted_probability(probabilities, whole))
+        bounds = torch.tensor(self.bounds(pairs), dtype=torch.float64).reshape(-1, 3)
+        low, high, exact = bounds.to(pairs.whole).unbind(1)
+        unmasked = predicted_probability(pairs.whole.unsqueeze(1), pairs.whole).squeeze(1)
+        area = area_over_curve(unmasked, predicted_probability(probabilities, pairs.whole))
         counts = high - low >= self.min_range
         widened = (area > high + 2 * TIE) | (area < low - 2 * TIE)
         lowest, highest = torch.minimum(low, area), torch.maximum(high, area)
         share = (area - lowest) / (highest - lowest).masked_fill(~counts, 1.0)
         return torch.stack([share * counts, counts, low, high, exact, widened], 1)
 
+    def bounds(self, pairs: RankedPairs) -> list[Bounds]:
+        """The bounds of every pair, searched for unless another run has left them."""
+        names: list[str] = []
+        if self.cache.folder is not None and pairs.keys is not None:
+            names = list(map(self._name, pairs.keys()))
+        known = {row: found for row, name in enumerate(names) if (found := self.cache.get(name))}
+        if missing := [row for row in range(len(pairs.whole)) if row not in known]:
+            searched = self._search(pairs, missing)
+            known |= dict(zip(missing, searched, strict=True))
+            if names:
+                self.cache.add([names[row] for row in missing], searched)
+        return [known[row] for row in range(len(pairs.whole))]
+
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
         return averages[..., 0] / averages[..., 1]
 
-    def compute(self) -> dict[str, Any]:
+    def result(self, rows: Tensor) -> JSON:
         """value, low, high, n; lowest, highest; how many pairs are exact, widened, flat."""
-        found = self.estimate(lambda averages: self.summary(averages).unsqueeze(-1))
+        found = self.estimate(rows, lambda averages: self.summary(averages).unsqueeze(-1))
         counts, low, high, exact, widened = found.averages[1:].tolist()
         return {
             **found.headline(),
@@ -107,13 +111,14 @@ class NormalisedAOPC(PairMetric):
             "flat": round((1 - counts) * found.n),
         }
 
-    def _search(self, ask: Ask, valid: Tensor, whole: Tensor, rows: list[int]) -> list[Bounds]:
+    def _search(self, pairs: RankedPairs, rows: list[int]) -> list[Bounds]:
         """Bounds of some rows of the batch; the others are asked about whole meanwhile."""
+        valid, whole = pairs.valid, pairs.whole
 
         def ask_rows(keep: Tensor) -> Tensor:
             every = valid[:, None].repeat(1, keep.shape[1], 1)
             every[rows] = keep
-            return predicted_probability(ask(every), whole)[rows]
+            return predicted_probability(pairs.ask(every), whole)[rows]
 
         sure = predicted_probability(whole.unsqueeze(1), whole).squeeze(1)
         goals = (LOWEST, HIGHEST)

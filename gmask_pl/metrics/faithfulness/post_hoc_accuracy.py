@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.bootstrap import numbers
-from gmask_pl.metrics.faithfulness.floor import EMPTY, NEEDED, shown, told, verdict
-from gmask_pl.metrics.faithfulness.removal_curves import agreement, only_top
-from gmask_pl.metrics.pair_metric import PairMetric
-from gmask_pl.settings import Count, Seed, checked
+from gmask_pl.metrics.floor import EMPTY, NEEDED, shown, told, verdict
+from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
+from gmask_pl.metrics.presentation import WORDS_KEPT, Curve, Part, Plot, Presentation
+from gmask_pl.metrics.removal_curves import agreement, only_top
+from gmask_pl.settings import Count, checked
+from gmask_pl.types import JSON
 
 
 class PostHocAccuracy(PairMetric):
     """Agreement of the prediction on the top v words alone with that on the whole pair.
 
-    max_words: V; the value is the mean over v = 1..V. A pair of n <= v words is kept whole and
-    agrees by definition, whatever rounding does to the answer. Of equally probable classes the
-    first is the predicted one.
+    max_words: V (Section 5.1.2, Figure 3); the value is the mean over v = 1..V. A pair of n <= v
+    words is kept whole and agrees by definition, whatever rounding does to the answer. Of equally
+    probable classes the first is the predicted one.
 
     floor: the share of pairs whose prediction needs no words at all, as the empty pair gets it
     already. above_floor: (value - floor) / (1 - floor), so 0 is what no words at all give, below 0
@@ -29,48 +30,64 @@ class PostHocAccuracy(PairMetric):
     meaningful where the interval of the floor reaches above 1 - NEEDED, 0.9.
     """
 
-    parts = MappingProxyType(
-        {
-            "floor": "pairs whose prediction needs no words at all",
-            "above_floor": "0: as without any word; 1: every prediction is kept",
-        }
+    presentation = Presentation(
+        title="Post-hoc accuracy",
+        heading="post-hoc",
+        meaning=("predictions the top v words alone keep, mean over v from 1 to {points} (§5.1.2)"),
+        unit="share of pairs",
+        range=(0, 1),
+        interval=False,
+        parts=(
+            Part("floor", "pairs whose prediction needs no words at all"),
+            Part(
+                "above_floor",
+                "0: as without any word; 1: every prediction is kept",
+                heading="above",
+            ),
+        ),
+        plot=Plot(
+            title="Post-hoc accuracy by the number of words kept",
+            x=WORDS_KEPT,
+            y="post-hoc accuracy",
+            curves=(Curve("by_v", "agrees with the whole pair", low="low_by_v", high="high_by_v"),),
+            range=(0, 1),
+            letter="v",
+            shown=(1, 2, 4, 10),
+        ),
+        place=2,
+        always=True,
     )
 
     @checked
-    def __init__(self, *, max_words: Count, resamples: Count, seed: Seed) -> None:
-        super().__init__(n_masks=max_words, width=max_words, resamples=resamples, seed=seed)
+    def __init__(self, *, max_words: Count = 10, **bootstrap: Any) -> None:
+        super().__init__(**bootstrap)
         self.max_words = max_words
 
-    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
-        return only_top(order, n_words, self.max_words)
+    def masks(self, pairs: RankedPairs) -> Tensor:
+        return only_top(pairs.order, pairs.n_words, self.max_words)
 
-    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
-        kept = torch.arange(1, self.max_words + 1, device=n_words.device)
-        return agreement(probabilities, whole).masked_fill(kept >= n_words.unsqueeze(1), 1)
+    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
+        kept = torch.arange(1, self.max_words + 1, device=probabilities.device)
+        whole = kept >= pairs.n_words.unsqueeze(1)
+        return agreement(probabilities, pairs.whole).masked_fill(whole, 1)
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
         return averages.mean(-1)
 
-    def compute(self) -> dict[str, Any]:
-        """value, low, high, n; by_v, low_by_v, high_by_v: V numbers each, for v = 1..V."""
-        found = self.estimate(lambda by_v: torch.cat([by_v.mean(-1, keepdim=True), by_v], dim=-1))
-        return {
-            **found.headline(),
-            "by_v": numbers(found.value[1:]),
-            "low_by_v": numbers(found.low[1:]),
-            "high_by_v": numbers(found.high[1:]),
-        }
+    @staticmethod
+    def curves(averages: Tensor) -> Sequence[Tensor]:
+        return (averages,)
 
-    def beside(self, empty: Tensor) -> dict[str, Any]:
+    def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """floor, above_floor, each with its interval; meaningful, why."""
 
         def statistic(means: Tensor) -> Tensor:
-            value, floor = self.summary(means[..., : self.width]).unsqueeze(-1), means[..., -1:]
+            value, floor = self.summary(means[..., : rows.shape[1]])[..., None], means[..., -1:]
             return (value - floor) / (1 - floor).masked_fill(floor >= 1, torch.nan)
 
-        part = told("floor", self.estimate_of(empty, lambda means: means[..., -1:]))
-        above = told("above_floor", self.estimate(statistic, empty))
+        part = told("floor", self.estimate(empty, lambda means: means[..., -1:]))
+        above = told("above_floor", self.estimate(torch.cat([rows, empty], 1), statistic))
         high = part["floor_high"]
         why = f"of {shown(part, 'floor')} of the pairs the prediction needs no words at all"
         decides = verdict(high is not None and high <= 1 - NEEDED, why)

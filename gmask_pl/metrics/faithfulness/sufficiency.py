@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from gmask_pl.metrics.faithfulness._fractions import FractionMetric
-from gmask_pl.metrics.faithfulness.floor import loss_without_words, lost, told
-from gmask_pl.metrics.faithfulness.removal_curves import only_top_fractions
+from gmask_pl.metrics.floor import loss_without_words, lost, told
+from gmask_pl.metrics.pair_metric import RankedPairs
+from gmask_pl.metrics.presentation import Part, Presentation
+from gmask_pl.metrics.removal_curves import only_top_fractions
+from gmask_pl.types import JSON
 
 
 class Sufficiency(FractionMetric):
@@ -21,28 +21,30 @@ class Sufficiency(FractionMetric):
     what an empty rationale loses.
     """
 
-    higher_is_better = False
-    meaning = (
-        "fall in the predicted class's probability on the top share of words alone: lower is "
-        "better (ERASER)"
-    )
-    parts = MappingProxyType(
-        {
-            "floor": "the same fall on no words at all",
-            "above_floor": "share of that fall which the top words win back",
-        }
+    presentation = Presentation(
+        meaning=(
+            "fall in the predicted class's probability on the top share of words alone: lower is "
+            "better (ERASER)"
+        ),
+        unit="probability",
+        higher_is_better=False,
+        range=(-1, 1),
+        parts=(
+            Part("floor", "the same fall on no words at all"),
+            Part("above_floor", "share of that fall which the top words win back"),
+        ),
     )
 
-    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
-        return only_top_fractions(order, n_words, self.fractions)
+    def masks(self, pairs: RankedPairs) -> Tensor:
+        return only_top_fractions(pairs.order, pairs.n_words, self.fractions)
 
-    def beside(self, empty: Tensor) -> dict[str, Any]:
+    def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """floor, above_floor, each with its interval; meaningful as in `loss_without_words`."""
 
         def statistic(means: Tensor) -> Tensor:
-            floor = lost(means[..., self.width :])
-            won = floor - self.summary(means[..., : self.width]).unsqueeze(-1)
+            floor = lost(means[..., rows.shape[1] :])
+            won = floor - self.summary(means[..., : rows.shape[1]])[..., None]
             return won / floor.masked_fill(floor <= 0, torch.nan)
 
-        above = told("above_floor", self.estimate(statistic, empty))
-        return loss_without_words("floor", self.estimate_of(empty, lost)) | above
+        above = told("above_floor", self.estimate(torch.cat([rows, empty], 1), statistic))
+        return loss_without_words("floor", self.estimate(empty, lost)) | above

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.bootstrap import estimate, numbers
-from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.model_free import ModelFreeMetric
+from gmask_pl.metrics.presentation import Presentation
 from gmask_pl.types import JSON, Explanation, PairExample
 
 
-class AlignmentAgreement(KnownWords):
+class AlignmentAgreement(ModelFreeMetric):
     """Pairs of words of the two sides in one group, against gold alignments between these words.
 
     Only the grouped words take part, so what counts is who stands with whom and not which words
@@ -23,7 +22,11 @@ class AlignmentAgreement(KnownWords):
     the sums over all text pairs.
     """
 
-    meaning = "F1 of word pairs in one group, one of each side, against gold word alignments"
+    presentation = Presentation(
+        meaning="F1 of word pairs in one group, one of each side, against gold word alignments",
+        unit="F1",
+        range=(0, 1),
+    )
 
     def knows(self, example: PairExample) -> bool:
         return example.alignments is not None
@@ -47,23 +50,13 @@ class AlignmentAgreement(KnownWords):
         """F1 of rows averaged over text pairs."""
         return 2 * averages[..., 2] / (averages[..., 0] + averages[..., 1])
 
-    def compute(self, labels: Sequence[str]) -> JSON | None:
+    def result(self, rows: Tensor) -> JSON:
         """value, low, high: F1; n; precision, recall; chance: F1, precision, recall of random."""
-        if not self.rows:
-            return None
-        rows = torch.tensor(list(self.rows.values()), dtype=torch.float64)
         # What as many random pairs of the same text pair hit on average.
         hits = rows[:, 0] * rows[:, 1] / rows[:, 3].clamp_min(1)
-        rows = torch.cat([rows, hits[:, None]], 1)
-        found = estimate(rows, _agreement, resamples=self.resamples, seed=self.seed)
-        names = ("value", "precision", "recall", "chance", "chance_precision", "chance_recall")
-        value, low, high = map(numbers, (found.value, found.low, found.high))
-        return {
-            **dict(zip(names, value, strict=True)),
-            "low": low[0],
-            "high": high[0],
-            "n": len(rows),
-        }
+        found = self.estimate(torch.cat([rows, hits[:, None]], 1), _agreement)
+        names = ("precision", "recall", "chance", "chance_precision", "chance_recall")
+        return found.headline() | dict(zip(names, numbers(found.value[1:]), strict=True))
 
 
 def _agreement(mean: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import numbers
-from gmask_pl.metrics.faithfulness.removal_curves import predicted_probability
-from gmask_pl.metrics.pair_metric import PairMetric
-from gmask_pl.settings import Count, OneOf, Seed, checked
-from gmask_pl.types import UserError
+from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
+from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.metrics.removal_curves import predicted_probability
+from gmask_pl.settings import Count, OneOf, checked
+from gmask_pl.types import JSON, UserError
 
 SIDES = ("removed", "kept")
 
@@ -35,50 +36,49 @@ class GroupEffect(PairMetric):
     the most groups and grouped words a pair may have, which fix what is asked of the model.
     """
 
-    higher_is_better = None
-    reads_groups = True
-    meaning = "effect of a group, less the sum of its words' single effects"
+    presentation = Presentation(
+        meaning="effect of a group, less the sum of its words' single effects",
+        unit="probability",
+        higher_is_better=None,
+    )
 
     @checked
     def __init__(
         self,
         *,
         side: Annotated[str, OneOf(SIDES)],
-        max_groups: Count,
-        max_words: Count,
-        resamples: Count,
-        seed: Seed,
+        max_groups: Count = 8,
+        max_words: Count = 16,
+        **bootstrap: Any,
     ) -> None:
+        super().__init__(**bootstrap)
         self.side = side
         self.max_groups = max_groups
         self.max_words = max_words
-        n_masks = max_groups + max_words + 1
-        super().__init__(n_masks=n_masks, width=5, resamples=resamples, seed=seed)
 
-    def masks(self, order: Tensor, n_words: Tensor) -> Tensor:
+    def masks(self, pairs: RankedPairs) -> Tensor:
         """Of each group, of each grouped word, of no word: the pair without it, or it alone.
 
         A spare place is the last of these again.
         """
-        groups = self._groups(order)
+        groups = self._groups(pairs)
         words = self._words(groups)
-        position = torch.arange(order.shape[1], device=order.device)
-        number = torch.arange(self.max_groups, device=order.device)
+        position = torch.arange(groups.shape[1], device=groups.device)
+        number = torch.arange(self.max_groups, device=groups.device)
         of_group = groups[:, None] == number[None, :, None]
         of_word = words[..., None] == position
         chosen = torch.cat([of_group, of_word, torch.zeros_like(of_word[:, :1])], 1)
-        real = order.argsort(dim=1) < n_words[:, None]
-        return (chosen if self.side == "kept" else ~chosen) & real[:, None]
+        return (chosen if self.side == "kept" else ~chosen) & pairs.valid[:, None]
 
-    def score(self, probabilities: Tensor, whole: Tensor, n_words: Tensor) -> Tensor:
-        answers = predicted_probability(probabilities, whole)
+    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
+        answers = predicted_probability(probabilities, pairs.whole)
         effects = answers[:, :-1] - answers[:, -1:]
         effects = effects if self.side == "kept" else -effects
-        groups, self.groups = self._groups(whole), None
+        groups = self._groups(pairs)
         words = self._words(groups)
         together, alone = effects.split([self.max_groups, self.max_words], 1)
         owner = torch.where(words < 0, -1, groups.gather(1, words.clamp_min(0)))
-        number = torch.arange(self.max_groups, device=whole.device)
+        number = torch.arange(self.max_groups, device=groups.device)
         member = (owner[:, None] == number[None, :, None]).to(effects)  # (B, groups, words)
         sums = (member * alone[:, None]).sum(2)
         several = member.sum(2) > 1
@@ -99,7 +99,7 @@ class GroupEffect(PairMetric):
     def summary(averages: Tensor) -> Tensor:
         return (averages[..., 1] - averages[..., 2]) / averages[..., 0]
 
-    def compute(self) -> dict[str, Any]:
+    def result(self, rows: Tensor) -> JSON:
         """value, low, high, n; together, alone: the two parts of the value; top_*: all of these
         of the most important group. None for each where no pair has a group of several words."""
 
@@ -107,14 +107,12 @@ class GroupEffect(PairMetric):
             top = (averages[..., 3] - averages[..., 4]) / averages[..., 0]
             return torch.stack([self.summary(averages), top], -1)
 
-        found = self.estimate(statistic)
+        found = self.estimate(rows, statistic)
         counts, *sums = found.averages.tolist()
         together, alone, top_together, top_alone = (s / counts if counts else None for s in sums)
         value, low, high = map(numbers, (found.value, found.low, found.high))
         return {
-            "value": value[0],
-            "low": low[0],
-            "high": high[0],
+            **found.headline(),
             "n": round(counts * found.n),
             "together": together,
             "alone": alone,
@@ -125,15 +123,16 @@ class GroupEffect(PairMetric):
             "top_alone": top_alone,
         }
 
-    def _groups(self, like: Tensor) -> Tensor:
-        if self.groups is None or len(self.groups) != len(like):
-            raise ValueError("GroupEffect: set groups for the batch before it is scored")
-        largest = int(self.groups.max()) + 1 if self.groups.numel() else 0
+    def _groups(self, pairs: RankedPairs) -> Tensor:
+        groups = pairs.groups
+        if groups is None or groups.shape != pairs.valid.shape:
+            raise ValueError("GroupEffect: give the group of every word of the batch")
+        largest = int(groups.max()) + 1 if groups.numel() else 0
         if largest > self.max_groups:
             raise UserError(
                 f"a pair has {largest} groups: set GroupEffect.max_groups={largest} or more"
             )
-        return self.groups
+        return groups
 
     def _words(self, groups: Tensor) -> Tensor:
         """The positions of the grouped words of every pair, (B, max_words), -1 in spare places."""

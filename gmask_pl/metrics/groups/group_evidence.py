@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torchmetrics.functional.clustering import adjusted_rand_score
 
-from gmask_pl.metrics.bootstrap import estimate, numbers
-from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.metrics.model_free import ModelFreeMetric
 from gmask_pl.metrics.plausibility.evidence import Evidence
-from gmask_pl.types import JSON, Explanation, Groups, PairExample
+from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.types import Explanation, Groups, PairExample
 
 
-class GroupEvidence(KnownWords):
+class GroupEvidence(ModelFreeMetric):
     """The adjusted Rand index (Hubert and Arabie, 1985) of the word groups and the evidence.
 
     A row is the index of one pair, see `rand_index`. Whether the most important group holds the
     evidence is told by EvidenceRecovery.
     """
 
-    meaning = "agreement of the word groups with the planted ones: 1 the same, 0 chance"
+    presentation = Presentation(
+        meaning="agreement of the word groups with the planted ones: 1 the same, 0 chance",
+        unit="adjusted Rand index",
+        range=(-0.5, 1),
+    )
 
     def knows(self, example: PairExample) -> bool:
         return bool(example.evidence)
@@ -30,19 +31,12 @@ class GroupEvidence(KnownWords):
             index = rand_index(explanation.groups, example.evidence)
             self.rows[explanation.id] = (index,)
 
-    def compute(self, labels: Sequence[str]) -> JSON | None:
-        """value, low, high, n; None where no pair has both evidence and groups."""
-        if not self.rows:
-            return None
-        rows = torch.tensor(list(self.rows.values()), dtype=torch.float64)
-        found = estimate(rows, lambda mean: mean, resamples=self.resamples, seed=self.seed)
-        value, low, high = (numbers(part)[0] for part in (found.value, found.low, found.high))
-        return {"value": value, "low": low, "high": high, "n": len(rows)}
-
 
 def rand_index(groups: Groups, evidence: Evidence) -> float:
     """The index over the grouped words: each group of the evidence is a cluster, and so are all
     other words together. 1: the groups are these clusters; 0: what groups at random have."""
+    from torchmetrics.functional.clustering import adjusted_rand_score  # imports matplotlib
+
     clusters = {word: group for group, words in groups.members.items() for word in words}
     known = [next((i for i, own in enumerate(evidence, 1) if word in own), 0) for word in clusters]
     found = torch.tensor(list(clusters.values()))

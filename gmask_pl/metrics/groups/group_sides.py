@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
-from gmask_pl.metrics.bootstrap import estimate, numbers
-from gmask_pl.metrics.model_free import KnownWords
+from gmask_pl.metrics.model_free import ModelFreeMetric
+from gmask_pl.metrics.presentation import Presentation
 from gmask_pl.types import JSON, Explanation, PairExample
 
 
-class GroupSides(KnownWords):
+class GroupSides(ModelFreeMetric):
     """The share of groups with words of both sides, of the groups with more than one word.
 
     A row is (groups of several words, those with both sides, words in groups, groups).
     """
 
-    meaning = "share of the groups of several words that join words of both sides"
+    presentation = Presentation(
+        meaning="share of the groups of several words that join words of both sides",
+        unit="share of groups",
+        range=(0, 1),
+    )
 
     def knows(self, example: PairExample) -> bool:
         return True
@@ -39,17 +40,7 @@ class GroupSides(KnownWords):
         """The share, of rows averaged over pairs."""
         return averages[..., 1] / averages[..., 0]
 
-    def compute(self, labels: Sequence[str]) -> JSON | None:
+    def result(self, rows: Tensor) -> JSON:
         """value, low, high: of all groups of several words; n: pairs; size: mean words a group."""
-        if not self.rows:
-            return None
-        rows = torch.tensor(list(self.rows.values()), dtype=torch.float64)
-        found = estimate(
-            rows,
-            lambda mean: self.summary(mean).unsqueeze(-1),
-            resamples=self.resamples,
-            seed=self.seed,
-        )
-        value, low, high = (numbers(part)[0] for part in (found.value, found.low, found.high))
         size = float(rows[:, 2].sum() / rows[:, 3].sum())
-        return {"value": value, "low": low, "high": high, "n": len(rows), "size": size}
+        return super().result(rows) | {"size": size}

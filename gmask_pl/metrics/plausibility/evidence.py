@@ -5,23 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-import torch
 from torch import Tensor
 
-from gmask_pl.metrics.bootstrap import estimate, numbers
-from gmask_pl.metrics.model_free import KnownWords, Row
+from gmask_pl.metrics.floor import told
+from gmask_pl.metrics.model_free import ModelFreeMetric, Row
 from gmask_pl.metrics.plausibility._agreement import average_precision, top_words
+from gmask_pl.metrics.presentation import Part, Presentation
 from gmask_pl.types import JSON, Explanation, Groups, PairExample
 
 Evidence = Sequence[frozenset[int]]  # alternatives: each group of words decides by itself
 
 
-class EvidenceRecovery(KnownWords):
+class EvidenceRecovery(ModelFreeMetric):
     """The share of pairs whose evidence is found, and the AUPRC of the scores against it.
 
     A row is (found, AUPRC, in the top group, has word groups), the third 0 where the explainer
     finds no groups. One group of the evidence is enough, so each of these is for the best of them.
     """
+
+    presentation = Presentation(
+        title="Evidence found",
+        heading="evidence",
+        meaning="pairs whose top words are exactly the words known to decide the label",
+        unit="share of pairs",
+        range=(0, 1),
+        digits=2,
+        interval=False,
+        parts=(
+            Part(
+                "top_group",
+                "pairs whose most important word group holds those words",
+                title="in the top group",
+                heading="top group",
+            ),
+            Part(
+                "auprc",
+                "area under the precision-recall curve of the scores for those words",
+                title="AUPRC",
+                heading="AUPRC",
+            ),
+        ),
+        place=4,
+    )
 
     def knows(self, example: PairExample) -> bool:
         return bool(example.evidence)
@@ -42,8 +67,8 @@ class EvidenceRecovery(KnownWords):
         """The share of pairs whose evidence is found (...), of averaged rows (..., 4)."""
         return averages[..., 0]
 
-    def compute(self, labels: Sequence[str]) -> JSON | None:
-        """None when no pair carries evidence, else numbers with 95 % bootstrap intervals.
+    def result(self, rows: Tensor) -> JSON:
+        """Numbers with 95 % bootstrap intervals.
 
         value, low, high, n: the m words with the highest scores are one of the pair's evidence
         groups of m words. auprc, auprc_low, auprc_high: ``evidence_precision``; what it would be
@@ -51,24 +76,18 @@ class EvidenceRecovery(KnownWords):
         evidence group have their highest membership phi in the most important word group; None
         where the explainer finds no groups.
         """
-        if not self.rows:
-            return None
-        rows = list(self.rows.values())
-        grouped = [row[2:3] for row in rows if row[3]]
-        return {
-            **self._means([row[:1] for row in rows], "value", "low", "high"),
-            "n": len(rows),
-            **self._means([row[1:2] for row in rows], "auprc", "auprc_low", "auprc_high"),
-            **self._means(grouped, "top_group", "top_group_low", "top_group_high"),
-        }
+        grouped = rows[rows[:, 3] > 0, 2:3]
+        keys = ("top_group", "top_group_low", "top_group_high")
+        top = (
+            told("top_group", self.estimate(grouped, _mean))
+            if len(grouped)
+            else dict.fromkeys(keys)
+        )
+        return super().result(rows) | top | told("auprc", self.estimate(rows[:, 1:2], _mean))
 
-    def _means(self, column: list[tuple[float, ...]], *names: str) -> JSON:
-        if not column:
-            return dict.fromkeys(names)
-        rows: Tensor = torch.tensor(column, dtype=torch.float64)
-        found = estimate(rows, lambda mean: mean, resamples=self.resamples, seed=self.seed)
-        parts = (found.value, found.low, found.high)
-        return {name: numbers(part)[0] for name, part in zip(names, parts, strict=True)}
+
+def _mean(averages: Tensor) -> Tensor:
+    return averages
 
 
 def in_top_words(scores: Sequence[float], evidence: Evidence) -> bool:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.bootstrap import estimate, numbers
-from gmask_pl.metrics.model_free import KnownWords, Row
+from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.model_free import ModelFreeMetric, Row
 from gmask_pl.metrics.plausibility._agreement import (
     average_precision,
     span_matches,
     spans,
     top_words,
 )
-from gmask_pl.settings import Count, Range, Seed, checked
+from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.settings import Range, checked
 from gmask_pl.types import JSON, Explanation, Highlight, PairExample
 
 _NAMES = ("", "token_f1", "iou_f1")
 
 
-class RationaleAgreement(KnownWords):
+class RationaleAgreement(ModelFreeMetric):
     """How well word scores agree with the words that people highlighted.
 
     Only the words of annotated sides take part: on the others it is unknown what people would
@@ -33,8 +34,8 @@ class RationaleAgreement(KnownWords):
     - token F1: the share of the m best words that are marked.
     - IOU F1: spans are maximal runs of neighbouring words of one side. A span of the m best
       words counts as found where its intersection over union with a marked span is at least
-      iou_threshold. Precision and recall are taken per pair, averaged over pairs, and F1 is of
-      the averages, as ERASER's macro average.
+      iou_threshold (0.5 in ERASER). Precision and recall are taken per pair, averaged over
+      pairs, and F1 is of the averages, as ERASER's macro average.
 
     A pair with several annotators counts once, with the mean of their rows. Where an annotator
     marked no word or all words of these sides, every ranking agrees alike, and that annotation
@@ -43,17 +44,20 @@ class RationaleAgreement(KnownWords):
     A row is (AUPRC, token F1, IOU precision, IOU recall).
     """
 
-    meaning = "area under the precision-recall curve of the scores for the words people marked"
+    presentation = Presentation(
+        meaning="area under the precision-recall curve of the scores for the words people marked",
+        unit="area",
+        range=(0, 1),
+    )
 
     @checked
     def __init__(
         self,
         *,
-        iou_threshold: Annotated[float, Range(0, 1, above=True)],
-        resamples: Count,
-        seed: Seed,
+        iou_threshold: Annotated[float, Range(0, 1, above=True)] = 0.5,
+        **bootstrap: Any,
     ) -> None:
-        super().__init__(resamples=resamples, seed=seed)
+        super().__init__(**bootstrap)
         self.iou_threshold = iou_threshold
         self.labels: dict[str, int | None] = {}
         self.by_annotator: dict[int, list[Row]] = {}
@@ -101,7 +105,7 @@ class RationaleAgreement(KnownWords):
         columns: list[list[float | None]] = [[None] * len(_NAMES)] * 3
         if given:
             table = torch.tensor(given, dtype=torch.float64)
-            found = estimate(table, _statistic, resamples=self.resamples, seed=self.seed)
+            found = self.estimate(table, _statistic)
             columns = [numbers(part) for part in (found.value, found.low, found.high)]
         summary: JSON = {"n": len(given)}
         for name, value, low, high in zip(_NAMES, *columns, strict=True):

@@ -2,74 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from gmask_pl.escaping import visible
+from gmask_pl.metrics.presentation import Presentation, expected, presented
 from gmask_pl.pipeline.report.result_files import (
     by_removal,
+    independent,
+    lines,
     meaningful,
     number,
     why_not,
     without_words,
 )
 
-WORDS_SHOWN = (1, 2, 4, 10)
 MISSING = "–"
 WEAK = "*"
-KNOWN = ("aopc", "post_hoc_accuracy", "degradation", "evidence")  # with columns of their own
 
 Run = tuple[str, Mapping[str, Any]]
+Column = tuple[str, Callable[[Mapping[str, Any]], str]]  # its heading, and the cell of a run
 
 
 def format_table(runs: Sequence[Run]) -> str:
     """One aligned row for each run (name, metrics): the three metrics of Section 5.1 and the cost.
 
     n is the number of pairs scored. Brackets hold 95 % intervals; a dash stands for a metric
-    that was not computed. ``above`` is post-hoc accuracy above what no words at all give. A metric
-    that says of itself that it can tell nothing carries a star, with a note below; what the empty
-    pair gives stands below, too. Where the pairs carry known evidence, the next columns are the
-    shares of pairs whose best words are it, and whose most important word group holds it, and
-    the AUPRC of the scores against it. Any further metric has a column under its own name.
+    that was not computed. Which columns a metric has, it says itself (`metrics.presentation`);
+    those that not every table has follow the cost. A metric that says of itself that it can tell
+    nothing carries a star, with a note below; what the empty pair gives stands below, too.
 
     A run with several removals of the metrics has a row for each; what does not depend on the
     removal stands in the first.
     """
     runs = [row for run in runs for row in _row_for_each_removal(run)]
     runs = [(visible(name), metrics) for name, metrics in runs]
-    head = ["run", "n", "AOPC", "post-hoc", "above"]
-    head += [f"v={v}" for v in WORDS_SHOWN] + ["degradation", "evaluations", "seconds"]
-    rows = [head] + [_row(name, metrics) for name, metrics in runs]
-    if any("evidence" in metrics for _, metrics in runs):
-        rows[0] += ["evidence", "top group", "AUPRC"]
-        for row, (_, metrics) in zip(rows[1:], runs, strict=True):
-            row += [
-                _decimal(number(metrics, "evidence", key), 2)
-                for key in ("value", "top_group", "auprc")
-            ]
-    for name in dict.fromkeys(name for _, metrics in runs for name in further(metrics)):
-        rows[0].append(visible(name))
-        for row, (_, metrics) in zip(rows[1:], runs, strict=True):
-            row.append(_with_interval(metrics, name))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
-    lines.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines + _notes(runs))
-
-
-def independent(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What does not depend on which of several removals the metrics use."""
-    apart = {"by_removal"}.union(*metrics["by_removal"].values())
-    return {name: result for name, result in metrics.items() if name not in apart}
-
-
-def further(metrics: Mapping[str, Any]) -> list[str]:
-    """The metrics that have no column of their own: whatever else has a value."""
-    return [
-        name
-        for name, result in metrics.items()
-        if name not in KNOWN and isinstance(result, Mapping) and "value" in result
-    ]
+    columns = list(_columns([metrics for _, metrics in runs]))
+    rows = [["run", *(visible(heading) for heading, _ in columns)]]
+    rows += [[name, *(cell(metrics) for _, cell in columns)] for name, metrics in runs]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
+    shown.insert(1, "  ".join("─" * width for width in widths))
+    return "\n".join(line.rstrip() for line in shown + _notes(runs))
 
 
 def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
@@ -87,31 +63,48 @@ def _row_for_each_removal(run: Run) -> list[Run]:
     return [(first, {**scored, **independent(metrics)}), *others]
 
 
-def _row(name: str, metrics: Mapping[str, Any]) -> list[str]:
-    accuracy = metrics.get("post_hoc_accuracy", {})
-    return [
-        name,
-        _decimal(pairs_scored(metrics), 0),
-        _with_interval(metrics, "aopc"),
-        _decimal(number(accuracy, "value"), 3) + _mark(accuracy),
-        _decimal(number(accuracy, "above_floor"), 3) + _mark(accuracy),
-        *(_decimal(number(accuracy, "by_v", v - 1), 2) for v in WORDS_SHOWN),
-        _with_interval(metrics, "degradation"),
-        _decimal(number(metrics, "cost", "evaluations_per_pair"), 0),
-        _decimal(number(metrics, "cost", "seconds_per_pair"), 3),
-    ]
+def _columns(runs: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
+    metrics = dict(expected())
+    for name, _, told in chain.from_iterable(map(presented, runs)):
+        metrics.setdefault(name, told)
+    ordered = sorted(metrics.items(), key=lambda one: one[1].place)
+    yield "n", lambda results: _decimal(pairs_scored(results), 0)
+    for name, told in ordered:
+        if told.always:
+            yield from _metric_columns(name, told)
+    for cost, digits in (("evaluations", 0), ("seconds", 3)):
+        yield cost, partial(_cost, key=f"{cost}_per_pair", digits=digits)
+    for name, told in ordered:
+        if not told.always:
+            yield from _metric_columns(name, told)
 
 
-def _mark(result: Mapping[str, Any]) -> str:
-    return "" if meaningful(result) else WEAK
+def _cost(results: Mapping[str, Any], key: str, digits: int) -> str:
+    return _decimal(number(results, "cost", key), digits)
 
 
-def _with_interval(metrics: Mapping[str, Any], metric: str) -> str:
-    mark = _mark(metrics.get(metric, {}))
-    value, low, high = (number(metrics, metric, key) for key in ("value", "low", "high"))
-    if low is None or high is None:
-        return _decimal(value, 3) + mark
-    return f"{_decimal(value, 3)}{mark} [{low:.3f}, {high:.3f}]"
+def _metric_columns(name: str, told: Presentation) -> Iterator[Column]:
+    """The value, the parts that have a heading, and single points of the curves."""
+
+    def cell(results: Mapping[str, Any], key: str, interval: bool = False) -> str:
+        result = results.get(name, {})
+        value, low, high = (number(result, part) for part in (key, "low", "high"))
+        text = _decimal(value, told.digits) + ("" if meaningful(result) else WEAK)
+        if not interval or low is None or high is None:
+            return text
+        return f"{text} [{low:.{told.digits}f}, {high:.{told.digits}f}]"
+
+    def point(results: Mapping[str, Any], x: int) -> str:
+        first = lines(name, results.get(name, {}), told)[0]
+        return _decimal({at: y for at, y, _, _ in first.points}.get(x), 2)
+
+    yield told.heading or name, partial(cell, key="value", interval=told.interval)
+    for part in told.parts:
+        if part.heading:
+            yield part.heading, partial(cell, key=part.key)
+    if told.plot:
+        for x in told.plot.shown:
+            yield f"{told.plot.letter}={x}", partial(point, x=x)
 
 
 def _decimal(value: float | None, digits: int) -> str:

@@ -1,17 +1,20 @@
-"""The two curves of a run as inline SVG (Figures 3 and 4)."""
+"""The curves of a run as inline SVG."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gmask_pl.pipeline.report.result_files import meaningful, number
+from gmask_pl.escaping import html
+from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.pipeline.report.result_files import lines, meaningful
 
 # Okabe and Ito's palette: told apart under every common colour-vision deficiency.
 GREEN, VERMILION, BLUE = "#00795c", "#d55e00", "#0072b2"
@@ -41,49 +44,45 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def accuracy_figure(metrics: Mapping[str, Any]) -> str | None:
-    """Post-hoc accuracy by the number of kept words v, with its 95 % band (Figure 3).
+# Of a single curve, and of each of several.
+_ALONE = ((GREEN, "o-"),)
+_SEVERAL = ((VERMILION, "o--"), (BLUE, "s-"), (GREEN, "D-."), (INK, "^:"))
 
-    None when the metrics hold no such curve.
+
+def metric_figure(name: str, result: Mapping[str, Any], told: Presentation) -> str | None:
+    """The curves of a metric, as it describes them (Figures 3 and 4).
+
+    None where it has none, or where one of them is not there.
     """
-    accuracy = metrics.get("post_hoc_accuracy", {})
-    v = list(range(1, len(accuracy.get("by_v", ())) + 1))
-    y = _curve(accuracy, "by_v", len(v))
-    if not v:
+    plot, found = told.plot, lines(name, result, told)
+    known = [any(y is not None for _, y, _, _ in line.points) for line in found]
+    if plot is None or not all(known):
         return None
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "post-hoc-accuracy"}):
-        figure, axes = _axes("words kept, v", "post-hoc accuracy")
-        low, high = (_curve(accuracy, key, len(v)) for key in ("low_by_v", "high_by_v"))
-        axes.fill_between(v, low, high, color=GREEN, alpha=0.16, linewidth=0, label="95 % interval")
-        axes.plot(v, y, "o-", color=GREEN, label="agrees with the whole pair")
-        axes.set_xticks(v)
-        axes.set_ylim(0, 1.03)
-        axes.legend(loc="lower right")
-        _mark(axes, accuracy)
-        return _svg(figure, "Post-hoc accuracy by the number of words kept")
-
-
-def degradation_figure(metrics: Mapping[str, Any]) -> str | None:
-    """MoRF and LeRF curves by the percentage of words removed (Eq. 10, Figure 4).
-
-    The area between them is the degradation score (Eq. 11). None when there is no curve.
-    """
-    degradation = metrics.get("degradation", {})
-    percent = list(degradation.get("percent", ()))
-    if number(degradation, "morf", 0) is None or number(degradation, "lerf", 0) is None:
-        return None
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "degradation"}):
-        figure, axes = _axes("words removed (%)", "normalised probability S (Eq. 10)")
-        morf, lerf = (_curve(degradation, key, len(percent)) for key in ("morf", "lerf"))
-        axes.fill_between(percent, morf, lerf, color=FAINT, alpha=0.55, linewidth=0)
-        axes.plot(percent, lerf, "s-", color=BLUE, label="least relevant first (LeRF)")
-        axes.plot(percent, morf, "o--", color=VERMILION, label="most relevant first (MoRF)")
-        axes.set_xticks(range(0, 101, 20))
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(min(bottom, 0), max(top, 1.03))
-        axes.legend(loc="best")
-        _mark(axes, degradation)
-        return _svg(figure, "MoRF and LeRF curves by the percentage of words removed")
+    looks = _ALONE if len(found) == 1 else _SEVERAL
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name.replace("_", "-")}):
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_xlabel(plot.x.label)
+        axes.set_ylabel(f"{plot.y} ({plot.equation})" if plot.equation else plot.y)
+        drawn = [tuple(zip(*map(_plain, line.points), strict=True)) for line in found]
+        if plot.area:
+            (x, one, *_), (_, other, *_) = drawn[:2]
+            axes.fill_between(x, one, other, color=FAINT, alpha=0.55, linewidth=0)
+        for i in reversed(range(len(found))):
+            x, y, low, high = drawn[i]
+            color, style = looks[i % len(looks)]
+            if not all(map(math.isnan, low)):
+                look: dict[str, Any] = {"color": color, "alpha": 0.16, "linewidth": 0}
+                axes.fill_between(x, low, high, label="95 % interval", **look)
+            axes.plot(x, y, style, color=color, label=found[i].label)
+            if plot.letter:
+                axes.set_xticks(x)
+        if plot.range is not None:
+            bottom, top = plot.range
+            axes.set_ylim(bottom, top + 0.03 * (top - bottom))
+        axes.legend(loc="lower right" if plot.letter else "best")
+        _mark(axes, result)
+        return _svg(figure, plot.title)
 
 
 def _mark(axes: Axes, metric: Mapping[str, Any]) -> None:
@@ -91,17 +90,8 @@ def _mark(axes: Axes, metric: Mapping[str, Any]) -> None:
         axes.set_title("not meaningful: see the table", color=VERMILION, fontsize=10.5)
 
 
-def _curve(values: Mapping[str, Any], key: str, length: int) -> list[float]:
-    found = (number(values, key, i) for i in range(length))
-    return [float("nan") if y is None else y for y in found]
-
-
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    return figure, axes
+def _plain(point: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in point]
 
 
 def _svg(figure: Figure, title: str) -> str:
@@ -110,7 +100,7 @@ def _svg(figure: Figure, title: str) -> str:
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    # Two figures share one page, so the only ids kept are those that the figure itself uses.
+    # Figures share one page, so the only ids kept are those that the figure itself uses.
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html(title)}"', 1)

@@ -13,16 +13,26 @@ from markupsafe import Markup
 
 from gmask_pl.escaping import html
 from gmask_pl.files import write_text
+from gmask_pl.metrics.presentation import Part, Presentation, presented
 from gmask_pl.pipeline.report.cards import Card, make_card
-from gmask_pl.pipeline.report.console_table import WORDS_SHOWN, further, independent
-from gmask_pl.pipeline.report.figures import accuracy_figure, degradation_figure
-from gmask_pl.pipeline.report.result_files import by_removal, meaningful, number, why_not
+from gmask_pl.pipeline.report.figures import metric_figure
+from gmask_pl.pipeline.report.result_files import (
+    by_removal,
+    independent,
+    lines,
+    meaningful,
+    number,
+    why_not,
+)
 from gmask_pl.types import Explanation
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One row of the table of metrics; ``detail`` rows break the one above down."""
+    """One row of the table of metrics; ``detail`` rows break the one above down.
+
+    hint: what a number may be, for who points at the name.
+    """
 
     name: str
     value: float | None
@@ -33,6 +43,7 @@ class MetricRow:
     digits: int = 3
     detail: bool = False
     warning: str = ""
+    hint: str = ""
 
 
 def write_page(
@@ -58,7 +69,7 @@ def write_page(
         if len(cards) < max_pairs:
             cards.append(make_card(explanation, labels))
     predicted = Counter(card.label for card in cards)
-    figures = (accuracy_figure(metrics), degradation_figure(metrics))
+    figures = [metric_figure(*one) for one in presented(metrics)]
     page = (
         _environment()
         .get_template("page.html.j2")
@@ -95,10 +106,9 @@ def _shown(value: Any) -> Any:
 
 def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     rows: list[MetricRow] = []
-    removals = by_removal(metrics)
-    for removal, scored in removals.items():
+    for removal, scored in by_removal(metrics).items():
         rows += _scored_rows(scored, f" ({removal})")
-    rows += _scored_rows(independent(metrics) if removals else metrics, "")
+    rows += _scored_rows(independent(metrics), "")
     rows += _model_rows(metrics)
     costs = (
         ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
@@ -117,82 +127,53 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
 
 
 def _scored_rows(metrics: Mapping[str, Any], removal: str) -> list[MetricRow]:
-    """The rows of metrics; ``removal`` follows their names where there are several."""
+    """The rows of metrics; ``removal`` follows their names where there are several.
+
+    A metric, single points of its curve, then what it breaks down into.
+    """
     rows: list[MetricRow] = []
-    if "aopc" in metrics:
-        meaning = "fall in the predicted class's probability as the top words are removed (Eq. 9)"
-        rows.append(_row(f"AOPC{removal}", metrics["aopc"], meaning))
-        rows += _parts(metrics["aopc"])
-    if "post_hoc_accuracy" in metrics:
-        rows += _accuracy_rows(metrics["post_hoc_accuracy"], removal)
-    if "degradation" in metrics:
-        meaning = "area between the curves of least and most relevant words removed first (Eq. 11)"
-        name = f"Degradation{removal}"
-        rows.append(_row(name, metrics["degradation"], meaning))
-        rows += _parts(metrics["degradation"])
-    rows += _evidence_rows(metrics)
-    for name in further(metrics):
-        rows += _further_rows(name, metrics[name], removal)
+    for name, result, told in presented(metrics):
+        drawn = lines(name, result, told)
+        points = drawn[0].points if drawn else ()
+        title = f"{told.title or name.replace('_', ' ')}{removal}"
+        meaning = told.meaning.replace("{points}", str(len(points)))
+        rows.append(_row(title, result, meaning, hint=told.hint))
+        shown = told.plot.shown if told.plot else ()
+        rows += [
+            MetricRow(f"{told.plot.letter} = {x}", y, low, high, None, "", detail=True)
+            for x, y, low, high in points
+            if told.plot and x in shown
+        ]
+        rows += _parts(result, told)
     return rows
 
 
-def _further_rows(name: str, metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
-    """A metric by its own name, then what it breaks down into.
+def _parts(metric: Mapping[str, Any], told: Presentation) -> list[MetricRow]:
+    """What a metric breaks down into, where there is a value.
 
     That is every number with an interval of its own, such as iou_f1 with iou_f1_low and
-    iou_f1_high, and every part of by_fraction, by_label and the like, where there is a value.
+    iou_f1_high, and every part of by_fraction, by_label and the like.
     """
-    title = f"{name.replace('_', ' ')}{removal}"
-    return [_row(title, metric, str(metric.get("meaning", ""))), *_parts(metric)]
-
-
-def _parts(metric: Mapping[str, Any]) -> list[MetricRow]:
     rows: list[MetricRow] = []
-    meanings = metric.get("parts", {})
+    known = {part.key: part for part in told.parts}
     for key, found in metric.items():
         if f"{key}_low" in metric:
             value, low, high = (number(metric, k) for k in (key, f"{key}_low", f"{key}_high"))
-            shown, meaning = key.replace("_", " "), str(meanings.get(key, ""))
-            rows.append(MetricRow(shown, value, low, high, None, meaning, detail=True))
+            part = known.get(key, Part(key))
+            shown = part.title or key.replace("_", " ")
+            rows.append(MetricRow(shown, value, low, high, None, part.meaning, detail=True))
         elif key.startswith("by_") and isinstance(found, Mapping):
             kind = key.removeprefix("by_")
             rows += [_row(f"{kind} {part}", found[part], "", detail=True) for part in found]
     return [row for row in rows if row.value is not None]
 
 
-def _row(name: str, metric: Mapping[str, Any], meaning: str, detail: bool = False) -> MetricRow:
+def _row(
+    name: str, metric: Mapping[str, Any], meaning: str, detail: bool = False, hint: str = ""
+) -> MetricRow:
     value, low, high, n = (number(metric, key) for key in ("value", "low", "high", "n"))
     warning = "" if meaningful(metric) else f"Not meaningful: {why_not(metric)}."
-    return MetricRow(name, value, low, high, n, meaning, detail=detail, warning=warning)
-
-
-def _accuracy_rows(metric: Mapping[str, Any], removal: str) -> list[MetricRow]:
-    most = len(metric.get("by_v", ()))
-    meaning = f"predictions the top v words alone keep, mean over v from 1 to {most} (§5.1.2)"
-    rows = [_row(f"Post-hoc accuracy{removal}", metric, meaning)]
-    for v in WORDS_SHOWN:
-        if v <= most:
-            keys = ("by_v", "low_by_v", "high_by_v")
-            value, low, high = (number(metric, key, v - 1) for key in keys)
-            rows.append(MetricRow(f"v = {v}", value, low, high, None, "", detail=True))
-    return rows + _parts(metric)
-
-
-def _evidence_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
-    if "evidence" not in metrics:
-        return []
-    meaning = "pairs whose top words are exactly the words known to decide the label"
-    rows = [_row("Evidence found", metrics["evidence"], meaning)]
-    keys = ("top_group", "top_group_low", "top_group_high")
-    value, low, high = (number(metrics, "evidence", key) for key in keys)
-    if value is not None:
-        meaning = "pairs whose most important word group holds those words"
-        rows.append(MetricRow("in the top group", value, low, high, None, meaning, detail=True))
-    value, low, high = (number(metrics, "evidence", f"auprc{end}") for end in ("", "_low", "_high"))
-    if value is not None:
-        meaning = "area under the precision-recall curve of the scores for those words"
-        rows.append(MetricRow("AUPRC", value, low, high, None, meaning, detail=True))
-    return rows
+    return MetricRow(name, value, low, high, n, meaning, detail=detail, warning=warning, hint=hint)
 
 
 def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:

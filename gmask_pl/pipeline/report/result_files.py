@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gmask_pl.escaping import visible
 from gmask_pl.files import write_text
+from gmask_pl.identity.parts import KIND
+from gmask_pl.metrics.presentation import Presentation, presented
 from gmask_pl.pipeline.damaged_folders import NUMBER, json_object, kept_to, reading
 from gmask_pl.types import JSON, Unreadable
 
@@ -18,13 +22,7 @@ METRICS_FILE = "metrics.json"
 CURVES_FILE = "curves.csv"
 PAGE_FILE = "report.html"
 
-_METRIC = {
-    "meaningful": bool,
-    "why": str,
-    "empty": str,
-    "parts": {...: str},
-    **{name: [NUMBER] for name in ("by_v", "low_by_v", "high_by_v", "percent", "morf", "lerf")},
-}
+_METRIC = {"meaningful": bool, "why": str, "empty": str, KIND: str}
 _SCORED = {...: _METRIC}
 _RESULTS = {
     "model": {"weights": str, "accuracy": NUMBER, "n": int, "truncated": int},
@@ -34,8 +32,6 @@ _RESULTS = {
     "pairs": str,  # in an archive
     ...: _METRIC,
 }
-
-Point = tuple[str, float, float | None, float | None, float | None]
 
 
 def write_metrics(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
@@ -60,8 +56,10 @@ def read_metrics(folder: Path | str) -> JSON:
 def check_results(metrics: JSON) -> None:
     """Raises ValueError where what metrics.json says has not the shape that a run gives it."""
     kept_to(_RESULTS, metrics)
+    _check_curves(metrics)
     for name, scored in metrics.get("by_removal", {}).items():
         kept_to(_SCORED, scored, f"by_removal.{name}")
+        _check_curves(scored, f"by_removal.{name}")
     model = metrics.get("model", {})
     if "weights" in model and not {"accuracy", "n"} <= model.keys():
         raise ValueError("model has no accuracy, or no n")
@@ -70,29 +68,56 @@ def check_results(metrics: JSON) -> None:
         raise ValueError(f"model.accuracy is {accuracy}, no share")
 
 
+def _check_curves(metrics: JSON, where: str = "") -> None:
+    for name, result, told in presented(metrics):
+        for curve in told.plot.curves if told.plot else ():
+            lists = {key: [NUMBER] for key in (curve.key, curve.low, curve.high) if key}
+            kept_to(lists, dict(result), f"{where}.{name}".lstrip("."))
+
+
 def write_curves(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
     """Write curves.csv with columns curve, x, y, low, high; empty where there is no number.
 
-    x is the number of words kept for post_hoc_accuracy and the percentage of words removed
-    for morf and lerf (Eq. 10). Of several removals of the metrics, these are the first one's.
+    x is what the metric of a curve says: the number of words kept for post_hoc_accuracy, the
+    percentage of words removed for morf and lerf (Eq. 10). Of several removals of the metrics,
+    these are the first one's.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("curve", "x", "y", "low", "high"))
-    writer.writerows(curve_points(metrics))
+    for name, result, told in presented(metrics):
+        for line in lines(name, result, told):
+            writer.writerows((visible(line.name), *point) for point in line.points)
     return write_text(Path(folder) / CURVES_FILE, text.getvalue())
 
 
-def curve_points(metrics: Mapping[str, Any]) -> Iterator[Point]:
-    """The points (curve, x, y, low, high) of every curve that the metrics hold."""
-    accuracy = metrics.get("post_hoc_accuracy", {})
-    for v in range(1, len(accuracy.get("by_v", ())) + 1):
-        y, low, high = (number(accuracy, key, v - 1) for key in ("by_v", "low_by_v", "high_by_v"))
-        yield "post_hoc_accuracy", v, y, low, high
-    degradation = metrics.get("degradation", {})
-    for curve in ("morf", "lerf"):
-        for i, percent in enumerate(degradation.get("percent", ())):
-            yield curve, percent, number(degradation, curve, i), None, None
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve of a result: ``points`` are (x, y, low, high), None where there is no number."""
+
+    name: str
+    label: str
+    points: tuple[tuple[float, float | None, float | None, float | None], ...]
+
+
+def lines(name: str, result: Mapping[str, Any], told: Presentation) -> list[Line]:
+    """The curves of a metric, as it says of itself."""
+    if (plot := told.plot) is None:
+        return []
+    found = []
+    for curve in plot.curves:
+        n = len(result.get(curve.key, ()))
+        keys = (curve.key, curve.low, curve.high)
+        columns = ([number(result, key, i) for i in range(n)] for key in keys)
+        points = tuple(zip(plot.x.at(n), *columns, strict=True))
+        found.append(Line(curve.name or name, curve.label, points))
+    return found
+
+
+def independent(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What does not depend on which of several removals the metrics use."""
+    apart = {"by_removal"}.union(*metrics.get("by_removal", {}).values())
+    return {name: result for name, result in metrics.items() if name not in apart}
 
 
 def by_removal(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from gmask_pl.metrics.paired_tests import kendall_tau
 from gmask_pl.pipeline.report.console_table import MISSING
 from gmask_pl.pipeline.report.result_files import by_removal, number
 
@@ -37,13 +38,11 @@ def stability(runs: Sequence[ScoredRun]) -> list[str]:
 
 
 def _tau(group: Sequence[Mapping[str, Any]], metric: str, one: str, two: str) -> str:
-    from scipy.stats import kendalltau  # takes long to import, and Hydra reads this room first
-
     values = [
         (number(run, one, metric, "value"), number(run, two, metric, "value")) for run in group
     ]
     known = [pair for pair in values if None not in pair]
     if len(known) < 2:
         return MISSING
-    tau = float(kendalltau(*zip(*known, strict=True)).statistic)
+    tau = kendall_tau(*zip(*known, strict=True))
     return MISSING if math.isnan(tau) else f"{tau:.2f}"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gmask_pl.escaping import visible
+from gmask_pl.metrics.presentation import presented
 from gmask_pl.pipeline.report.cards import TOP_WORDS, make_card, ranks
-from gmask_pl.pipeline.report.result_files import curve_points, number
+from gmask_pl.pipeline.report.result_files import lines, number
 from gmask_pl.types import Explanation
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ COLUMNS = (
     "evaluations",
     "seconds",
 )
-X_AXES = {"post_hoc_accuracy": "words_kept", "morf": "percent_removed", "lerf": "percent_removed"}
-_BY_V = {"by_v": "", "low_by_v": "_low", "high_by_v": "_high"}
 
 
 def log_to_wandb(
@@ -55,29 +54,35 @@ def log_to_wandb(
     payload["report"] = wandb.Html(str(page_path), inject=False)
     run = logger.experiment
     run.log(payload)
-    for curve, axis in X_AXES.items():
-        run.define_metric(f"curves/{curve}", step_metric=axis)
-    for curve, x, y, _, _ in curve_points(metrics):
-        if y is not None:
-            run.log({X_AXES[curve]: x, f"curves/{curve}": y})
+    for name, result, told in presented(metrics):
+        for line in lines(name, result, told):
+            assert told.plot is not None
+            curve, axis = f"curves/{visible(line.name)}", told.plot.x.name
+            run.define_metric(curve, step_metric=axis)
+            for x, y, _, _ in line.points:
+                if y is not None:
+                    run.log({axis: x, curve: y})
 
 
 def scalars(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
     """Every finite number of the metrics by a flat name, below the name ``above``.
 
     So aopc/value, comprehensiveness/by_fraction/0.05/low, post_hoc_accuracy/v4 and v4_low. The
-    points of MoRF and LeRF are not scalars but curves.
+    points of a curve that names none, such as MoRF and LeRF, are not scalars.
     """
     for key, found in metrics.items():
         key = visible(key)  # a name may be that of a label
         if isinstance(found, Mapping):
             yield from scalars(found, f"{above}{key}/")
-        elif key in _BY_V:
-            for v in range(1, len(found) + 1):
-                if (value := number(found, v - 1)) is not None:
-                    yield f"{above}v{v}{_BY_V[key]}", value
         elif (value := number(found)) is not None:
             yield f"{above}{key}", value
+    for name, result, told in presented(metrics):
+        letter = told.plot.letter if told.plot else ""
+        for line in lines(name, result, told) if letter else ():
+            for x, *values in line.points:
+                for end, value in zip(("", "_low", "_high"), values, strict=True):
+                    if value is not None:
+                        yield f"{above}{visible(name)}/{letter}{x}{end}", value
 
 
 def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any]:

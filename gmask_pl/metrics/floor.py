@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import Estimate, numbers
-from gmask_pl.metrics.faithfulness.removal_curves import agreement, predicted_probability
+from gmask_pl.metrics.removal_curves import agreement, predicted_probability
 
 EMPTY = "empty"  # the name of the rows that `empty_rows` makes
 NEEDED = 0.1  # the share of pairs that must be able to say something, for a metric to do
@@ -31,10 +31,10 @@ def lost(means: Tensor) -> Tensor:
     return means[..., :1] - means[..., 1:2]
 
 
-def told(name: str, found: Estimate, component: int = 0) -> dict[str, float | None]:
-    """A component of an estimate with its interval, as JSON can hold it: name, _low, _high."""
+def told(name: str, found: Estimate) -> dict[str, float | None]:
+    """An estimate with its interval, as JSON can hold it: name, _low, _high."""
     ends = zip(("", "_low", "_high"), (found.value, found.low, found.high), strict=True)
-    return {f"{name}{end}": numbers(part[component : component + 1])[0] for end, part in ends}
+    return {f"{name}{end}": numbers(part)[0] for end, part in ends}
 
 
 def verdict(meaningful: bool, why: str) -> dict[str, Any]:
