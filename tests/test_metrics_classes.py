@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -536,6 +537,15 @@ def test_a_batch_has_its_own_value_and_counts_for_all() -> None:
     whole = counting()
     model.feed(whole)
     same(results(whole), results(metrics))
+
+
+def test_a_copy_goes_on_from_the_same_state() -> None:
+    metrics, model = counting(), LinearModel(4, 6)
+    model.feed(metrics, slice(0, 2))
+    copies = metrics.clone(), pickle.loads(pickle.dumps(metrics))
+    for found in (metrics, *copies):
+        model.feed(found, slice(2, 4))
+    assert results(metrics) == results(copies[0]) == results(copies[1])
 
 
 def test_metrics_alike_at_first_stay_apart_in_a_collection() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gmask_paper.collector import label, missing, ordered
+from gmask_paper.collectors.explainer_table import where
 from gmask_paper.collectors.score_table import WEAK, Scored, ScoreTable
 from gmask_paper.curve_figures import Curve, Panel, draw_panels
 from gmask_paper.result_tables import write_csv
@@ -60,13 +61,14 @@ class CurveFigure(ScoreTable):
 
     def _panels(self, request: Request, one: Scored) -> list[Panel]:
         """The panels of a column, one for each of its curves."""
+        place = where(one.column)
         if not one.tables:
             reason = missing(request, one.column)[1]
-            return [Panel(f"{one.where}{suffix}", (), reason) for suffix in self.suffixes]
+            return [Panel(f"{place}{suffix}", (), reason) for suffix in self.suffixes]
         told = [result for e in one.column.entries for result in self.told(e, one.column)]
-        where = one.where if all(map(meaningful, told)) else f"{one.where}{WEAK}"
+        place += "" if all(map(meaningful, told)) else WEAK
         return [
-            Panel(f"{where}{suffix}", tuple(self._curves(request, one, i)), "")
+            Panel(f"{place}{suffix}", tuple(self._curves(request, one, i)), "")
             for i, suffix in enumerate(self.suffixes)
         ]
 

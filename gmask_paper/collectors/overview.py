@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from gmask_paper.collector import Collector, MetricName, columns_of
+from gmask_paper.collectors.explainer_table import where
 from gmask_paper.collectors.score_table import Comparison, Scored, ScoreTable
 from gmask_paper.result_tables import ResultTable, write_results
 from gmask_paper.run_query import Request
@@ -53,7 +54,7 @@ class Overview(Collector):
         first, each = self.parts[0], list(zip(self.parts, scored, strict=True))
         notes = (note for part, one in each for note in part.notes(request, [one]))
         return ResultTable(
-            title=scored[0].where,
+            title=where(scored[0].column),
             stub=("", "explainer"),
             head=tuple(part.caption for part in self.parts),
             rows=first.rows(request, [part.filled(one) for part, one in each]),

@@ -50,10 +50,6 @@ class Scored:
     differences: list[Difference]
     best: set[str]
 
-    @property
-    def where(self) -> str:
-        return where(self.column)
-
 
 class Comparison(TypedDict):
     """How explainers are compared, in any number of tables (see ScoreTable)."""
@@ -94,7 +90,7 @@ class ScoreTable(ExplainerTable):
     def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
         """The table and the differences behind its bold numbers."""
         stem = request.folder / request.name
-        compared = [(one.where, one.differences) for one in scored if one.tables]
+        compared = [(where(one.column), one.differences) for one in scored if one.tables]
         return [
             *write_results(self.result(request, scored), stem),
             *write_comparisons(
@@ -185,7 +181,7 @@ class ScoreTable(ExplainerTable):
                 "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
             )
         for one in scored:
-            column = one.column
+            column, place = one.column, where(one.column)
             if column.entries:
                 run = column.entries[0].runs[0]
                 accuracy = run.metrics["model"]["accuracy"]
@@ -193,16 +189,16 @@ class ScoreTable(ExplainerTable):
                 right = f", model right on {accuracy:.1%}" if whole else ""
                 how = "" if column.removal is None else f", words removed by {column.removal}"
                 lines.append(
-                    f"{one.where}: {column.pairs} {run.config.split} pairs{how}, "
+                    f"{place}: {column.pairs} {run.config.split} pairs{how}, "
                     f"weights {run.weights[:8]}{right}."
                 )
             told = [*seeds_told(request, column), *column.notes]
-            lines += [f"{one.where}: {note}." for note in told]
+            lines += [f"{place}: {note}." for note in told]
             results = [result for e in column.entries for result in self.told(e, column)]
             floors = dict.fromkeys(filter(None, map(without_words, results)))
-            lines += [f"{one.where}: {self.metric} without any word: {told}." for told in floors]
+            lines += [f"{place}: {self.metric} without any word: {told}." for told in floors]
             weak = dict.fromkeys(why_not(result) for result in results if not meaningful(result))
-            lines += [f"{WEAK} not meaningful: {one.where}: {self.metric}: {why}." for why in weak]
+            lines += [f"{WEAK} not meaningful: {place}: {self.metric}: {why}." for why in weak]
         lines += damaged(request)
         return lines
 

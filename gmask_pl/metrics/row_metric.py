@@ -61,8 +61,8 @@ class RowMetric:
             start = end
         return result
 
-    def estimate(self, rows: Tensor, statistic: Statistic) -> Estimate:
-        """The statistic of the averages of rows (n, R); UserError when there is none."""
+    def estimate(self, rows: Tensor, statistic: Statistic = lambda means: means) -> Estimate:
+        """The statistic of the averages of rows (n, R), or these; UserError when there is none."""
         if not len(rows):
             raise UserError(
                 f"{type(self).__name__}: no example was scored; "

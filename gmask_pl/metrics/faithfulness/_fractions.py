@@ -45,7 +45,7 @@ class FractionMetric(PairMetric):
 
     def result(self, rows: Tensor) -> JSON:
         """value, low, high, n; by_fraction: value, low, high for each fraction by its name."""
-        found = self.estimate(rows, lambda by_fraction: by_fraction)
+        found = self.estimate(rows)
         columns = (numbers(part) for part in (found.value, found.low, found.high))
         each = zip(self.fractions, *columns, strict=True)
         by_fraction = {f"{float(f):g}": dict(zip(_KEYS, row, strict=True)) for f, *row in each}

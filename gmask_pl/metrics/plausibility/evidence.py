@@ -77,17 +77,9 @@ class EvidenceRecovery(ModelFreeMetric):
         where the explainer finds no groups.
         """
         grouped = rows[rows[:, 3] > 0, 2:3]
-        keys = ("top_group", "top_group_low", "top_group_high")
-        top = (
-            told("top_group", self.estimate(grouped, _mean))
-            if len(grouped)
-            else dict.fromkeys(keys)
-        )
-        return super().result(rows) | top | told("auprc", self.estimate(rows[:, 1:2], _mean))
-
-
-def _mean(averages: Tensor) -> Tensor:
-    return averages
+        unknown = dict.fromkeys(("top_group", "top_group_low", "top_group_high"))
+        top = told("top_group", self.estimate(grouped)) if len(grouped) else unknown
+        return super().result(rows) | top | told("auprc", self.estimate(rows[:, 1:2]))
 
 
 def in_top_words(scores: Sequence[float], evidence: Evidence) -> bool:
