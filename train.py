@@ -1,27 +1,6 @@
 """Trains a task model: ``python train.py model=dattn dataset=mrpc dataset.path=...``."""
 
-import hydra
-from omegaconf import DictConfig
-
-from gmask_pl.pipeline.command import command
-from gmask_pl.pipeline.hydra_setup import register, user_facing
-
-register()
-
-
-@command("train")
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
-@user_facing
-def main(cfg: DictConfig) -> None:
-    from hydra.utils import instantiate
-
-    from gmask_pl.pipeline.settings_check import check_settings
-    from gmask_pl.pipeline.settings_schema import Train
-    from gmask_pl.pipeline.training import train
-
-    check_settings(cfg, Train)
-    train(cfg, instantiate(cfg.dataset))
-
+from gmask_pl.commands.train import main
 
 if __name__ == "__main__":
     main()

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +27,8 @@ from gmask_paper.run_finder import (
     Skip,
     find_runs,
 )
-from gmask_pl.escaping import terminal
 from gmask_pl.identity.setting_roles import BY_VALUE, EXPLAIN, Told, told_settings
+from gmask_pl.pipeline.command import command
 from gmask_pl.pipeline.damaged_folders import reading
 from gmask_pl.pipeline.failures import EXPLAINING
 from gmask_pl.pipeline.report.result_files import check_results
@@ -271,17 +270,15 @@ def _from_row(row: JSON, file: Path, number: int = 0) -> Run:
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+@command("explain")
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of the archive")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="where the runs are")
-    asked = parser.parse_args(arguments)
-    try:
-        files: Iterable[Path] = archive(asked.output, asked.folder)
-    except UserError as error:
-        print(f"error: {terminal(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    for file in files:
+    asked = parser.parse_args()
+    if not asked.output.is_dir():
+        raise UserError(f"--output={asked.output}: no such folder of runs")
+    for file in archive(asked.output, asked.folder):
         print(f"{file}: {len(read_archive(file))} runs")
 
 

@@ -1,4 +1,4 @@
-"""Collects a table or figure of the paper: ``python -m gmask_paper.collecting experiment=table2``.
+"""Collects a table or figure of the paper: ``python collect.py experiment=table2``.
 
 Takes the overrides that the experiment's runs were made with, so that the two commands are alike:
 what they set restricts the runs that count. Runs that are missing are named, with the command that
@@ -19,8 +19,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gmask_paper.collector import Collect, Collector
-from gmask_paper.run_query import Request, read_request
+from gmask_paper.run_query import OWN, Request, read_request
 from gmask_paper.table_columns import relative
+from gmask_pl.command_names import command_name
 from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.command import command, no_choice
 from gmask_pl.pipeline.hydra_setup import choices, register
@@ -82,17 +83,19 @@ def _fits(explainer: str, given: Sequence[Override]) -> bool:
         if not override.is_sweep_override() and override.get_key_element() != "explainer"
     ]
     try:
-        check_settings(compose("explain", [*plain, f"explainer={explainer}"]), Collect)
+        check_settings(compose("explain", [*OWN, *plain, f"explainer={explainer}"]), Collect)
     except (UserError, HydraException):
         return False
     return True
 
 
-@command("explain", Collect)
+@command("explain", Collect, OWN)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "overrides", nargs="*", help="as of explain.py: experiment=table2 limit=100"
+        "overrides",
+        nargs="*",
+        help=f"as of {command_name('explain')}: experiment=table2 limit=100",
     )
     files = collect(parser.parse_args().overrides)
     print(next(file for file in files if file.suffix == ".md").read_text("utf-8"))

@@ -12,9 +12,8 @@ from gmask_paper.run_query import Request
 from gmask_paper.table_columns import Column, Entry, make_column
 from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.pipeline.settings_schema import Explain
-from gmask_pl.settings import OneOf
+from gmask_pl.settings import Count, OneOf
 
-EXPLAIN, TRAIN = "explain.py", "train.py"
 METHOD, FLOOR, BOUND = "method", "floor", "bound"
 MetricName = Annotated[str, OneOf(choices("metric"))]
 ExplainerName = Annotated[str, OneOf(choices("explainer"))]
@@ -23,6 +22,8 @@ ExplainerName = Annotated[str, OneOf(choices("explainer"))]
 class Collect(Explain):
     """The settings of a collection: those of the runs, and of what is made of them."""
 
+    archive: str | None
+    beyond: Count | None
     collect: Collector  # type: ignore[misc]  # narrower than that of a run
 
 
@@ -62,7 +63,7 @@ def missing(request: Request, column: Column) -> tuple[list[str], str]:
     """The explainers of the request that a column lacks, and why, with the command to make them."""
     lacking = [name for name in request.swept["explainer"] if not column.of(name)]
     where = {"model": [column.model], "dataset": [column.dataset]}
-    command = request.command(EXPLAIN, **where, explainer=lacking)
+    command = request.command("explain", **where, explainer=lacking)
     cell = (column.model, column.dataset)
     there = {run.explainer for run in request.runs if (run.model, run.dataset) == cell}
     how = ", or none with this metric on these pairs" if there & {*lacking} else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from gmask_pl.command_names import command_name
 from gmask_pl.data.source import SPLITS
 from gmask_pl.data.split_files import MissingSplit
 from gmask_pl.data.vocabulary import word_counts
@@ -79,7 +80,8 @@ def _cells(name: str, row: Statistics) -> tuple[str, ...]:
 @command("explain")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("overrides", nargs="*", help="as of explain.py: dataset=mrpc")
+    as_of = command_name("explain")
+    parser.add_argument("overrides", nargs="*", help=f"as of {as_of}: dataset=mrpc")
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", parser.parse_args().overrides)

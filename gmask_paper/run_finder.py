@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_paper.default_settings import lacking, unusual
+from gmask_pl.command_names import command_name
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, TARGET
 from gmask_pl.identity.setting_roles import EXPLAIN, PATHS, Told, seeds_of, told_settings, without
@@ -93,11 +94,15 @@ class Run:
 
     @property
     def explanations(self) -> dict[str, Explanation]:
-        raise UserError(f"{self.where} holds no explanations: make the run again by explain.py")
+        raise self._without_explanations()
 
     @property
     def labels(self) -> tuple[str, ...]:
-        raise UserError(f"{self.where} holds no explanations: make the run again by explain.py")
+        raise self._without_explanations()
+
+    def _without_explanations(self) -> UserError:
+        again = f"make the run again by {command_name('explain')}"
+        return UserError(f"{self.where} holds no explanations: {again}")
 
     def rows(self, metric: str) -> dict[str | None, Rows]:
         """The numbers of every pair under a metric, by removal and id."""

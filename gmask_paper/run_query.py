@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ from omegaconf import DictConfig
 
 from gmask_paper.archive import archived_runs
 from gmask_paper.run_finder import Run, Skip, agreeing, find_runs
+from gmask_pl.command_names import command_line
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, place_of
 from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.pipeline.run_settings import leave_out
 from gmask_pl.types import Unreadable, UserError
 
 SWEPT = ("model", "dataset", "explainer", "seed")
+OWN = ("+collecting=defaults",)  # the settings that explain.py does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,11 @@ class Request:
     def folder(self) -> Path:
         return Path(self.cfg.output) / "paper" / self.name
 
-    def command(self, script: str, **choices: Sequence[str]) -> str:
+    def command(self, entry: str, **choices: Sequence[str]) -> str:
         """The command that makes what is missing."""
         chosen = [f"{key}={','.join(values)}" for key, values in choices.items()]
         parts = [f"experiment={self.name}", *chosen, *self.given]
-        return shlex.join(["python", script, *parts])
+        return command_line(entry, *parts)
 
 
 def read_request(arguments: Sequence[str], damaged: dict[str, Unreadable] | None = None) -> Request:
@@ -84,7 +85,7 @@ def read_request(arguments: Sequence[str], damaged: dict[str, Unreadable] | None
         for key, override in by_key.items()
         if key not in SWEPT[:3] and not override.is_sweep_override()
     ]
-    cfg = compose("explain", [*first, *plain], return_hydra_config=True)
+    cfg = compose("explain", [*OWN, *first, *plain], return_hydra_config=True)
     other = [o for key, o in by_key.items() if key not in ("experiment", *SWEPT[:3])]
     chosen = swept["model"], swept["dataset"]
     runs = [

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import seed_everything
 
+from gmask_pl.command_names import command_name
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.identity.parts import CONF
@@ -93,7 +94,8 @@ class PairExplainer:
             weights = cfg.weights or cfg.weights_dir
             if cfg.weights is None and not Path(weights).is_dir():
                 raise UserError(
-                    f"no weights at {weights}: give weights=FOLDER, or run train.py first"
+                    f"no weights at {weights}: give weights=FOLDER, or run "
+                    f"{command_name('train')} first"
                 )
             self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
             if settled(cfg, self.classifier, self.explainer, folder=None, overrides=overrides):

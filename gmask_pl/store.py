@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gmask_pl.command_names import command_name
 from gmask_pl.files import whole_file
 from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
 
@@ -162,7 +163,9 @@ def read_labels(path: Path | str) -> tuple[str, ...]:
 
 def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such file of {what}; run explain.py to make one")
+        raise UserError(
+            f"{path}: no such file of {what}; run {command_name('explain')} to make one"
+        )
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
@@ -176,7 +179,7 @@ def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
         file.close()
         raise UserError(
             f"{path}: its columns are {', '.join(file.schema_arrow.names)}, which are not those "
-            f"of a file of {what}; make it again by explain.py"
+            f"of a file of {what}; make it again by {command_name('explain')}"
         )
     return file
 

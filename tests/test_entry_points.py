@@ -112,9 +112,8 @@ def test_two_experiments_share_their_runs_and_are_collected(
     again = run("explain.py", folder, "experiment=table4", "explainer=random", *asked)
     assert again.stdout.count(there) == 2
     command = again.stdout.splitlines()[-1].removeprefix("to collect: python ")
-    option, module, *choices = shlex.split(command)
-    assert option == "-m"
-    collected = run(module, folder, *choices, "collect.resamples=50", "collect.permutations=50")
+    script, *choices = shlex.split(command)
+    collected = run(script, folder, *choices, "collect.resamples=50", "collect.permutations=50")
     assert collected.returncode == 0, collected.stderr[-2000:]
     assert "4 test pairs, words removed by pad" in collected.stdout
     assert "2 seeds of what draws at random" in collected.stdout

@@ -137,7 +137,7 @@ def test_jobs_in_other_processes_count_and_one_that_fails_stops_none(
 def test_an_experiment_ends_with_the_command_that_collects_it(project: Path) -> None:
     done = run(project, "-m", "explainer=gmask,random", "+collect={metric: aopc}", "+a=${value}")
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("to collect: python -m gmask_paper.collecting ")
+    assert last.startswith("to collect: python collect.py ")
     assert last.endswith("explainer=gmask,random '+collect={metric: aopc}' '+a=${value}'")
     plain = run(project, "-m", "explainer=gmask,random")
     assert "to collect" not in plain.stdout

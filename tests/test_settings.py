@@ -20,6 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_paper.collector import Collect
+from gmask_paper.run_query import OWN
 from gmask_pl.data.esnli import ESNLI
 from gmask_pl.data.pairs import Pairs
 from gmask_pl.models.bert_tiny import TinyBert
@@ -49,7 +50,8 @@ LISTS = ("metric", "logger")
 def base(script: str, *chosen: str) -> DictConfig:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train" if script == "train" else "explain", list(chosen))
+        own = OWN if script == "collect" else ()
+        return compose("train" if script == "train" else "explain", [*own, *chosen])
 
 
 def settled(script: str, chosen: Sequence[str] = (), **changes: Any) -> DictConfig:
@@ -440,6 +442,7 @@ def empty(tmp_path: Path) -> Iterator[Path]:
         ("explain.py limit=3=4", "limit=3=4: this is no setting: mismatched input '='"),
         ("explain.py limit=1,2", "Ambiguous value for argument 'limit=1,2'"),
         ("explain.py weights=5", "weights=5: give a text or null"),
+        ("explain.py archive=runs", "archive=runs: there is no such setting"),
         ("explain.py dataset=esnli dataset.path=none explainer.k=0", "explainer.k=0: give a whole"),
         ("explain.py dataset=esnli dataset.path=none explainer.t=11", "explainer.t=11: 10 words"),
         ("explain.py -m explainer=random,gmsk", "explainer=gmsk: there is no such choice"),
@@ -450,21 +453,24 @@ def empty(tmp_path: Path) -> Iterator[Path]:
             "trainer: You selected",
         ),
         ("train.py explainer=random", "explainer=random: train.py has no explainer to choose"),
-        ("gmask_pl.pipeline.check_model weights=5", "weights=5: give a text or null"),
+        ("gmask_pl.commands.check weights=5", "weights=5: give a text or null"),
         (
-            "gmask_paper.collecting experiment=foo",
+            "collect.py experiment=foo",
             "experiment=foo: there is no such choice. There",
         ),
         (
-            "gmask_paper.collecting experiment=table2 explainer=lime,gmsk",
+            "collect.py experiment=table2 explainer=lime,gmsk",
             "explainer=gmsk: there is",
         ),
-        ("gmask_paper.collecting experiment=table2 seed=0,-1", "seed=-1: give a whole number"),
-        ("gmask_paper.collecting experiment=table2 limit=0", "limit=0: give a whole number"),
+        ("collect.py experiment=table2 seed=0,-1", "seed=-1: give a whole number"),
+        ("collect.py experiment=table2 limit=0", "limit=0: give a whole number"),
         (
-            "gmask_paper.collecting experiment=table2 collect.foo=1",
+            "collect.py experiment=table2 collect.foo=1",
             "collect.foo=1: there is no su",
         ),
+        ("collect.py experiment=table2 beyond=0", "beyond=0: give a whole number from 1 or null"),
+        ("collect.py experiment=table2 arcive=runs", "arcive=runs: there is no such setting; did"),
+        ("gmask_paper.archive runs --output=none", "--output=none: no such folder of runs"),
     ],
 )
 def test_a_mistake_in_a_command_is_one_message(command: str, said: str, empty: Path) -> None:

@@ -122,9 +122,7 @@ def test_a_verdict_is_kept_and_a_broken_one_made_again(
 
 
 def test_the_verdict_is_a_table(weights: Path, tmp_path: Path) -> None:
-    told = within(
-        "gmask_pl.pipeline.check_model", tmp_path, "model=bert", f"weights={weights / 't5'}"
-    )
+    told = within("gmask_pl.commands.check", tmp_path, "model=bert", f"weights={weights / 't5'}")
     assert told.returncode == 0, told.stderr
     rows = {line.split()[0]: line for line in told.stdout.splitlines()[2:]}
     assert rows["delete"].split()[1] == "right"
@@ -132,7 +130,7 @@ def test_the_verdict_is_a_table(weights: Path, tmp_path: Path) -> None:
     assert "hides" in rows["pad"]
     assert "mask token" in rows["mask"]
     assert "a softmax over classes: entailment, neutral, contradiction" in rows["outputs"]
-    wrong = within("gmask_pl.pipeline.check_model", tmp_path, "model=bert", f"weights={tmp_path}")
+    wrong = within("gmask_pl.commands.check", tmp_path, "model=bert", f"weights={tmp_path}")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: weights=")
     assert "Traceback" not in wrong.stderr

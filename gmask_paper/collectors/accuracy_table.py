@@ -8,7 +8,7 @@ from typing import Annotated
 from hydra import compose
 from statsmodels.stats.proportion import proportion_confint
 
-from gmask_paper.collector import EXPLAIN, METHOD, TRAIN, Collector, damaged
+from gmask_paper.collector import METHOD, Collector, damaged
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_finder import Run
@@ -77,9 +77,9 @@ class AccuracyTable(Collector):
         runs = [run for run in runs if run.config.split == self.split and known(run) is not None]
         if not runs:
             where = {"model": [model], "dataset": [dataset]}
-            explain = request.command(EXPLAIN, **where, explainer=["random"])
+            explain = request.command("explain", **where, explainer=["random"])
             why = (
-                f"not trained yet: `{request.command(TRAIN, **where)}`; for other weights: "
+                f"not trained yet: `{request.command('train', **where)}`; for other weights: "
                 f"`{explain} split={self.split} limit=null weights=...`"
             )
             return Cell(paper=printed, reason=why)

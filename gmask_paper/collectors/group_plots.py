@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gmask_paper.collector import EXPLAIN, Collector, ExplainerName, columns_of, damaged
+from gmask_paper.collector import Collector, ExplainerName, columns_of, damaged
 from gmask_paper.group_figures import draw_groups
 from gmask_paper.paper_numbers import title
 from gmask_paper.run_query import Request
@@ -29,7 +29,7 @@ class GroupFigure(Collector):
             both = [column.of(name) for name in (self.individual, self.grouped)]
             if not all(both):
                 cell = {"model": [column.model], "dataset": [column.dataset]}
-                told = f"{where}: no run yet: `{request.command(EXPLAIN, **cell)}`"
+                told = f"{where}: no run yet: `{request.command('explain', **cell)}`"
                 lines.append(f"- {markdown_note(told)}")
                 continue
             alone, together = (entries[0].runs[0] for entries in both)

@@ -83,6 +83,7 @@ EXPLAIN: dict[str, Told] = _BOTH | {
     "explainers_dir": Told.NOT,
     "report": Told.NOT,
     "collect": Told.NOT,
+    # Of collecting; explain.py had them too, so runs of then hold them.
     "archive": Told.NOT,
     "beyond": Told.NOT,
 }

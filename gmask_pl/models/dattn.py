@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from gmask_pl.command_names import command_name
 from gmask_pl.files import whole_file, write_text
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate
 from gmask_pl.models.pair_classifier import PairClassifier, is_watched, output_columns
@@ -116,7 +117,7 @@ class DecomposableAttention(PairClassifier):
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"weights={folder}: not a stored decomposable attention model ({reason}); name a "
-                "folder that train.py model=dattn wrote"
+                f"folder that {command_name('train')} model=dattn wrote"
             ) from error
         return model
 

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils.hub import cached_file
 
+from gmask_pl.command_names import command_name
 from gmask_pl.types import UserError
 
 SUFFIX = ".safetensors"
@@ -58,7 +59,7 @@ def load(
         raise UserError(
             f"{setting}={source}: no weights for {', '.join(missing[:4])}"
             f"{' ...' if len(missing) > 4 else ''}: a classifier that was not fine-tuned has "
-            "nothing to explain; train it first, by train.py model.pretrained=..."
+            f"nothing to explain; train it first, by {command_name('train')} model.pretrained=..."
         )
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(

@@ -16,23 +16,25 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from gmask_pl.command_names import command_name
 from gmask_pl.escaping import terminal
 from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.hydra_setup import Refused, choices, mistake
 from gmask_pl.types import UserError
 
 T = TypeVar("T")
-SCRIPTS = {"explain": "Explain", "train": "Train"}  # and what their settings are, in the schema
+SCHEMAS = {"explain": "Explain", "train": "Train"}  # what the settings are, in the schema
 
 
 def command(
-    script: str, kinds: type | None = None
+    config: str, kinds: type | None = None, added: Sequence[str] = ()
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Of what a shell calls, as the outermost decorator: Hydra's messages and what is printed.
 
     Hydra would show its own errors, those of its users, with its own advice, which is wrong here
-    (that a key can be added by ``+``), and end with status 1. script: whose settings are composed.
-    kinds: what they may be; None: as the script has them.
+    (that a key can be added by ``+``), and end with status 1. config: the file of ``conf/`` that is
+    composed, with the overrides ``added`` before those of the user. kinds: what the settings may
+    be; None: as explain.py and train.py have them.
     """
 
     def decorate(main: Callable[..., T]) -> Callable[..., T]:
@@ -43,7 +45,7 @@ def command(
             try:
                 return main(*args)
             except Exception as error:
-                said = message(error, script, sys.argv[1:], kinds)
+                said = message(error, sys.argv[1:], config, kinds, added)
                 if said is None:
                     traceback.print_exc()
                     sys.exit(1)
@@ -63,7 +65,11 @@ def print_anything() -> None:
 
 
 def message(
-    error: Exception, script: str, arguments: Sequence[str], kinds: type | None = None
+    error: Exception,
+    arguments: Sequence[str],
+    config: str,
+    kinds: type | None = None,
+    added: Sequence[str] = (),
 ) -> str | None:
     """What to tell the user of an error; None where it is a fault of the program."""
     if (said := mistake(error)) is not None or isinstance(error, InstantiationException):
@@ -77,10 +83,10 @@ def message(
         return no_choice(*missing.groups())
     if unknown := re.search(r"Could not override '([^']+)'|full_key: (\S+)", text):
         key = unknown.group(1) or unknown.group(2)
-        if said := misspelt(key, script, arguments, kinds):
+        if said := misspelt(key, arguments, config, kinds, added):
             return said
     if isinstance(error, OmegaConfBaseException):
-        return misspelt("", script, arguments, kinds)
+        return misspelt("", arguments, config, kinds, added)
     return text if isinstance(error, HydraException) else None
 
 
@@ -93,7 +99,9 @@ def no_choice(group: str, name: str) -> str:
     return f"{group}={name}: there is no such choice{meant or '.'}{there}"
 
 
-def misspelt(key: str, script: str, arguments: Sequence[str], kinds: type | None) -> str | None:
+def misspelt(
+    key: str, arguments: Sequence[str], config: str, kinds: type | None, added: Sequence[str]
+) -> str | None:
     """What is wrong with the settings, as if what Hydra refuses to override were added to them.
 
     None where nothing is, or where they cannot be composed even so.
@@ -103,7 +111,7 @@ def misspelt(key: str, script: str, arguments: Sequence[str], kinds: type | None
     from gmask_pl.pipeline import settings_schema as schema
     from gmask_pl.pipeline.settings_check import check_settings, check_single
 
-    given = []
+    given = list(added)
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     GlobalHydra.instance().clear()
     try:
@@ -113,10 +121,10 @@ def misspelt(key: str, script: str, arguments: Sequence[str], kinds: type | None
             if override.is_sweep_override():
                 text = f"{name}={next(iter(override.sweep_string_iterator()))}"
             if name == key and choices(key):
-                return f"{text}: {script}.py has no {key} to choose"
+                return f"{text}: {command_name(config)} has no {key} to choose"
             given.append(f"++{text}" if name == key else text)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            check_settings(compose(script, given), kinds or getattr(schema, SCRIPTS[script]))
+            check_settings(compose(config, given), kinds or getattr(schema, SCHEMAS[config]))
     except UserError as error:
         return str(error)
     except (HydraException, OmegaConfBaseException):

@@ -90,7 +90,7 @@ class Report(TypedDict):
 
 
 class Explain(Train):
-    """The settings of explain.py, PairExplainer and the collection of their results."""
+    """The settings of explain.py and PairExplainer."""
 
     explainer: Explainer
     metric: Annotated[Metric, Others(PairMetric | ModelFreeMetric)]
@@ -106,8 +106,6 @@ class Explain(Train):
     answers: str | None
     token_budget: Count | None
     explainers_dir: str
-    archive: str | None
-    beyond: Count | None
 
 
 class OfTrainer(TypedDict):

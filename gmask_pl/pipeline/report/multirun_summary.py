@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
+from gmask_pl.command_names import command_line
 from gmask_pl.escaping import terminal, visible
 from gmask_pl.files import remove_ours, write_text
 from gmask_pl.pipeline.report.console_table import format_table
@@ -26,7 +26,6 @@ from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
 DONE = "done"
-COLLECTOR = "gmask_paper.collecting"
 
 
 class SweepSummary(Callback):
@@ -130,7 +129,7 @@ def collecting(config: DictConfig) -> str | None:
         return None
     # As they were typed: ${dataset.name} is another one in each run.
     typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    return shlex.join(["python", "-m", COLLECTOR, *typed])
+    return command_line("collect", *typed)
 
 
 def format_sweep(jobs: list[JSON]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gmask_pl.command_names import command_name
 from gmask_pl.escaping import visible
 from gmask_pl.files import write_text
 from gmask_pl.identity.parts import KIND
@@ -46,8 +47,8 @@ def read_metrics(folder: Path | str) -> JSON:
     """Read metrics.json back. Raises Unreadable when there is none, or it is damaged."""
     path = Path(folder) / METRICS_FILE
     if not path.exists():
-        raise Unreadable(path, "no such file; run explain.py to make one")
-    with reading(path, "; delete it, and run explain.py again"):
+        raise Unreadable(path, f"no such file; run {command_name('explain')} to make one")
+    with reading(path, f"; delete it, and run {command_name('explain')} again"):
         metrics = json_object(path)
         check_results(metrics)
     return metrics

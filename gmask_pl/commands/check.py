@@ -1,4 +1,4 @@
-"""Says what a model may be asked for: ``python -m gmask_pl.pipeline.check_model weights=FOLDER``.
+"""Says what a model may be asked for: ``gmask-check model=bert weights=FOLDER``.
 
 Takes the overrides of explain.py that choose a model. The model is asked about trial pairs of its
 own vocabulary and held against its own direct call (`gmask_pl.models.model_check`).
@@ -14,6 +14,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 
+from gmask_pl.command_names import command_name
 from gmask_pl.identity.parts import CONF
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.model_check import Trial, Verdict, check, name_of
@@ -45,7 +46,10 @@ def stored_model(arguments: Sequence[str]) -> PairClassifier:
         check_settings(cfg)
         weights = cfg.weights or cfg.weights_dir
         if cfg.weights is None and not Path(weights).is_dir():
-            raise UserError(f"no weights at {weights}: give weights=FOLDER, or run train.py first")
+            raise UserError(
+                f"no weights at {weights}: give weights=FOLDER, or run "
+                f"{command_name('train')} first"
+            )
         settings = plain(cfg.model.net)
         model = get_class(settings.pop("_target_"))
         if issubclass(model, BertPairClassifier):
@@ -95,7 +99,8 @@ def _numbers(trial: Trial) -> tuple[str, ...]:
 @command("explain")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("overrides", nargs="*", help="as of explain.py: weights=FOLDER model=bert")
+    as_of = command_name("explain")
+    parser.add_argument("overrides", nargs="*", help=f"as of {as_of}: weights=FOLDER model=bert")
     classifier = stored_model(parser.parse_args().overrides)
     print(table(classifier, check(classifier)))
 

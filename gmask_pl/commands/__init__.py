@@ -1,0 +1,1 @@
+"""What a shell starts: ``gmask-explain``, ``gmask-train`` and ``gmask-check``."""
