@@ -153,7 +153,7 @@ class PairExplainer:
             range(data.batches),
             keep,
             token_budget=TokenBudget(cfg.token_budget),
-            answers=cfg.answers,
+            response_cache=cfg.response_cache,
             model=self.model.digest,
         )
         quiet = {"inference_mode": False, "enable_progress_bar": False}

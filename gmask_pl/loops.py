@@ -21,7 +21,7 @@ from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.masking.masked_model import MaskedModel
-from gmask_pl.masking.response_cache import BatchAnswers
+from gmask_pl.masking.response_cache import ResponseCache
 from gmask_pl.masking.token_packing import TokenBudget, out_of_memory
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
@@ -46,9 +46,9 @@ def trim_memory() -> None:
 class AskingLoop(LightningModule):
     """A loop that asks a classifier about masked pairs.
 
-    batches: the numbers of the batches that the loader will give, in their order. answers: a
-    folder where answers are kept for other runs, and found; None: nowhere. model: the digest of
-    the classifier's identity; None is found out where it is needed.
+    batches: the numbers of the batches that the loader will give, in their order.
+    response_cache: a folder where answers are kept for other runs, and found; None: nowhere. model:
+    the digest of the classifier's identity; None is found out where it is needed.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class AskingLoop(LightningModule):
         batches: Sequence[int],
         *,
         token_budget: TokenBudget | int,
-        answers: str | Path | None = None,
+        response_cache: str | Path | None = None,
         model: str | None = None,
     ) -> None:
         super().__init__()
         # There may be fewer batches than processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier, self.batches = classifier, batches
-        self.token_budget, self.answers, self._model = token_budget, answers, model
+        self.token_budget, self.response_cache, self._model = token_budget, response_cache, model
 
     def without_failures(self, batch: PairBatch, do: Callable[[PairBatch], None]) -> dict[str, str]:
         """Does ``do`` for as many pairs of a batch as it can be done for.
@@ -98,16 +98,15 @@ class AskingLoop(LightningModule):
     @contextmanager
     def asked(self, batch: PairBatch, removal: str) -> Iterator[MaskedModel]:
         """The masked model of a batch; its new answers are kept in the end."""
-        kept = None
-        if self.answers is not None:
-            kept = BatchAnswers(
-                self.answers, self.keys(batch, removal), classes=len(self.classifier.labels)
-            )
+        cache = None
+        if self.response_cache is not None:
+            classes = len(self.classifier.labels)
+            cache = ResponseCache(self.response_cache, self.keys(batch, removal), classes=classes)
         yield MaskedModel(
-            self.classifier, batch, removal, token_budget=self.token_budget, answers=kept
+            self.classifier, batch, removal, token_budget=self.token_budget, response_cache=cache
         )
-        if kept is not None:
-            kept.keep()
+        if cache is not None:
+            cache.keep()
 
     def keys(self, batch: PairBatch, removal: str) -> list[str]:
         """A name for everything that the answers about each pair depend on."""
@@ -153,7 +152,7 @@ class ExplainLoop(AskingLoop):
             seconds = (time.perf_counter() - start) / len(batch)
         if unsound := (~scores.isfinite()).any(1).nonzero().flatten().tolist():
             raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"), batch.ids)
-        if masked.answers is not None and masked.answers.reused:
+        if masked.response_cache is not None and masked.response_cache.reused:
             seconds = math.nan  # what an explanation takes cannot be seen from this one
         return [
             _explanation(batch, masked, attributions, scores, row, seconds)

@@ -315,7 +315,7 @@ def test_results_that_have_no_place_are_one_message(
 @pytest.mark.slow
 def test_answers_that_are_a_file_are_one_message(tmp_path: Path) -> None:
     (tmp_path / "thesis").write_text("mine")
-    for setting in ("answers", "explainers_dir", "weights_dir"):
+    for setting in ("response_cache", "explainers_dir", "weights_dir"):
         done = within(
             str(ROOT / "explain.py"), tmp_path, f"{setting}=thesis", "dataset.test_size=9"
         )

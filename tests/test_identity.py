@@ -72,6 +72,8 @@ def test_every_setting_has_its_place(script: str, table: dict[str, Told]) -> Non
 def test_a_setting_that_nobody_has_placed_decides() -> None:
     assert place_of("new", EXPLAIN) is None
     assert "new" in deciding_settings(composed("explain", "+new=1"))
+    earlier = deciding_settings(composed("explain", "+answers=kept"))
+    assert earlier == deciding_settings(composed("explain", "response_cache=kept"))
     assert place_of("metric.naopc.cache", EXPLAIN) is Told.NOT
     assert place_of("metric.naopc.beam", EXPLAIN) is Told.VALUE
     assert place_of("model.net.lr", EXPLAIN) is Told.TRAINING
@@ -87,7 +89,7 @@ def identity(pairs: list[PairExample], *overrides: str) -> Identity:
 
 def test_what_can_change_a_number_is_told_and_nothing_else(examples: list[PairExample]) -> None:
     base = identity(examples)
-    same = ("logger=[]", "report.max_pairs=3", "trainer.devices=2", "workers=1", "answers=a")
+    same = ("logger=[]", "report.max_pairs=3", "trainer.devices=2", "workers=1", "response_cache=a")
     assert identity(examples, *same, "+trainer.strategy=ddp", "reuse=false") == base
     # They lead to a model and to pairs, which are told by themselves.
     assert identity(examples, "weights=W", "limit=7", "model.net.lr=1") == base
@@ -431,7 +433,7 @@ def test_kept_answers_and_bounds_are_of_one_setting_of_a_model(tmp_path: Path) -
     lab = Lab(tmp_path)
     warm, cold = ((TEMPERED[0], f"+model.net.temperature={t}") for t in (2.0, 0.5))
     metrics = "metric=[aopc,naopc]", "metric.naopc.min_range=1e-6"
-    kept = (f"answers={tmp_path / 'answers'}", *metrics)
+    kept = (f"response_cache={tmp_path / 'answers'}", *metrics)
     found = [lab.explain(*kept, *own) for own in (warm, cold, warm)]
     alone = lab.explain(*cold, *metrics, "metric.naopc.cache=null", "reuse=false")
     for metric, number in (("aopc", "value"), ("naopc", "highest")):

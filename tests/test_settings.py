@@ -156,8 +156,8 @@ def test_no_number_may_be_nan_anywhere(script: str, choice: str) -> None:
         ("reuse=maybe", "reuse=maybe: give true or false"),
         ("output=null", "output=null: give a text"),
         (
-            "answers=5",
-            "answers=5: give a text or null; a text that looks like something else needs",
+            "response_cache=5",
+            "response_cache=5: give a text or null; a text that looks like something else needs",
         ),
         ("weights=true", "weights=true: give a text or null; a text that looks"),
         ("label_order=abc", "label_order=abc: give a list (each a text or a whole number) or null"),

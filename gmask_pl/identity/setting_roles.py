@@ -79,7 +79,8 @@ EXPLAIN: dict[str, Told] = _BOTH | {
     "metric.*.seed": Told.SUMMARY,
     "metric.*.min_denominator": Told.SUMMARY,
     "metric.*.cache": Told.NOT,
-    "answers": Told.NOT,
+    "response_cache": Told.NOT,
+    "answers": Told.NOT,  # what runs of earlier versions call response_cache
     "explainers_dir": Told.NOT,
     "report": Told.NOT,
     "collect": Told.NOT,

@@ -24,7 +24,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.masking.response_cache import BatchAnswers
+from gmask_pl.masking.response_cache import ResponseCache
 from gmask_pl.masking.token_packing import (
     TokenBudget,
     TooLong,
@@ -89,7 +89,7 @@ class MaskedModel:
 
     ``token_budget`` bounds the tokens of one forward pass (and a quarter of it those of a
     forward and backward pass); models that share one share what was learnt of the memory.
-    ``answers``: what earlier runs were told, and where this one leaves what it is told.
+    ``response_cache``: what earlier runs were told, and where this one leaves what it is told.
     ``evaluations`` and ``gradients`` (B,) count the masked inputs that the model was asked about,
     known answers among them, and those that were differentiated too.
 
@@ -104,7 +104,7 @@ class MaskedModel:
         removal: str,
         *,
         token_budget: TokenBudget | int,
-        answers: BatchAnswers | None = None,
+        response_cache: ResponseCache | None = None,
     ) -> None:
         self.classifier = classifier
         self.batch = batch
@@ -114,7 +114,7 @@ class MaskedModel:
                 f"removal={removal}: the model has no mask token; choose pad, delete or zero"
             )
         self.budget = TokenBudget(token_budget) if isinstance(token_budget, int) else token_budget
-        self.answers = answers
+        self.response_cache = response_cache
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
         whole = self.logits(batch.word_valid[:, None])[:, 0]
@@ -125,7 +125,7 @@ class MaskedModel:
         """The same model, prediction and counters over a rewritten form of the same pairs."""
         other = object.__new__(MaskedModel)
         other.__dict__.update(self.__dict__)
-        other.batch, other.answers = batch, None  # its masks are of other texts
+        other.batch, other.response_cache = batch, None  # its masks are of other texts
         return other
 
     def logits(self, keep: Tensor) -> Tensor:
@@ -133,10 +133,10 @@ class MaskedModel:
         b, s, _ = keep.shape
         rows, masks, inverse = distinct_masks(keep & self.batch.word_valid[:, None])
         self.evaluations += torch.bincount(rows, minlength=b).cpu()
-        if self.answers is None:
+        if self.response_cache is None:
             found = self._ask(rows, masks)
         else:
-            found = self.answers.complete(rows, masks, self._ask)
+            found = self.response_cache.complete(rows, masks, self._ask)
         return found[inverse].view(b, s, -1)
 
     def _ask(self, rows: Tensor, masks: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from gmask_pl.files import warn_once, whole_file
 Known = dict[bytes, np.ndarray]  # the logits (C,) of a mask, named by its bits
 
 
-class BatchAnswers:
+class ResponseCache:
     """Answers about the pairs of a batch: those of earlier runs, and those of this one.
 
     keys: a name of each pair that says all that an answer depends on, the mask aside. Every pair
@@ -62,7 +62,7 @@ class BatchAnswers:
                 if file not in self.closed:
                     _write(file, self._read(file) | self.known[row])
             except OSError as error:
-                warn_once("answers", f"answers are not kept for other runs: {error}")
+                warn_once("responses", f"answers are not kept for other runs: {error}")
                 break
         self.grown.clear()
 

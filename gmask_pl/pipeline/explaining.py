@@ -141,7 +141,7 @@ def run(
     meet(trainer)  # before any process looks at what is done
     asking = {
         "token_budget": TokenBudget(cfg.token_budget),
-        "answers": cfg.answers,
+        "response_cache": cfg.response_cache,
         "model": model.digest,
     }
     explain_batches(trainer, explainer, classifier, study, data, progress, **asking)

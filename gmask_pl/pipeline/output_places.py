@@ -18,7 +18,7 @@ def check_places(cfg: DictConfig) -> None:
     Whether folders that are kept for other runs can be written is seen later, and ends no run.
     """
     check_folder("output", cfg.output)
-    for setting in ("answers", "explainers_dir"):
+    for setting in ("response_cache", "explainers_dir"):
         if cfg.get(setting) is not None:
             check_folder(setting, cfg[setting], written=False)
 

@@ -103,7 +103,7 @@ class Explain(Train):
     pairs: Sequence[tuple[str, str]] | None
     unit: Annotated[str, OneOf(UNITS)]
     batch_size: Count
-    answers: str | None
+    response_cache: str | None
     token_budget: Count | None
     explainers_dir: str
 

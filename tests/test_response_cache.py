@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from gmask_pl.explainers.gmask_released import cut
 from gmask_pl.loops import ExplainLoop, ScoreLoop
 from gmask_pl.masking.masked_model import MaskedModel
-from gmask_pl.masking.response_cache import BatchAnswers
+from gmask_pl.masking.response_cache import ResponseCache
 from gmask_pl.metrics.faithfulness.aopc import AOPC
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore
@@ -42,7 +42,7 @@ def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
     masks = torch.rand(40, 11, generator=torch.Generator().manual_seed(0)) > 0.5
     rows = torch.arange(40) % 2
     expected = Counting()(rows, masks)
-    first, second = (BatchAnswers(tmp_path, "ab", classes=2) for _ in range(2))
+    first, second = (ResponseCache(tmp_path, "ab", classes=2) for _ in range(2))
     ask = Counting()
     torch.testing.assert_close(first.complete(rows[:30], masks[:30], ask), expected[:30])
     torch.testing.assert_close(first.complete(rows, masks, ask), expected)
@@ -52,7 +52,7 @@ def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
     torch.testing.assert_close(second.complete(rows, masks, ask), expected)
     assert (ask.asked, second.reused) == (80, 0)  # nothing was kept yet
     first.keep()
-    third = BatchAnswers(tmp_path, "ab", classes=2)
+    third = ResponseCache(tmp_path, "ab", classes=2)
     torch.testing.assert_close(third.complete(rows, masks, ask), expected)
     assert (ask.asked, third.reused) == (80, 40)
 
@@ -60,12 +60,12 @@ def test_only_what_is_unknown_is_asked(tmp_path: Path) -> None:
 def test_a_mask_is_known_in_batches_of_any_width_and_place(tmp_path: Path) -> None:
     masks = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1]], dtype=torch.bool)
     ask = Counting()
-    first = BatchAnswers(tmp_path, ["pair"], classes=2)
+    first = ResponseCache(tmp_path, ["pair"], classes=2)
     answers = first.complete(torch.zeros(3, dtype=torch.int64), masks, ask)
     first.keep()
     wide = torch.zeros(3, 40, dtype=torch.bool)
     wide[:, :3] = masks
-    second = BatchAnswers(tmp_path, ["other", "pair"], classes=2)
+    second = ResponseCache(tmp_path, ["other", "pair"], classes=2)
     found = second.complete(torch.ones(3, dtype=torch.int64), wide, ask)
     torch.testing.assert_close(found, answers)
     assert ask.asked == 3
@@ -75,12 +75,12 @@ def test_a_mask_is_known_in_batches_of_any_width_and_place(tmp_path: Path) -> No
 
 def test_runs_add_to_one_another(tmp_path: Path) -> None:
     masks, rows = torch.eye(4, dtype=torch.bool), torch.zeros(2, dtype=torch.int64)
-    one, other = (BatchAnswers(tmp_path, ["pair"], classes=2) for _ in range(2))
+    one, other = (ResponseCache(tmp_path, ["pair"], classes=2) for _ in range(2))
     one.complete(rows, masks[:2], Counting())
     other.complete(rows, masks[2:], Counting())
     one.keep()
     other.keep()
-    last = BatchAnswers(tmp_path, ["pair"], classes=2)
+    last = ResponseCache(tmp_path, ["pair"], classes=2)
     last.complete(torch.zeros(4, dtype=torch.int64), masks, Counting())
     assert last.reused == 4
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".safetensors"]
@@ -124,19 +124,19 @@ def test_what_cannot_be_an_answer_is_told_and_asked_anew(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row, mask = torch.zeros(1, dtype=torch.int64), torch.ones(1, 3).bool()
-    one, ask = BatchAnswers(tmp_path, ["pair"], classes=2), Counting()
+    one, ask = ResponseCache(tmp_path, ["pair"], classes=2), Counting()
     expected = one.complete(row, mask, ask)
     one.keep()
     (file,) = tmp_path.rglob("*.safetensors")
     OTHERS[kind](file)
     for _ in range(2):
-        again = BatchAnswers(tmp_path, ["pair"], classes=2)
+        again = ResponseCache(tmp_path, ["pair"], classes=2)
     assert torch.equal(again.complete(row, mask, ask), expected)
     assert (ask.asked, again.reused) == (2, 0)
     again.keep()
     told = capsys.readouterr().err
     assert told.count(f"{file}: no answers can be read from there") == 1
-    last = BatchAnswers(tmp_path, ["pair"], classes=2)
+    last = ResponseCache(tmp_path, ["pair"], classes=2)
     last.complete(row, mask, ask)
     assert (ask.asked, last.reused) == (2, 1)
     if kind == "a folder":
@@ -147,7 +147,7 @@ def test_answers_that_cannot_be_kept_end_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
-    one = BatchAnswers(tmp_path / "file", ["pair"], classes=2)
+    one = ResponseCache(tmp_path / "file", ["pair"], classes=2)
     one.complete(torch.zeros(1, dtype=torch.int64), torch.ones(1, 3).bool(), Counting())
     one.keep()
     assert "warning: answers are not kept for other runs: " in capsys.readouterr().err
@@ -158,8 +158,8 @@ def test_another_text_is_asked_anew(
     tmp_path: Path, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
     batch = classifier.encoder("word")(examples)
-    answers = BatchAnswers(tmp_path, batch.ids, classes=3)
-    masked = MaskedModel(classifier, batch, "pad", token_budget=4096, answers=answers)
+    answers = ResponseCache(tmp_path, batch.ids, classes=3)
+    masked = MaskedModel(classifier, batch, "pad", token_budget=4096, response_cache=answers)
     shorter = masked.rebind(cut(batch, torch.tensor([[0, 1], [0, 1], [0, 1]])))
     whole = shorter.logits(shorter.batch.word_valid[:, None])
     assert not torch.allclose(whole.softmax(-1)[:, 0], masked.probabilities)
@@ -192,11 +192,11 @@ def test_a_run_with_known_answers_is_the_same_but_for_its_seconds(
     # Of the class: what a model itself holds is what it is.
     monkeypatch.setattr(type(responsive), "forward", counted)
 
-    def run(removal: str, answers: Path | None) -> tuple[list[Explanation], list[PairScore], int]:
+    def run(removal: str, cache: Path | None) -> tuple[list[Explanation], list[PairScore], int]:
         rows_read.clear()
         found: dict[int, list[Explanation]] = {}
         rows: dict[int, list[PairScore]] = {}
-        asking = {"token_budget": 4096, "answers": answers}
+        asking = {"token_budget": 4096, "response_cache": cache}
         asked = {removal: {"aopc": AOPC(max_removed=5, resamples=10, seed=0)}}
         for loop in (
             ExplainLoop(responsive, explainer, [0], kept(found), **asking),
