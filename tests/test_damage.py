@@ -13,9 +13,11 @@ import torch
 from conftest import CONF, DAMAGE
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from pytorch_lightning import Trainer
 
 from gmask_pl import files
-from gmask_pl.loops import EVALUATIONS
+from gmask_pl.loops import EVALUATIONS, ExplainLoop
+from gmask_pl.pipeline import explaining
 from gmask_pl.pipeline import removal_choice as trust
 from gmask_pl.pipeline.build import fresh_classifier
 from gmask_pl.pipeline.explaining import explain
@@ -76,15 +78,15 @@ def whole(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cut(weights: Path, output: Path, step: str) -> Path:
     """A run that was killed after the first of three batches of a step."""
-    done = getattr(Progress, step)
+    keep = Progress.keep
 
-    def failing(self: Progress, batch: int, *found: Any) -> None:
-        if batch == 1:
+    def failing(self: Progress[Any], batch: int, *found: Any) -> None:
+        if (self.done, batch) == (step, 1):
             raise RuntimeError("killed")
-        done(self, batch, *found)
+        keep(self, batch, *found)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(Progress, step, failing)
+        patch.setattr(Progress, "keep", failing)
         patch.setattr(trust, "_known", {})
         run(weights, output)
     return output
@@ -99,15 +101,16 @@ def interrupted(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 RUN = "explain/it/iba/run"
 # By the step that is interrupted: what it leaves, and whether a damaged one is named.
 LEFT = {
-    ("scored", f"{RUN}/config.yaml"): False,  # nobody reads it before it is written anew
     ("scored", f"{RUN}/.lock"): False,
+    ("scored", "explanations/.*.lock"): False,
+    ("scored", "explanations/*/identity.json"): False,
+    ("scored", "explanations/*/preparation.json"): True,
+    ("scored", "explanations/*/explanations.parquet"): True,
     ("scored", f"{RUN}/unfinished-*/identity.json"): False,
-    ("scored", f"{RUN}/unfinished-*/preparation.json"): True,
-    ("scored", f"{RUN}/unfinished-*/explained-0000001-0000.parquet"): True,
     ("scored", f"{RUN}/unfinished-*/scored-0000000-0000.parquet"): True,
     ("scored", "bounds/*.jsonl"): True,
     ("scored", "checks/*.json"): False,  # a cache, as the next ones: the model is tried again
-    ("explained", f"{RUN}/unfinished-*/explained-0000000-0000.parquet"): True,
+    ("explained", "explanations/*/explained-0000000-0000.parquet"): True,
     ("explained", "explainers/*/iba/*/facts.json"): True,
     ("explained", "explainers/*/iba/*/settings.json"): True,
     ("explained", "explainers/*/iba/*/weights.safetensors"): True,
@@ -118,9 +121,7 @@ def test_every_file_of_an_interrupted_run_is_tried(interrupted: dict[str, Path])
     tried = {path for step, pattern in LEFT for path in interrupted[step].glob(pattern)}
     assert len(tried) == len(LEFT)
     left = {path for output in interrupted.values() for path in output.rglob("*") if path.is_file()}
-    names = {path.name for path in tried}
-    as_good = {path for path in left if path.name.startswith("explained-")}
-    assert {path.name for path in left - as_good} <= names
+    assert {path.name for path in left} == {path.name for path in tried}
 
 
 @pytest.mark.slow
@@ -188,6 +189,43 @@ def test_damaged_settings_of_results_are_written_anew(
     run(weights, tmp_path / "own")
     assert "these results were there already" in capsys.readouterr().out
     assert config.read_text("utf-8") == text.replace(str(whole), str(tmp_path / "own"))
+
+
+def refused(*_: Any, **__: Any) -> None:
+    raise AssertionError("computed again")
+
+
+def test_a_new_report_asks_and_scores_nothing(
+    weights: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are explanations needed that lie elsewhere than in the folder of the run."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "explanations")
+    folder = tmp_path / "explain" / "it" / "iba" / "run"
+    results, page = folder / "metrics.json", folder / "report.html"
+    before = results.read_bytes(), page.read_bytes()
+    monkeypatch.setattr(Trainer, "predict", refused)
+    run(weights, tmp_path, "report.max_pairs=3")
+    assert results.read_bytes() == before[0]
+    assert page.read_bytes() != before[1]
+    assert "max_pairs: 3" in (folder / "config.yaml").read_text("utf-8")
+    page.unlink()
+    run(weights, tmp_path)
+    assert page.read_bytes() == before[1].replace(bytes(whole), bytes(tmp_path))
+    monkeypatch.setattr(explaining, "report", refused)
+    run(weights, tmp_path)
+
+
+def test_other_metrics_score_the_explanations_that_are_there(
+    weights: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(ExplainLoop, "predict_step", refused)
+    found = run(weights, tmp_path, "metric=[aopc,naopc,sufficiency]")
+    explanations = {file.read_bytes() for file in tmp_path.rglob("explanations.parquet")}
+    assert len(explanations) == 1  # the seconds too
+    assert found["aopc"] == told(whole)[0]["aopc"]
+    assert "value" in found["sufficiency"]
 
 
 def test_what_no_run_has_made_is_not_replaced(weights: Path, tmp_path: Path) -> None:

@@ -122,6 +122,9 @@ def test_two_experiments_share_their_runs_and_are_collected(
     assert left == forms | {"table4_differences.md", "table4_differences.csv"}
 
 
+EXPLAINED, SCORED = "explanations/*/explained-*", "explain/*/*/*/unfinished-*/scored-*"
+
+
 def killed_when(folder: Path, output: str, pattern: str, count: int, *overrides: str) -> None:
     """Starts explain.py and kills it as soon as so many files of that pattern are there."""
     command = [sys.executable, str(ROOT / "explain.py"), *overrides]
@@ -134,7 +137,7 @@ def killed_when(folder: Path, output: str, pattern: str, count: int, *overrides:
         stderr=subprocess.DEVNULL,
     )
     try:
-        while len(list(folder.glob(f"{output}/explain/*/*/*/unfinished-*/{pattern}"))) < count:
+        while len(list(folder.glob(f"{output}/{pattern}.parquet"))) < count:
             assert process.poll() is None, "the run ended before it was killed"
             time.sleep(0.002)
     finally:
@@ -149,9 +152,9 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
     settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
     settings += ("explainer.word_filter.epochs=5", "explainer.epochs=20")
     settings += ("limit=40", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
-    killed_when(folder, "cut", "explained-*.parquet", 3, *SMALL, *settings, "output=cut")
-    killed_when(folder, "cut", "explained-*.parquet", 12, *SMALL, *settings, "output=cut")
-    killed_when(folder, "cut", "scored-*.parquet", 4, *SMALL, *settings, "output=cut")
+    killed_when(folder, "cut", EXPLAINED, 3, *SMALL, *settings, "output=cut")
+    killed_when(folder, "cut", EXPLAINED, 12, *SMALL, *settings, "output=cut")
+    killed_when(folder, "cut", SCORED, 4, *SMALL, *settings, "output=cut")
     last = run("explain.py", folder, *SMALL, *settings, "output=cut")
     assert last.returncode == 0, last.stderr[-2000:]
     assert "of 20 batches were scored before" in last.stdout
@@ -191,7 +194,7 @@ def test_a_run_that_is_asked_to_end_keeps_what_is_done(
         # Tests that run in the background have been told to ignore Ctrl-C, and so would this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        kept = f"{asked.name}/explain/*/*/*/unfinished-*/explained-*.parquet"
+        kept = f"{asked.name}/{EXPLAINED}.parquet"
         end = time.monotonic() + HANG
         while len(list(folder.glob(kept))) < 3 and time.monotonic() < end:
             assert process.poll() is None, "the run ended before it was asked to"
@@ -214,13 +217,13 @@ def test_other_metrics_score_the_same_explanations(
     same = (*SMALL, "limit=5", "explainer.k=4")
     found = run("explain.py", folder, *same, "metric=[sufficiency]")
     assert found.returncode == 0, found.stderr[-2000:]
-    assert "scored by other metrics" in found.stdout
+    assert "explanations of the same explainer, model and pairs are there" in found.stdout
     runs = folder.glob("outputs/explain/planted_bert_tiny/gmask/limit=5*/explanations.parquet")
     one, other = (pyarrow.parquet.read_table(file) for file in runs)
     assert one.equals(other)  # the seconds too: nothing was explained again
     again = run("explain.py", folder, *same, "metric=[sufficiency]", "reuse=false")
     assert "already" not in again.stdout
-    assert "scored by other metrics" not in again.stdout
+    assert "explanations of the same" not in again.stdout
 
 
 def test_any_number_of_processes_explains_alike(
@@ -335,7 +338,7 @@ def test_a_model_that_does_not_answer_about_some_pairs(
     assert f"{told[1]} of 60 pairs failed" in again.stdout
     assert "already" in again.stdout
     other = run("explain.py", folder, *settings, "max_failed=1", "metric=[sufficiency]")
-    assert "scored by other metrics" in other.stdout
+    assert "explanations of the same explainer, model and pairs are there" in other.stdout
     (file,) = set(folder.glob("outputs/explain/*/occlusion/limit=all*/metrics.json")) - {file}
     results = json.loads(file.read_text("utf-8"))
     assert results["failed"]["explaining"] == failed

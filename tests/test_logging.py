@@ -49,7 +49,7 @@ def test_a_logger_out_of_reach_is_told_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session, "check_wandb", unreachable)
-    monkeypatch.setattr(explain_module, "explain_batches", lambda *_, **__: pytest.fail("works"))
+    monkeypatch.setattr(explain_module, "explain_pairs", lambda *_, **__: pytest.fail("works"))
     with pytest.raises(UserError, match=r"^logger=wandb cannot be reached .*no route"):
         run(weights, tmp_path, *WANDB)
 

@@ -78,13 +78,11 @@ class Identity:
     def digest(self) -> str:
         return digest_of(asdict(self), size=4)
 
-    def explains_as(self, other: Identity) -> bool:
-        """Whether both give the same explanations: metrics may differ."""
-        own, others = (
-            replace(identity, settings=identity.settings | {"metric": None})
-            for identity in (self, other)
-        )
-        return own == others
+    @property
+    def of_explanations(self) -> Identity:
+        """The identity of a run's explanations alone, whatever scores them."""
+        settings = {key: value for key, value in self.settings.items() if key != "metric"}
+        return replace(self, settings=settings)
 
     def differences(self, other: Identity) -> list[str]:
         """What differs, in words."""

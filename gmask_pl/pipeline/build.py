@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from gmask_pl.identity.parts import described
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.report.wandb_media import check_wandb
+from gmask_pl.pipeline.run_results import Page, telling_loggers
+from gmask_pl.pipeline.scoring import metric_removals
 from gmask_pl.types import JSON, PairSource, UserError
 
 # Precisions of Lightning that everything is in.
@@ -140,29 +141,30 @@ def make_logger(cfg: DictConfig, name: str, **choices: str) -> Logger:
     return logger
 
 
-@contextmanager
-def telling_loggers(name: str) -> Iterator[None]:
-    """Tells that a logger cannot be reached as UserError."""
-    try:
-        yield
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        beyond = isinstance(cause, OSError) or type(cause).__module__.startswith("wandb.")
-        if isinstance(cause, UserError) or not beyond:
-            raise
-        reason = " ".join(str(cause).split())[:300]
-        raise UserError(
-            f"logger={name} cannot be reached or written ({reason}): mend that, or leave it out by "
-            "logger=csv; WANDB_MODE=offline keeps what W&B is told for `wandb sync`"
-        ) from error
-
-
 def check_loggers(cfg: DictConfig) -> None:
     """Raises UserError for a logger that cannot be reached, before there is anything to log."""
     for name in logger_names(cfg):
         if str(cfg.logger[name].get("_target_", "")).endswith(".wandb_logger"):
             with telling_loggers(name):
                 check_wandb()
+
+
+def page_of(cfg: DictConfig, explainer: str) -> Page:
+    """What the page of a run says of it; of settings that are read from a run's folder, too."""
+    settings = plain(cfg)
+    removals = metric_removals(cfg)
+    curves = f" (curves: {removals[0]})" if len(removals) > 1 else ""
+    shown = {
+        "model": settings["weights"] or settings["weights_dir"],
+        "dataset": settings["dataset"].get("path") or settings["dataset"]["name"],
+        "split": settings["split"],
+        "unit": settings["unit"],
+        "removal (explainer)": settings["explainer"]["removal"],
+        "removal (metrics)": ", ".join(removals) + curves,
+        "seed": settings["seed"],
+    }
+    title = f"{explainer} · {cfg.model.name} · {cfg.dataset.name}"
+    return Page(title, shown, settings["report"]["max_pairs"])
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

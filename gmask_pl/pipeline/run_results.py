@@ -1,30 +1,25 @@
-"""What a run leaves: files, page, logs, and the table at the end."""
+"""The last stage of a run: its results as a page, curves and logs."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.errors import InstantiationException
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from gmask_pl.files import damaged, write_text
-from gmask_pl.pipeline.build import logger_names, make_logger, plain, telling_loggers
 from gmask_pl.pipeline.report.page import write_page
-from gmask_pl.pipeline.report.result_files import (
-    METRICS_FILE,
-    PAGE_FILE,
-    write_curves,
-    write_metrics,
-)
+from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, write_curves
 from gmask_pl.pipeline.report.wandb_media import log_to_wandb, scalars
-from gmask_pl.pipeline.scoring import metric_removals
 from gmask_pl.processes import say
-from gmask_pl.store import read_explanations
+from gmask_pl.store import read_explanations, read_labels
 from gmask_pl.types import JSON, Explanation, UserError
 
 EXPLANATIONS, CONFIG = "explanations.parquet", "config.yaml"
@@ -65,40 +60,48 @@ def facts(explanations: Iterable[Explanation]) -> JSON:
     }
 
 
-def report(
-    cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]
-) -> None:
-    """Curves, page and metrics as files; metrics.json, which says that a run is whole, last."""
-    write_text(folder / LOGGED, "[]\n")
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page of a run says beside its results. max_pairs: how many pairs it shows."""
+
+    title: str
+    settings: dict[str, Any]
+    max_pairs: int
+
+
+def report(folder: Path, page: Page, results: JSON) -> None:
+    """Makes the curves and the page of the results and explanations in a folder."""
     write_curves(folder, results)
     write_page(
         folder / PAGE_FILE,
-        title=f"{name} · {cfg.model.name} · {cfg.dataset.name}",
-        settings=page_settings(cfg),
+        title=page.title,
+        settings=page.settings,
         metrics=results,
         explanations=read_explanations(folder / EXPLANATIONS),
-        labels=labels,
-        max_pairs=cfg.report.max_pairs,
+        labels=read_labels(folder / EXPLANATIONS),
+        max_pairs=page.max_pairs,
     )
-    write_metrics(folder, results)
 
 
-def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[str, ...]) -> None:
+def log(
+    folder: Path, results: JSON, loggers: Mapping[str, Callable[[], Logger]], max_rows: int
+) -> None:
     """Tells the results in a folder to the loggers that were not told yet.
 
-    Raises UserError at the end where one of them cannot be: the same command tells it later.
+    loggers: by name what makes each. Raises UserError at the end where one of them cannot be told:
+    the same command tells it later.
     """
     told, failed = read_logged(folder), list[str]()
-    for choice in logger_names(cfg):
-        if told is None or choice in told:
+    for name, make in loggers.items():
+        if told is None or name in told:
             continue
         try:
-            with telling_loggers(choice):
-                tell(make_logger(cfg, choice, explainer=name), cfg, folder, results, labels)
+            with telling_loggers(name):
+                tell(make(), folder, results, max_rows)
         except UserError as error:
             failed.append(str(error))
         else:
-            told.append(choice)
+            told.append(name)
             write_text(folder / LOGGED, json.dumps(told) + "\n")
     if failed:
         raise UserError(
@@ -107,18 +110,33 @@ def log(cfg: DictConfig, folder: Path, name: str, results: JSON, labels: tuple[s
         )
 
 
-def tell(
-    logger: Logger, cfg: DictConfig, folder: Path, results: JSON, labels: tuple[str, ...]
-) -> None:
+def tell(logger: Logger, folder: Path, results: JSON, max_rows: int) -> None:
     """Tells a logger the results."""
     if isinstance(logger, WandbLogger):
-        found = read_explanations(folder / EXPLANATIONS)
-        page, rows = folder / PAGE_FILE, cfg.report.max_pairs
-        log_to_wandb(logger, results, found, page, labels=labels, max_rows=rows)
+        file, page = folder / EXPLANATIONS, folder / PAGE_FILE
+        found, labels = read_explanations(file), read_labels(file)
+        log_to_wandb(logger, results, found, page, labels=labels, max_rows=max_rows)
     else:
         logger.log_metrics(dict(scalars(results)))
         logger.save()
     logger.finalize("success")
+
+
+@contextmanager
+def telling_loggers(name: str) -> Iterator[None]:
+    """Tells that a logger cannot be reached as UserError."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        beyond = isinstance(cause, OSError) or type(cause).__module__.startswith("wandb.")
+        if isinstance(cause, UserError) or not beyond:
+            raise
+        reason = " ".join(str(cause).split())[:300]
+        raise UserError(
+            f"logger={name} cannot be reached or written ({reason}): mend that, or leave it out by "
+            "logger=csv; WANDB_MODE=offline keeps what W&B is told for `wandb sync`"
+        ) from error
 
 
 def read_logged(folder: Path) -> list[str] | None:
@@ -132,19 +150,3 @@ def read_logged(folder: Path) -> list[str] | None:
     except (OSError, ValueError, TypeError) as error:
         damaged(file, error)
         return []
-
-
-def page_settings(cfg: DictConfig) -> dict[str, Any]:
-    """What the head of the page says of the run."""
-    settings = plain(cfg)
-    removals = metric_removals(cfg)
-    curves = f" (curves: {removals[0]})" if len(removals) > 1 else ""
-    return {
-        "model": settings["weights"] or settings["weights_dir"],
-        "dataset": settings["dataset"].get("path") or settings["dataset"]["name"],
-        "split": settings["split"],
-        "unit": settings["unit"],
-        "removal (explainer)": settings["explainer"]["removal"],
-        "removal (metrics)": ", ".join(removals) + curves,
-        "seed": settings["seed"],
-    }

@@ -1,0 +1,240 @@
+"""The stages of a run that ask the model: pairs are explained, and explanations are scored.
+
+Each is named by an identity, reads files, and leaves its own whole or not at all. Killed at any
+time, it goes on where it was, to files that are equal to the last bit, the seconds aside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+
+from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.learning import Study
+from gmask_pl.files import set_aside, whole_file, write_text
+from gmask_pl.identity.of_model import ModelIdentity
+from gmask_pl.identity.of_result import Identity
+from gmask_pl.loops import AskingLoop, ExplainLoop, ScoreLoop
+from gmask_pl.masking.token_packing import TokenBudget
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.damaged_folders import json_object, reading
+from gmask_pl.pipeline.failures import EXPLAINING, READING, SCORING, check_any_left
+from gmask_pl.pipeline.progress import EXPLAINED, SCORED, Progress
+from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, write_metrics
+from gmask_pl.pipeline.run_results import CONFIG, EXPLANATIONS, LOGGED, PAIR_SCORES, facts
+from gmask_pl.pipeline.scoring import Metrics, asked_results, model_free_results
+from gmask_pl.processes import alone, meet, say
+from gmask_pl.store import (
+    check_stored,
+    read_explanations,
+    read_failed,
+    read_pair_scores,
+    write_explanations,
+    write_pair_scores,
+)
+from gmask_pl.types import JSON, Explanation, PairScore, UserError
+
+PREPARATION = "preparation.json"  # what learning from training pairs cost
+UNFINISHED = "unfinished-"
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How a model is asked about pairs, batch by batch, by all processes of a Trainer.
+
+    model: the identity of the classifier. response_cache: see `AskingLoop`.
+    """
+
+    trainer: Trainer
+    classifier: PairClassifier
+    model: ModelIdentity
+    data: PairDataModule
+    token_budget: TokenBudget
+    response_cache: str | None
+
+    def predict(
+        self, progress: Progress[Explanation] | Progress[PairScore], loop: Callable[..., AskingLoop]
+    ) -> None:
+        """Sends the batches that are left through a loop, which keeps what it finds of them.
+
+        Raises UserError where one of the processes has left batches undone.
+        """
+        done, count = progress.done, self.data.batches
+        left = progress.left(count)
+        if 0 < len(left) < count:
+            say(f"{count - len(left)} of {count} batches were {done} before")
+        if left:
+            self.data.chosen = left[self.trainer.global_rank :: self.trainer.world_size]
+            asking = loop(
+                self.classifier,
+                batches=self.data.chosen,
+                keep=progress.keep,
+                token_budget=self.token_budget,
+                response_cache=self.response_cache,
+                model=self.model.digest,
+            )
+            self.trainer.predict(asking, self.data, return_predictions=False)
+        self.trainer.strategy.barrier()
+        left = progress.left(count)
+        self.trainer.strategy.barrier()  # before a process moves what another one counts
+        if left:
+            raise UserError(
+                f"{len(left)} of {count} batches were not {done}, as a process has failed; start "
+                "the same command again: it goes on where it was"
+            )
+
+
+def explain_pairs(
+    store: Path,
+    identity: Identity,
+    explainer: Explainer,
+    study: Study,
+    inference: Inference,
+    *,
+    reuse: bool,
+) -> Path:
+    """The folder below ``store`` with the explanations of this identity; makes what is lacking.
+
+    It holds them, why pairs have none, and what learning from the training pairs of ``study`` cost.
+    Whatever scores them, and however often, they are made once. reuse: False makes them anew.
+    """
+    folder, trainer = store / identity.digest, inference.trainer
+    explanations, preparation = folder / EXPLANATIONS, folder / PREPARATION
+    progress = Progress(
+        folder,
+        identity,
+        EXPLAINED,
+        rank=trainer.global_rank,
+        write=partial(write_explanations, labels=study.labels),
+        read=read_explanations,
+        check=check_stored,
+        others={EXPLANATIONS: check_stored, PREPARATION: read_preparation},
+    )
+    with alone(store / f".{identity.digest}.lock", processes=trainer.world_size):
+        if trainer.is_global_zero:
+            progress.begin(afresh=not reuse)
+        meet(trainer)  # before any process looks at what is done
+        there = explanations.is_file()
+        if there:
+            say(f"explanations of the same explainer, model and pairs are there: {folder}")
+        left = not there and progress.left(inference.data.batches)
+        prepared = preparation.is_file()
+        trainer.strategy.barrier()  # before one of them leaves what another one looks for
+        if left or not prepared:
+            cost = explainer.prepare(study)
+            if cost:
+                say(f"learnt from training pairs: {cost}")
+            if trainer.is_global_zero:
+                write_text(preparation, json.dumps(cost))
+        if not there:
+            inference.predict(progress, partial(ExplainLoop, explainer=explainer))
+        if trainer.is_global_zero:
+            if not there:
+                found = chain.from_iterable(progress.rows())
+                write_explanations(explanations, found, study.labels, progress.failed())
+            progress.drop_batches()
+        trainer.strategy.barrier()
+    return folder
+
+
+def score_explanations(
+    folder: Path,
+    identity: Identity,
+    explained: Path,
+    metrics: Metrics,
+    inference: Inference,
+    *,
+    unread: dict[str, str],
+    settings: str,
+    reuse: bool,
+) -> JSON:
+    """Scores the explanations in ``explained``, as `explain_pairs` left them, and copies them.
+
+    ``folder`` then holds them, the identity, the ``settings`` (YAML), the numbers of every pair and
+    last their averages, which are returned; {} on processes that only help. unread: the lines of
+    the split that hold no pair. reuse: False scores anew. Raises UserError where no pair is left.
+    """
+    trainer, pairs = inference.trainer, inference.data.explained
+    progress = Progress(
+        folder / f"{UNFINISHED}{identity.digest}",
+        identity,
+        SCORED,
+        rank=trainer.global_rank,
+        write=write_pair_scores,
+        read=read_pair_scores,
+        check=partial(check_stored, scores=True),
+        others={},
+    )
+    if trainer.is_global_zero:
+        progress.begin(afresh=not reuse)
+    meet(trainer)  # before any process looks at what is done
+    if metrics.asked:
+        batches = by_batch(explained / EXPLANATIONS, inference.data.batch_ids())
+        loop = partial(
+            ScoreLoop,
+            metrics=metrics.asked,
+            explained=lambda number: next(found for index, found in batches if index == number),
+        )
+        inference.predict(progress, loop)
+    if not trainer.is_global_zero:
+        return {}
+    failed = {
+        READING: unread,
+        EXPLAINING: read_failed(explained / EXPLANATIONS),
+        SCORING: progress.failed(),
+    }
+    check_any_left(failed, len(pairs))
+    for name in (METRICS_FILE, PAGE_FILE):  # of an earlier identity
+        set_aside(folder / name, kept=os.path.isfile)
+        (folder / name).unlink(missing_ok=True)
+    with whole_file(folder / EXPLANATIONS) as draft:
+        shutil.copyfile(explained / EXPLANATIONS, draft)
+    identity.write(folder)
+    write_text(folder / CONFIG, settings)
+    results = facts(read_explanations(folder / EXPLANATIONS))
+    results["model"]["weights"] = inference.model.weights
+    if any(failed.values()):
+        results["failed"] = failed
+    if cost := read_preparation(explained / PREPARATION):
+        results["preparation"] = cost
+    results |= asked_results(metrics, progress.rows())
+    found = read_explanations(folder / EXPLANATIONS)
+    others, rows = model_free_results(metrics, found, pairs, inference.classifier.labels)
+    results |= others
+    write_pair_scores(folder / PAIR_SCORES, chain(chain.from_iterable(progress.rows()), rows))
+    write_text(folder / LOGGED, "[]\n")
+    write_metrics(folder, results)
+    progress.end()
+    return results
+
+
+def by_batch(
+    file: Path, batches: Iterable[Sequence[str]]
+) -> Iterator[tuple[int, list[Explanation]]]:
+    """The explanations in a file by the number of their batch, of whose pairs some may have none.
+
+    batches: the ids of each.
+    """
+    found = read_explanations(file)
+    ahead = next(found, None)
+    for number, ids in enumerate(batches):
+        own: list[Explanation] = []
+        while ahead is not None and ahead.id in ids:
+            own.append(ahead)
+            ahead = next(found, None)
+        yield number, own
+
+
+def read_preparation(file: Path) -> JSON:
+    """What learning from training pairs cost, empty where nothing was learnt."""
+    with reading(file):
+        return json_object(file)
