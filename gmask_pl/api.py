@@ -98,13 +98,15 @@ class PairExplainer:
                     f"{command_name('train')} first"
                 )
             self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
-            if settled(cfg, self.classifier, self.explainer, folder=None, overrides=overrides):
+            trainer = make_trainer(cfg, loggers=[], callbacks=[])
+            self.model = model = model_identity(self.classifier, trainer)
+            if settled(
+                cfg, self.classifier, self.explainer, model, folder=None, overrides=overrides
+            ):
                 self.explainer = instantiate(cfg.explainer)
             self.labels = source.labels
             seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
-            trainer = make_trainer(cfg, loggers=[], callbacks=[])
-            self.model = model_identity(self.classifier, trainer)
-            self.explainer.prepare(make_study(cfg, source, self.classifier, self.model))
+            self.explainer.prepare(make_study(cfg, source, self.classifier, model))
 
     def __call__(self, pairs: Iterable[tuple[str, str]]) -> list[Explanation]:
         """The explanation of every pair, in their order.

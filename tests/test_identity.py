@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gmask_paper.archive import archived_runs
+from gmask_pl.identity import of_model, of_result
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pairs_digest
 from gmask_pl.identity.of_result import (
@@ -426,6 +427,22 @@ def test_a_change_of_any_input_makes_a_result_anew(
         alone = fresh.explain(*overrides)
         assert after["aopc"] == alone["aopc"], what
         assert after["model"] == alone["model"], what
+
+
+def test_a_run_hashes_its_model_and_its_pairs_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a: hashed.append(name) or call(*a))
+
+    counted(of_model, "weights_digest")
+    counted(of_result, "pairs_digest")
+    lab = Lab(tmp_path)
+    lab.explain()
+    assert sorted(hashed) == ["pairs_digest", "weights_digest"]
 
 
 @pytest.mark.slow

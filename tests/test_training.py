@@ -27,7 +27,7 @@ from gmask_pl.pipeline import training as train_module
 from gmask_pl.pipeline.build import plain
 from gmask_pl.pipeline.checkpoint import LastState, SafeCheckpoints
 from gmask_pl.pipeline.model_weights import check_training
-from gmask_pl.pipeline.training import CRITERION, STATE, BestWeights, train
+from gmask_pl.pipeline.training import CRITERION, STATE, BestWeights, Training
 from gmask_pl.processes import alone
 from gmask_pl.types import UserError
 
@@ -62,7 +62,7 @@ def configured(output: Path, model: str, *overrides: str) -> DictConfig:
 
 def trained(output: Path, model: str, *overrides: str) -> dict[str, torch.Tensor]:
     cfg = configured(output, model, *overrides)
-    train(cfg, instantiate(cfg.dataset))
+    Training(cfg, instantiate(cfg.dataset)).run()
     return load_file(Path(cfg.weights_dir) / "model.safetensors")
 
 
@@ -172,8 +172,8 @@ def test_a_training_that_is_complete_stands(
     fitted = []
     monkeypatch.setattr(Trainer, "fit", _counted(Trainer.fit, fitted))
     cfg = configured(tmp_path, "dattn")
-    first = train(cfg, instantiate(cfg.dataset))
-    assert train(cfg, instantiate(cfg.dataset)) == first
+    first = Training(cfg, instantiate(cfg.dataset)).run()
+    assert Training(cfg, instantiate(cfg.dataset)).run() == first
     assert "were there already" in capsys.readouterr().out
     assert len(fitted) == 1
     trained(tmp_path, "dattn", "reuse=false")

@@ -11,6 +11,7 @@ import zoo
 from conftest import CONF, LABELS, within
 
 from gmask_pl.api import PairExplainer
+from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.pipeline import removal_choice as trust
 from gmask_pl.pipeline.removal_choice import tried
 from gmask_pl.types import UserError
@@ -102,7 +103,10 @@ def test_a_verdict_is_kept_and_a_broken_one_made_again(
 
     def again(gradients: bool = False) -> None:
         monkeypatch.setattr(trust, "_known", {})  # as in another process
-        assert tried(model, tmp_path, gradients=gradients).right() == ["mask", "delete", "zero"]
+        identity = identity_of_model(model, "32-true")
+        verdict = tried(model, identity, tmp_path, gradients=gradients)
+        assert verdict.right() == ["mask", "delete", "zero"]
+        assert identity_of_model(model, "32-true") == identity  # trying it changes nothing
 
     again()
     again()
@@ -118,7 +122,9 @@ def test_a_verdict_is_kept_and_a_broken_one_made_again(
     assert len(asked) == 7
     monkeypatch.setattr(trust, "_known", {})
     (tmp_path / "file").write_text("", "utf-8")
-    tried(model, tmp_path / "file", gradients=False)  # cannot be kept: it is tried all the same
+    identity = identity_of_model(model, "bf16-mixed")
+    tried(model, identity, tmp_path / "file", gradients=False)  # not kept, and tried all the same
+    assert len(asked) == 8
 
 
 def test_the_verdict_is_a_table(weights: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
 
     from gmask_pl.pipeline.settings_check import check_settings
     from gmask_pl.pipeline.settings_schema import Train
-    from gmask_pl.pipeline.training import train
+    from gmask_pl.pipeline.training import Training
 
     check_settings(cfg, Train)
-    train(cfg, instantiate(cfg.dataset))
+    Training(cfg, instantiate(cfg.dataset)).run()

@@ -142,7 +142,8 @@ def built(cfg: DictConfig, folder: Path) -> Run:
     chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)
     trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
-    if settled(cfg, classifier, explainer, folder=Path(cfg.output) / CHECKS):
+    model = model_identity(classifier, trainer)
+    if settled(cfg, classifier, explainer, model, folder=Path(cfg.output) / CHECKS):
         explainer, metrics = instantiate(cfg.explainer), configured_metrics(cfg)
     data = data_module(
         cfg,
@@ -154,7 +155,6 @@ def built(cfg: DictConfig, folder: Path) -> Run:
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
     )
-    model = model_identity(classifier, trainer)
     study = make_study(cfg, source, classifier, model)
     learnt_from = study.train() if explainer.learns else ()
     return Run(

@@ -16,7 +16,7 @@ from gmask_pl.identity.parts import KIND, TARGET, described
 from gmask_pl.identity.setting_roles import BY_VALUE, TRAIN, place_of
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import plain, stored_classifier
-from gmask_pl.pipeline.training import fit, lock_of
+from gmask_pl.pipeline.training import Training, lock_of
 from gmask_pl.processes import alone, say
 from gmask_pl.types import PairSource, UserError
 
@@ -44,7 +44,7 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> 
                     f"dataset={cfg.dataset.name} first (weights=... explains a model you have)"
                 )
                 own_logs: Any = OmegaConf.merge(cfg, {"log_dir": str(folder / TRAINING)})
-                fit(own_logs, source)
+                Training(own_logs, source).fit()
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
     check_training(cfg, weights, [str(override) for override in overrides])
     return stored_classifier(cfg, source, weights, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.files import warn_once, write_text
-from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.setting_roles import digest_of
 from gmask_pl.masking import masked_model
 from gmask_pl.models import model_check, reading_traits
@@ -35,6 +35,7 @@ def settled(
     cfg: DictConfig,
     classifier: PairClassifier,
     explainer: Explainer,
+    model: ModelIdentity,
     *,
     folder: Path | None,
     overrides: Sequence[str] | None = None,
@@ -43,12 +44,13 @@ def settled(
 
     Where nobody asked for a removal and the usual one of the model is not right, ``model.removal``
     becomes the best that is; says so, and returns True: what depends on it is to be built anew.
-    folder: where verdicts are kept for other processes; None: nowhere. overrides: of the command
-    line; None: what Hydra was given. Raises UserError for all else that is not right.
+    model: the identity of the classifier. folder: where verdicts are kept for other processes;
+    None: nowhere. overrides: of the command line; None: what Hydra was given. Raises UserError for
+    all else that is not right.
     """
     parts = list(parts_of(explainer))
     gradients = any(part.differentiates_masks for part in parts)
-    verdict = tried(classifier, folder, gradients=gradients)
+    verdict = tried(classifier, model, folder, gradients=gradients)
     name = name_of(classifier)
     if any(part.reads_attention for part in parts) and not verdict.attention.ok:
         raise UserError(f"{verdict.attention.reason} (this is asked by {type(explainer).__name__})")
@@ -106,12 +108,14 @@ def parts_of(explainer: Explainer) -> Iterator[Explainer]:
         yield from parts_of(chosen_by)
 
 
-def tried(classifier: PairClassifier, folder: Path | None, *, gradients: bool) -> Verdict:
+def tried(
+    classifier: PairClassifier, model: ModelIdentity, folder: Path | None, *, gradients: bool
+) -> Verdict:
     """What came of trying the model, now or when it was tried before.
 
     folder: where that is kept for other processes; None: nowhere.
     """
-    key = check_key(classifier, gradients=gradients)
+    key = check_key(model, gradients=gradients)
     if key not in _known:
         file = None if folder is None else folder / f"{key}.json"
         found = None if file is None else _read(file)
@@ -123,15 +127,15 @@ def tried(classifier: PairClassifier, folder: Path | None, *, gradients: bool) -
     return _known[key]
 
 
-def check_key(classifier: PairClassifier, *, gradients: bool) -> str:
+def check_key(model: ModelIdentity, *, gradients: bool) -> str:
     """A name for all that decides what comes of trying a model: it is tried in float32."""
-    model = identity_of_model(classifier, "32-true").digest
+    digest = replace(model, precision="32-true").digest
     tools = f"{torch.__version__} {transformers.__version__}"
     trial = [
         Path(str(module.__file__)).read_text("utf-8")
         for module in (masked_model, model_check, reading_traits)
     ]
-    return digest_of([model, gradients, tools, trial], size=12)
+    return digest_of([digest, gradients, tools, trial], size=12)
 
 
 def _read(file: Path) -> Verdict | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
@@ -108,8 +109,8 @@ def truncated_pairs(data: PairDataModule, split: str) -> tuple[int, int]:
     return len(pairs), sum(int(data.encoder(batch).truncated.sum()) for batch in batches)
 
 
-def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
-    """Trains, leaves the best weights in ``cfg.weights_dir``, and returns the accuracies.
+class Training:
+    """A training of a task model, which leaves its best weights in a folder.
 
     Weights of the same settings and pairs that are there stand (``reuse=false``: do not). Others
     are replaced, only when the training is complete; what else lies in their folder stays, and a
@@ -117,46 +118,135 @@ def train(cfg: DictConfig, source: PairSource) -> dict[str, float]:
     last whole epoch; of several at a time that would leave the same weights' folder, one waits for
     the other. Pairs that the model cannot read whole are counted; the counts and accuracies, and
     what decided the weights, stay with them.
+
+    cfg: the settings of train.py or explain.py. source: the pairs.
     """
-    make_trainer(cfg, loggers=[], callbacks=[])  # the machine has what it asks for
-    check_places(cfg)
-    limit_expanded(cfg.max_expanded_gb)
-    final = place_of_weights(cfg)
-    with alone(lock_of(final), processes=cfg.trainer.devices):
-        if cfg.reuse and (known := earlier_accuracy(cfg, source, final)):
-            say(f"weights of this training were there already (reuse=false trains again): {final}")
-            say(accuracies(known))
-            return known
-        return fit(cfg, source)
+
+    def __init__(self, cfg: DictConfig, source: PairSource) -> None:
+        self.trainer = partial(make_trainer, cfg)
+        self.trainer(loggers=[], callbacks=[])  # the machine has what it asks for
+        check_places(cfg)
+        limit_expanded(cfg.max_expanded_gb)
+        self.source, self.settings = source, plain(cfg)
+        self.final = place_of_weights(cfg.weights_dir)
+        self.draft = self.final.with_name(f".{self.final.name}.training")
+        self.reuse, self.seed, self.max_failed = cfg.reuse, cfg.seed, cfg.max_failed
+        self.processes = cfg.trainer.devices
+        self.fresh = partial(fresh_classifier, cfg, source)
+        self.stored = partial(stored_classifier, cfg, source, label_order=None)
+        self.data = partial(data_module, cfg, source)
+        self.loggers = partial(make_loggers, cfg)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides the weights that the training ends with."""
+        pairs = chain(self.source.load("train"), self.source.load("dev"))
+        return identity_of_training(self.settings, pairs)
+
+    def run(self) -> dict[str, float]:
+        """The accuracies, once the weights are there."""
+        with alone(lock_of(self.final), processes=self.processes):
+            if self.reuse and (accuracy := self.earlier_accuracy()):
+                said = "weights of this training were there already (reuse=false trains again)"
+                say(f"{said}: {self.final}")
+                say(accuracies(accuracy))
+                return accuracy
+            return self.fit()
+
+    def earlier_accuracy(self) -> dict[str, float] | None:
+        """The accuracies of weights that are there and this training would end with, if any."""
+        there = Identity.read(self.final)
+        if there is None and (self.final / IDENTITY).is_file():
+            damaged(self.final / IDENTITY, "no identity can be read")
+        if there != self.identity:
+            return None
+        try:
+            self.stored(weights=self.final)
+            found = json.loads((self.final / SUMMARY_FILE).read_text("utf-8"))["accuracy"]
+            return {str(split): float(value) for split, value in found.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
+            damaged(self.final, error)
+            return None
+
+    def fit(self) -> dict[str, float]:
+        """Trains, whatever weights are there; of a process that holds the lock."""
+        seed_everything(self.seed, workers=True, verbose=False)
+        for split in ("train", "dev", "test"):
+            check_split(self.source, split, self.max_failed)
+        classifier = self.fresh()
+        data = self.data(classifier)
+        self.begin()
+        best_weights, state = BestWeights(self.draft), self.draft / STATE
+        loggers = rank_zero_only(self.loggers, default=[])()
+        fit = self.settings["model"]["fit"]
+        trainer = self.trainer(
+            loggers=loggers,
+            callbacks=[
+                EarlyStopping(CRITERION, mode="max", patience=fit["patience"]),
+                best_weights,
+                LastState(state),
+            ],
+            plugins=[SafeCheckpoints()],
+            max_epochs=fit["max_epochs"],
+            gradient_clip_val=fit["gradient_clip"],
+        )
+        # Before other processes are started, which the loader would complain in.
+        check_share(fit["batch_size"], trainer.num_devices * trainer.num_nodes)
+        meet(trainer)  # before any process looks at what is there
+        trainer.fit(classifier, data, ckpt_path=str(state) if state.is_file() else None)
+        trainer.strategy.barrier()  # before the draft is read
+        best = self.stored(weights=best_weights.folder)
+        accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
+        if all(example.label is not None for example in self.source.load("test")):
+            accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
+        if trainer.is_global_zero:
+            lengths = {split: truncated_pairs(data, split) for split in ("train", *accuracy)}
+            finish(best_weights.folder, self.final, accuracy, lengths)
+        trainer.strategy.barrier()  # before the weights are read
+        for logger in loggers:
+            logger.finalize("success")
+        return accuracy
+
+    @rank_zero_only
+    def begin(self) -> None:
+        """Makes the draft's folder, and empties it of another training, or of a damaged one."""
+        draft, there = self.draft, Identity.read(self.draft)
+        if there == self.identity and self.goes_on():
+            print(f"the training goes on that was interrupted: {draft}")
+            return
+        if there is None and os.path.lexists(draft / IDENTITY):
+            damaged(draft / IDENTITY, "no identity can be read")
+        elif there is not None and there != self.identity:
+            changed = " and ".join(there.differences(self.identity))
+            print(f"{draft}: a training of other {changed} was interrupted there: begun anew")
+        remove_draft(draft)
+        self.identity.write(draft)
+
+    def goes_on(self) -> bool:
+        """Whether an interrupted training has left a state, and weights, that can be read."""
+        state = self.draft / STATE
+        if not os.path.lexists(state):
+            return False
+        try:
+            callbacks = SafeCheckpoints().load_checkpoint(state)["callbacks"]
+            self.stored(weights=self.draft / callbacks[BestWeights.__name__]["kept"])
+        except (OSError, ValueError, LookupError, TypeError, SafetensorError, UserError) as error:
+            damaged(state, error)
+            return False
+        return True
 
 
-def earlier_accuracy(cfg: DictConfig, source: PairSource, final: Path) -> dict[str, float] | None:
-    """The accuracies of weights in ``final`` that this training would end with; None without."""
-    there = Identity.read(final)
-    if there is None and (final / IDENTITY).is_file():
-        damaged(final / IDENTITY, "no identity can be read")
-    if there != training_identity(cfg, source):
-        return None
-    try:
-        stored_classifier(cfg, source, final, None)
-        known = json.loads((final / SUMMARY_FILE).read_text("utf-8"))["accuracy"]
-        return {str(split): float(value) for split, value in known.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
-        damaged(final, error)
-        return None
-
-
-def place_of_weights(cfg: DictConfig) -> Path:
+def place_of_weights(weights_dir: str) -> Path:
     """The folder that a training leaves its weights in; through a link, where that leads.
 
     Raises UserError where it cannot be written, or holds what no training has made.
     """
-    folder = Path(cfg.weights_dir)
+    folder = Path(weights_dir)
     if folder.is_symlink() or folder.name in ("", ".."):
         folder = folder.resolve()
     check_folder("weights_dir", folder)
     check_folder("weights_dir", folder.parent)  # where the draft lies
-    told = f"weights_dir={cfg.weights_dir}"
+    told = f"weights_dir={weights_dir}"
     if folder.is_mount():
         raise UserError(f"{told} is a mount, which cannot be replaced: name a folder below it")
     if folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
@@ -176,84 +266,6 @@ def is_ours(folder: Path) -> bool:
 def lock_of(weights: Path) -> Path:
     """Held while a model is trained that will lie there."""
     return weights.with_name(f".{weights.name}.lock")
-
-
-def fit(cfg: DictConfig, source: PairSource) -> dict[str, float]:
-    """`train` by a run that holds the lock, whatever weights are there."""
-    final = place_of_weights(cfg)
-    seed_everything(cfg.seed, workers=True, verbose=False)
-    for split in ("train", "dev", "test"):
-        check_split(source, split, cfg.max_failed)
-    classifier = fresh_classifier(cfg, source)
-    data = data_module(cfg, source, classifier)
-    draft = final.with_name(f".{final.name}.training")
-    begin(cfg, source, draft)
-    best_weights, state = BestWeights(draft), draft / STATE
-    loggers = rank_zero_only(make_loggers, default=[])(cfg)
-    trainer = make_trainer(
-        cfg,
-        loggers=loggers,
-        callbacks=[
-            EarlyStopping(CRITERION, mode="max", patience=cfg.model.fit.patience),
-            best_weights,
-            LastState(state),
-        ],
-        plugins=[SafeCheckpoints()],
-        max_epochs=cfg.model.fit.max_epochs,
-        gradient_clip_val=cfg.model.fit.gradient_clip,
-    )
-    # Before other processes are started, which the loader would complain in.
-    check_share(cfg.model.fit.batch_size, trainer.num_devices * trainer.num_nodes)
-    meet(trainer)  # before any process looks at what is there
-    trainer.fit(classifier, data, ckpt_path=str(state) if state.is_file() else None)
-    trainer.strategy.barrier()  # before the draft is read
-    best = stored_classifier(cfg, source, best_weights.folder, None)
-    accuracy = {"dev": float(trainer.validate(best, data, verbose=False)[0][CRITERION])}
-    if all(example.label is not None for example in source.load("test")):
-        accuracy["test"] = float(trainer.test(best, data, verbose=False)[0]["test/accuracy"])
-    if trainer.is_global_zero:
-        lengths = {split: truncated_pairs(data, split) for split in ("train", *accuracy)}
-        finish(best_weights.folder, final, accuracy, lengths)
-    trainer.strategy.barrier()  # before the weights are read
-    for logger in loggers:
-        logger.finalize("success")
-    return accuracy
-
-
-def training_identity(cfg: DictConfig, source: PairSource) -> Identity:
-    """What decides the weights that a training ends with."""
-    pairs = chain(source.load("train"), source.load("dev"))
-    return identity_of_training(plain(cfg), pairs)
-
-
-@rank_zero_only
-def begin(cfg: DictConfig, source: PairSource, draft: Path) -> None:
-    """Makes the folder of the training, and empties it of another one's, or of a damaged one."""
-    identity, there = training_identity(cfg, source), Identity.read(draft)
-    if there == identity and goes_on(cfg, source, draft):
-        print(f"the training goes on that was interrupted: {draft}")
-        return
-    if there is None and os.path.lexists(draft / IDENTITY):
-        damaged(draft / IDENTITY, "no identity can be read")
-    elif there is not None and there != identity:
-        changed = " and ".join(there.differences(identity))
-        print(f"{draft}: a training of other {changed} was interrupted there: begun anew")
-    remove_draft(draft)
-    identity.write(draft)
-
-
-def goes_on(cfg: DictConfig, source: PairSource, draft: Path) -> bool:
-    """Whether a training that was interrupted has left a state, and weights, that can be read."""
-    state = draft / STATE
-    if not os.path.lexists(state):
-        return False
-    try:
-        kept = SafeCheckpoints().load_checkpoint(state)["callbacks"][BestWeights.__name__]["kept"]
-        stored_classifier(cfg, source, draft / kept, None)
-    except (OSError, ValueError, LookupError, TypeError, SafetensorError, UserError) as error:
-        damaged(state, error)
-        return False
-    return True
 
 
 def remove_draft(draft: Path) -> None:
