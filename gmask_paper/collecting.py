@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gmask_paper.collector import Collect, Collector
-from gmask_paper.run_query import OWN, Request, read_request
+from gmask_paper.run_query import OWN, RunQuery, read_query
 from gmask_paper.table_columns import relative
 from gmask_pl.command_names import command_name
 from gmask_pl.identity.parts import CONF
@@ -38,10 +38,10 @@ def collect(arguments: Sequence[str]) -> list[Path]:
         while True:
             known = len(damaged)
             try:
-                request = read_request(arguments, damaged)
-                check_request(request, arguments)
-                collector: Collector = instantiate(request.cfg.collect)
-                return collector(request)
+                query = read_query(arguments, damaged)
+                check_query(query, arguments)
+                collector: Collector = instantiate(query.cfg.collect)
+                return collector(query)
             except Unreadable as error:  # which is seen once a run is asked for what is damaged
                 damaged.setdefault(error.place, error)
                 if len(damaged) == known:
@@ -49,17 +49,17 @@ def collect(arguments: Sequence[str]) -> list[Path]:
                 leave_out(error)
 
 
-def check_request(request: Request, arguments: Sequence[str]) -> None:
+def check_query(query: RunQuery, arguments: Sequence[str]) -> None:
     """Raises UserError for settings that cannot be, of all that is swept.
 
     A setting of explainers need not be one of each: it restricts the runs of those that have it.
     """
     given = OverridesParser.create().parse_overrides(list(arguments))
     try:
-        check_settings(request.cfg, Collect)
+        check_settings(query.cfg, Collect)
     except UserError:
         own = any(o.get_key_element().lstrip("+").startswith("explainer.") for o in given)
-        if not own or not any(_fits(name, given) for name in request.swept["explainer"][1:]):
+        if not own or not any(_fits(name, given) for name in query.swept["explainer"][1:]):
             raise
     for override in given:
         group = override.get_key_element()
@@ -70,7 +70,7 @@ def check_request(request: Request, arguments: Sequence[str]) -> None:
             if known and value not in known:
                 raise UserError(no_choice(group, value))
             if not known:
-                changed = request.cfg.copy()
+                changed = query.cfg.copy()
                 OmegaConf.update(changed, group, OmegaConf.create(f"value: {value}").value)
                 check_settings(changed, Collect)
 

@@ -1,4 +1,4 @@
-"""What every collector is: a request in, files out."""
+"""What every collector is: a query in, files out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from gmask_paper.paper_numbers import explainers, title
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry, make_column
 from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.pipeline.settings_schema import Explain
@@ -31,20 +31,20 @@ class Collector(ABC):
     """Makes one table or figure of the runs that there are."""
 
     @abstractmethod
-    def __call__(self, request: Request) -> list[Path]:
+    def __call__(self, query: RunQuery) -> list[Path]:
         """Writes the result and returns its files."""
 
 
 def columns_of(
-    request: Request, *, metric: str | None = None, removal: str | None = None
+    query: RunQuery, *, metric: str | None = None, removal: str | None = None
 ) -> list[Column]:
-    """The column of every model and dataset that the request sweeps, empty ones included.
+    """The column of every model and dataset that the query sweeps, empty ones included.
 
-    Their runs are of the request's split, unit and ``pairs``; the number of pairs is theirs, less
-    those that the request has ``seen``.
+    Their runs are of the query's split, unit and ``pairs``; the number of pairs is theirs, less
+    those that the query has ``seen``.
     """
-    asked = {key: request.cfg[key] for key in ("split", "unit", "pairs")}
-    runs = [run for run in request.runs if all(run.config[k] == v for k, v in asked.items())]
+    asked = {key: query.cfg[key] for key in ("split", "unit", "pairs")}
+    runs = [run for run in query.runs if all(run.config[k] == v for k, v in asked.items())]
     return [
         make_column(
             runs,
@@ -52,30 +52,30 @@ def columns_of(
             dataset,
             metric=metric,
             removal=removal,
-            seen=request.seen.get((model, dataset), frozenset()),
+            seen=query.seen.get((model, dataset), frozenset()),
         )
-        for model in request.swept["model"]
-        for dataset in request.swept["dataset"]
+        for model in query.swept["model"]
+        for dataset in query.swept["dataset"]
     ]
 
 
-def missing(request: Request, column: Column) -> tuple[list[str], str]:
-    """The explainers of the request that a column lacks, and why, with the command to make them."""
-    lacking = [name for name in request.swept["explainer"] if not column.of(name)]
+def missing(query: RunQuery, column: Column) -> tuple[list[str], str]:
+    """The explainers of the query that a column lacks, and why, with the command to make them."""
+    lacking = [name for name in query.swept["explainer"] if not column.of(name)]
     where = {"model": [column.model], "dataset": [column.dataset]}
-    command = request.command("explain", **where, explainer=lacking)
+    command = query.command("explain", **where, explainer=lacking)
     cell = (column.model, column.dataset)
-    there = {run.explainer for run in request.runs if (run.model, run.dataset) == cell}
+    there = {run.explainer for run in query.runs if (run.model, run.dataset) == cell}
     how = ", or none with this metric on these pairs" if there & {*lacking} else ""
     return lacking, f"no run yet{how}: `{command}`"
 
 
-def damaged(request: Request) -> list[str]:
+def damaged(query: RunQuery) -> list[str]:
     """A note of every run that is left out because it cannot be read."""
-    return [f"left out, as damaged: {error}" for error in request.damaged]
+    return [f"left out, as damaged: {error}" for error in query.damaged]
 
 
-def seeds_told(request: Request, column: Column) -> list[str]:
+def seeds_told(query: RunQuery, column: Column) -> list[str]:
     """How many seeds the entries of a column have that draw at random, and which are not there."""
     drawing = [entry for entry in column.entries if entry.runs[0].seeds]
     if not drawing:
@@ -85,7 +85,7 @@ def seeds_told(request: Request, column: Column) -> list[str]:
     by_seed: dict[str, list[str]] = {}
     for entry in drawing:
         there = {str(run.config.seed) for run in entry.runs}
-        for seed in request.swept["seed"]:
+        for seed in query.swept["seed"]:
             if seed not in there:
                 by_seed.setdefault(seed, []).append(label(entry))
     missing = [f"seed {seed} of {', '.join(names)}" for seed, names in sorted(by_seed.items())]
@@ -93,17 +93,17 @@ def seeds_told(request: Request, column: Column) -> list[str]:
     return lines + [f"not there yet: {'; '.join(missing)}"] * bool(missing)
 
 
-def in_order(request: Request, names: Iterable[str], last: Sequence[str]) -> list[str]:
+def in_order(query: RunQuery, names: Iterable[str], last: Sequence[str]) -> list[str]:
     """Explainers as the paper has them, then those of the sweep, then any other, then ``last``."""
     found = set(names)
-    wanted = [*explainers(), *request.swept["explainer"], *sorted(found)]
+    wanted = [*explainers(), *query.swept["explainer"], *sorted(found)]
     first = [name for name in dict.fromkeys(wanted) if name in found and name not in last]
     return first + [name for name in last if name in found]
 
 
-def ordered(request: Request, column: Column, last: Sequence[str]) -> list[Entry]:
+def ordered(query: RunQuery, column: Column, last: Sequence[str]) -> list[Entry]:
     """The entries of a column in that order."""
-    names = in_order(request, (entry.explainer for entry in column.entries), last)
+    names = in_order(query, (entry.explainer for entry in column.entries), last)
     return [entry for name in names for entry in column.of(name)]
 
 

@@ -18,30 +18,30 @@ from gmask_pl.types import JSON, UserError
 UNKNOWN = "?"
 
 
-def unusual(explainer: str, model: str, settings: JSON) -> dict[str, Any]:
+def changed_settings(explainer: str, model: str, settings: JSON) -> dict[str, Any]:
     """The settings that are not as the YAML says, flat, without seeds.
 
     What it says and they do not hold is ``UNKNOWN``: they are of an earlier version.
     """
-    usual = usual_settings(explainer, model)
-    known = named_parts(flat(plain_numbers(settings)), usual, model)
-    found = {key: value for key, value in known.items() if usual.get(key) != value}
-    return found | dict.fromkeys(lacking(explainer, model, settings), UNKNOWN)
+    defaults = yaml_settings(explainer, model)
+    known = named_parts(flat(plain_numbers(settings)), defaults, model)
+    found = {key: value for key, value in known.items() if defaults.get(key) != value}
+    return found | dict.fromkeys(missing_settings(explainer, model, settings), UNKNOWN)
 
 
-def lacking(explainer: str, model: str, settings: JSON) -> set[str]:
+def missing_settings(explainer: str, model: str, settings: JSON) -> set[str]:
     """What the YAML says and the settings do not hold, parts that are another thing left out."""
-    usual, own = usual_settings(explainer, model), flat(settings)
+    defaults, own = yaml_settings(explainer, model), flat(settings)
     others = [
         key.removesuffix(KIND)
-        for key in usual
-        if key.endswith(f".{KIND}") and own.get(key) != usual[key]
+        for key in defaults
+        if key.endswith(f".{KIND}") and own.get(key) != defaults[key]
     ]
-    return {key for key in usual.keys() - own.keys() if not key.startswith(tuple(others))}
+    return {key for key in defaults.keys() - own.keys() if not key.startswith(tuple(others))}
 
 
 @functools.cache
-def usual_settings(explainer: str, model: str) -> dict[str, Any]:
+def yaml_settings(explainer: str, model: str) -> dict[str, Any]:
     """What the YAML of an explainer says for a model, flat."""
     try:
         settings = _composed(model)[explainer]
@@ -67,18 +67,18 @@ def _explainers() -> list[str]:
     return list(GlobalHydra.instance().config_loader().get_group_options("explainer"))
 
 
-def named_parts(settings: dict[str, Any], usual: dict[str, Any], model: str) -> dict[str, Any]:
+def named_parts(settings: dict[str, Any], defaults: dict[str, Any], model: str) -> dict[str, Any]:
     """Flat settings in which a part such as ``word_filter``, where it is not the usual one, is
     the name of its YAML, if it is as one of them says."""
     found = dict(settings)
     parts = {key.removesuffix(f".{KIND}") for key in settings if key.endswith(f".{KIND}")}
     for part in sorted(parts, key=len):
         own = {key: found[key] for key in found if key.startswith(f"{part}.")}
-        if all(usual.get(key) == value for key, value in own.items()):
+        if all(defaults.get(key) == value for key, value in own.items()):
             continue
         nested = {key.removeprefix(f"{part}."): value for key, value in own.items()}
         for name in _explainers():
-            if usual_settings(name, model) == nested:
+            if yaml_settings(name, model) == nested:
                 found = {key: found[key] for key in found if key not in own} | {part: name}
                 break
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from gmask_paper.default_settings import lacking, unusual
+from gmask_paper.default_settings import changed_settings, missing_settings
 from gmask_pl.command_names import command_name
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, TARGET
@@ -72,10 +72,10 @@ class Run:
         return OmegaConf.to_container(self.config.explainer)  # type: ignore[return-value]
 
     @property
-    def unusual(self) -> dict[str, Any]:
+    def changed_settings(self) -> dict[str, Any]:
         """The settings of the explainer that are not as its YAML says, flat, without seeds."""
         with reading(self.place):
-            return unusual(self.explainer, self.model, self.explainer_settings)
+            return changed_settings(self.explainer, self.model, self.explainer_settings)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -274,7 +274,7 @@ def _agrees(run: Run, override: Override) -> bool:
             return True
     elif key.startswith("explainer.") and not _holds(run.config, key):
         # A setting of another explainer, or one that an earlier version did not have.
-        lacks = lacking(run.explainer, run.model, run.explainer_settings)
+        lacks = missing_settings(run.explainer, run.model, run.explainer_settings)
         return key.removeprefix("explainer.") not in lacks
     return any(_unchanged(run.config, key, value) for value in override_values(override))
 

@@ -24,7 +24,7 @@ OWN = ("+collecting=defaults",)  # the settings that explain.py does not have
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RunQuery:
     """An experiment as the command line asks for it.
 
     swept: the choices of model, dataset, explainer and seed. given: the other overrides of the
@@ -52,8 +52,8 @@ class Request:
         return command_line(entry, *parts)
 
 
-def read_request(arguments: Sequence[str], damaged: dict[str, Unreadable] | None = None) -> Request:
-    """The request of Hydra overrides; Hydra must be initialised with ``conf``.
+def read_query(arguments: Sequence[str], damaged: dict[str, Unreadable] | None = None) -> RunQuery:
+    """The query of Hydra overrides; Hydra must be initialised with ``conf``.
 
     damaged: by their places the runs that are left out; those that are found to be damaged are
     told and come to it.
@@ -95,12 +95,12 @@ def read_request(arguments: Sequence[str], damaged: dict[str, Unreadable] | None
     runs = [run for run in runs if run.place not in damaged]
     agreed = agreeing(runs, [o for o in other if _of_results(o)], skip)
     seen = {} if cfg.beyond is None else seen_pairs(runs, agreed, cfg)
-    return Request(
+    return RunQuery(
         name=name,
         cfg=cfg,
         swept=swept,
         given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
-        runs=tuple(of_study(agreed, swept["explainer"], params, by_key, skip)),
+        runs=tuple(runs_of_sweep(agreed, swept["explainer"], params, by_key, skip)),
         seen=seen,
         damaged=tuple(damaged.values()),
     )
@@ -127,16 +127,16 @@ def seen_pairs(
     return seen
 
 
-def of_study(
+def runs_of_sweep(
     runs: Sequence[Run],
     explainers: Sequence[str],
     params: Mapping[str, str],
     by_key: Mapping[str, Override],
     skip: Skip = leave_out,
 ) -> list[Run]:
-    """The runs of a study: of ``explainers`` that are usual but for the settings that it sweeps.
+    """The runs of ``explainers`` whose settings are the default ones but for those that are swept.
 
-    params: of its sweep; by_key: the overrides of the command line, which come before them and may
+    params: what is swept; by_key: the overrides of the command line, which come before them and may
     name further settings. All runs where the sweep has no settings of an explainer.
     """
     own = {key: value for key, value in params.items() if _of_explainer(key)}
@@ -152,7 +152,9 @@ def of_study(
         run
         for run in runs
         if run.explainer in explainers
-        and all(any(key == n or key.startswith(f"{n}.") for n in names) for key in run.unusual)
+        and all(
+            any(key == n or key.startswith(f"{n}.") for n in names) for key in run.changed_settings
+        )
     ]
 
 

@@ -167,7 +167,7 @@ def _left_out(runs: Sequence[Run]) -> str:
 def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
     variants: dict[str, dict[tuple[int, ...], Run]] = {}
     for run in sorted(runs, key=lambda run: run.made):
-        shown = ", ".join(f"{key}={value}" for key, value in sorted(run.unusual.items()))
+        shown = ", ".join(f"{key}={value}" for key, value in sorted(run.changed_settings.items()))
         variants.setdefault(shown, {})[run.seeds] = run
     return [
         Entry(explainer, shown, tuple(by_seed[seeds] for seeds in sorted(by_seed)))

@@ -12,7 +12,7 @@ from gmask_paper.collector import METHOD, Collector, damaged
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_finder import Run
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_pl.data.source import SPLITS
 from gmask_pl.pipeline.damaged_folders import NUMBER, json_object, kept_to, reading
 from gmask_pl.pipeline.training import SUMMARY_FILE
@@ -33,16 +33,16 @@ class AccuracyTable(Collector):
     ) -> None:
         self.table, self.caption, self.split, self.digits = table, caption, split, digits
 
-    def __call__(self, request: Request) -> list[Path]:
-        datasets = request.swept["dataset"]
+    def __call__(self, query: RunQuery) -> list[Path]:
+        datasets = query.swept["dataset"]
         rows = tuple(
             Row(
                 group="",
                 name=title("models", model),
                 kind=METHOD,
-                cells=tuple(self.cell(request, model, dataset) for dataset in datasets),
+                cells=tuple(self.cell(query, model, dataset) for dataset in datasets),
             )
-            for model in request.swept["model"]
+            for model in query.swept["model"]
         )
         table = ResultTable(
             title=self.caption,
@@ -51,14 +51,14 @@ class AccuracyTable(Collector):
             rows=rows,
             digits=self.digits,
             paper_digits=2,
-            notes=("Brackets: 95 % interval (Wilson).", *damaged(request)),
+            notes=("Brackets: 95 % interval (Wilson).", *damaged(query)),
         )
-        return write_results(table, request.folder / request.name)
+        return write_results(table, query.folder / query.name)
 
-    def cell(self, request: Request, model: str, dataset: str) -> Cell:
+    def cell(self, query: RunQuery, model: str, dataset: str) -> Cell:
         printed = published(self.table, model, dataset)
         cfg = compose(
-            "explain", [f"model={model}", f"dataset={dataset}", f"output={request.cfg.output}"]
+            "explain", [f"model={model}", f"dataset={dataset}", f"output={query.cfg.output}"]
         )
         trained = Path(cfg.weights_dir) / SUMMARY_FILE
         if trained.is_file():
@@ -73,13 +73,13 @@ class AccuracyTable(Collector):
             if accuracy is not None:
                 return self.number(accuracy, pairs, printed, "")
             return Cell(paper=printed, reason=f"the {self.split} split has no labels: {trained}")
-        runs = [run for run in request.runs if (run.model, run.dataset) == (model, dataset)]
+        runs = [run for run in query.runs if (run.model, run.dataset) == (model, dataset)]
         runs = [run for run in runs if run.config.split == self.split and known(run) is not None]
         if not runs:
             where = {"model": [model], "dataset": [dataset]}
-            explain = request.command("explain", **where, explainer=["random"])
+            explain = query.command("explain", **where, explainer=["random"])
             why = (
-                f"not trained yet: `{request.command('train', **where)}`; for other weights: "
+                f"not trained yet: `{query.command('train', **where)}`; for other weights: "
                 f"`{explain} split={self.split} limit=null weights=...`"
             )
             return Cell(paper=printed, reason=why)

@@ -12,7 +12,7 @@ from gmask_paper.collectors.explainer_table import where
 from gmask_paper.collectors.score_table import WEAK, Scored, ScoreTable
 from gmask_paper.curve_figures import Curve, Panel, draw_panels
 from gmask_paper.result_tables import write_csv
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_pl.files import write_text
 from gmask_pl.metrics.bootstrap import estimate, numbers
 from gmask_pl.metrics.presentation import Plot, metric_class
@@ -40,9 +40,9 @@ class CurveFigure(ScoreTable):
         curves = self.plot.curves
         return [f": {curve.label}" for curve in curves] if len(curves) > 1 else [""]
 
-    def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
-        panels = [self._panels(request, one) for one in scored]
-        stem = request.folder / request.name
+    def write(self, query: RunQuery, scored: Sequence[Scored]) -> list[Path]:
+        panels = [self._panels(query, one) for one in scored]
+        stem = query.folder / query.name
         lines: list[Sequence[object]] = [("panel", "explainer", "kind", "x", "y", "low", "high")]
         lines += [
             (panel.title, curve.name, curve.kind, *point)
@@ -51,34 +51,34 @@ class CurveFigure(ScoreTable):
             for curve in panel.curves
             for point in zip(curve.x, curve.y, curve.low, curve.high, strict=True)
         ]
-        wide = len(request.swept["dataset"])
+        wide = len(query.swept["dataset"])
         rows = panels if len(panels[0]) > 1 else _rows([row[0] for row in panels], wide)
         return [
             *draw_panels(rows, stem, x=self.plot.x.label, y=self.plot.y),
-            write_text(stem.with_name(f"{request.name}_curves.csv"), write_csv(lines)),
-            *super().write(request, scored),
+            write_text(stem.with_name(f"{query.name}_curves.csv"), write_csv(lines)),
+            *super().write(query, scored),
         ]
 
-    def _panels(self, request: Request, one: Scored) -> list[Panel]:
+    def _panels(self, query: RunQuery, one: Scored) -> list[Panel]:
         """The panels of a column, one for each of its curves."""
         place = where(one.column)
         if not one.tables:
-            reason = missing(request, one.column)[1]
+            reason = missing(query, one.column)[1]
             return [Panel(f"{place}{suffix}", (), reason) for suffix in self.suffixes]
         told = [result for e in one.column.entries for result in self.told(e, one.column)]
         place += "" if all(map(meaningful, told)) else WEAK
         return [
-            Panel(f"{place}{suffix}", tuple(self._curves(request, one, i)), "")
+            Panel(f"{place}{suffix}", tuple(self._curves(query, one, i)), "")
             for i, suffix in enumerate(self.suffixes)
         ]
 
-    def _curves(self, request: Request, one: Scored, index: int) -> list[Curve]:
+    def _curves(self, query: RunQuery, one: Scored, index: int) -> list[Curve]:
         def curve(averages: Tensor) -> Tensor:
             return kind.curves(averages)[index]
 
         kind = one.column.entries[0].runs[0].metric_class(self.metric)
         curves = []
-        for entry in ordered(request, one.column, self.apart):
+        for entry in ordered(query, one.column, self.apart):
             rows = one.tables[label(entry)]
             found = estimate(rows, curve, resamples=self.resamples, seed=self.seed)
             y, low, high = (

@@ -16,7 +16,7 @@ from gmask_paper.collector import (
 )
 from gmask_paper.example_pages import Example, write_examples
 from gmask_paper.paper_numbers import title
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column
 from gmask_pl.settings import Count, checked
 
@@ -32,25 +32,25 @@ class ExampleTable(Collector):
     def __init__(self, *, caption: str, words: Count, last: Sequence[ExplainerName]) -> None:
         self.caption, self.words, self.last = caption, words, list(last)
 
-    def __call__(self, request: Request) -> list[Path]:
+    def __call__(self, query: RunQuery) -> list[Path]:
         examples: list[Example] = []
         notes: list[str] = []
-        for column in columns_of(request):
+        for column in columns_of(query):
             where = f"{title('models', column.model)}, {title('datasets', column.dataset)}"
-            lacking, why = missing(request, column)
+            lacking, why = missing(query, column)
             if lacking:
                 notes.append(f"{where}: {', '.join(lacking)}: {why}")
             notes += [f"{where}: {note}" for note in column.notes]
-            examples += self.examples(request, column, where)
-        notes += damaged(request)
-        stem = request.folder / request.name
+            examples += self.examples(query, column, where)
+        notes += damaged(query)
+        stem = query.folder / query.name
         return write_examples(stem, self.caption, examples, notes, words=self.words)
 
-    def examples(self, request: Request, column: Column, where: str) -> list[Example]:
+    def examples(self, query: RunQuery, column: Column, where: str) -> list[Example]:
         """The pairs of a column, each with its explanations in the order of the paper."""
         if not column.entries:
             return []
-        entries = ordered(request, column, self.last)
+        entries = ordered(query, column, self.last)
         first = entries[0].runs[0]
         found = []
         for id, one in first.explanations.items():

@@ -17,7 +17,7 @@ from gmask_paper.collector import (
 )
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry
 
 
@@ -40,12 +40,12 @@ class Filled:
         found: float | None = published(self.table, column.model, explainer, column.dataset)
         return found
 
-    def cell(self, request: Request, explainer: str, name: str) -> Cell:
+    def cell(self, query: RunQuery, explainer: str, name: str) -> Cell:
         """The cell of an explainer, called ``name`` with its settings; or why there is none."""
         for entry in self.column.of(explainer):
             if label(entry) == name:
                 return self.number(entry, self.printed(explainer))
-        lacking, why = missing(request, self.column)
+        lacking, why = missing(query, self.column)
         reason = why if explainer in lacking else "no run with these settings"
         return Cell(paper=self.printed(explainer), reason=reason)
 
@@ -64,20 +64,20 @@ class ExplainerTable(Collector):
     def kind(self, explainer: str) -> str:
         return self.kinds.get(explainer, METHOD)
 
-    def rows(self, request: Request, filled: Sequence[Filled], group: str = "") -> tuple[Row, ...]:
+    def rows(self, query: RunQuery, filled: Sequence[Filled], group: str = "") -> tuple[Row, ...]:
         """A row for every choice of settings that an explainer was run with, or one without any."""
         names = {entry.explainer for one in filled for entry in one.column.entries}
         rows: list[Row] = []
-        for explainer in in_order(request, names | set(request.swept["explainer"]), self.apart):
+        for explainer in in_order(query, names | set(query.swept["explainer"]), self.apart):
             entries = [entry for one in filled for entry in one.column.of(explainer)]
             for name in dict.fromkeys(map(label, entries)) or [title("explainers", explainer)]:
-                cells = tuple(one.cell(request, explainer, name) for one in filled)
+                cells = tuple(one.cell(query, explainer, name) for one in filled)
                 rows.append(Row(group, name, self.kind(explainer), cells))
         return tuple(rows)
 
     def by_model(
         self,
-        request: Request,
+        query: RunQuery,
         filled: Sequence[Filled],
         *,
         caption: str,
@@ -89,12 +89,12 @@ class ExplainerTable(Collector):
         return ResultTable(
             title=caption,
             stub=("model", "explainer"),
-            head=tuple(title("datasets", dataset) for dataset in request.swept["dataset"]),
+            head=tuple(title("datasets", dataset) for dataset in query.swept["dataset"]),
             rows=tuple(
                 row
-                for model in request.swept["model"]
+                for model in query.swept["model"]
                 for row in self.rows(
-                    request,
+                    query,
                     [one for one in filled if one.column.model == model],
                     title("models", model),
                 )

@@ -10,7 +10,7 @@ from gmask_paper.collector import Collector, MetricName, columns_of
 from gmask_paper.collectors.explainer_table import where
 from gmask_paper.collectors.score_table import Comparison, Scored, ScoreTable
 from gmask_paper.result_tables import ResultTable, write_results
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_pl.settings import checked
 
 
@@ -35,29 +35,29 @@ class Overview(Collector):
             for caption, column in metrics.items()
         ]
 
-    def __call__(self, request: Request) -> list[Path]:
+    def __call__(self, query: RunQuery) -> list[Path]:
         by_metric = [
             [
-                part.scored(request, column)
-                for column in columns_of(request, metric=part.metric, removal=part.removal)
+                part.scored(query, column)
+                for column in columns_of(query, metric=part.metric, removal=part.removal)
             ]
             for part in self.parts
         ]
         files: list[Path] = []
         for scored in zip(*by_metric, strict=True):
             column = scored[0].column
-            stem = request.folder / f"{request.name}_{column.dataset}_{column.model}"
-            files += write_results(self.result(request, scored), stem)
+            stem = query.folder / f"{query.name}_{column.dataset}_{column.model}"
+            files += write_results(self.result(query, scored), stem)
         return files
 
-    def result(self, request: Request, scored: tuple[Scored, ...]) -> ResultTable:
+    def result(self, query: RunQuery, scored: tuple[Scored, ...]) -> ResultTable:
         first, each = self.parts[0], list(zip(self.parts, scored, strict=True))
-        notes = (note for part, one in each for note in part.notes(request, [one]))
+        notes = (note for part, one in each for note in part.notes(query, [one]))
         return ResultTable(
             title=where(scored[0].column),
             stub=("", "explainer"),
             head=tuple(part.caption for part in self.parts),
-            rows=first.rows(request, [part.filled(one) for part, one in each]),
+            rows=first.rows(query, [part.filled(one) for part, one in each]),
             digits=first.digits,
             paper_digits=3,
             notes=tuple(dict.fromkeys(notes)),

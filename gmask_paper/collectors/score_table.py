@@ -24,7 +24,7 @@ from gmask_paper.collector import (
 from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
 from gmask_paper.comparisons import write_comparisons
 from gmask_paper.result_tables import Cell, ResultTable, write_results
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry
 from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.metrics.bootstrap import estimate
@@ -83,30 +83,30 @@ class ScoreTable(ExplainerTable):
         self.level, self.resamples = comparison["level"], comparison["resamples"]
         self.permutations, self.seed = comparison["permutations"], comparison["seed"]
 
-    def __call__(self, request: Request) -> list[Path]:
-        columns = columns_of(request, metric=self.metric, removal=self.removal)
-        return self.write(request, [self.scored(request, column) for column in columns])
+    def __call__(self, query: RunQuery) -> list[Path]:
+        columns = columns_of(query, metric=self.metric, removal=self.removal)
+        return self.write(query, [self.scored(query, column) for column in columns])
 
-    def write(self, request: Request, scored: Sequence[Scored]) -> list[Path]:
+    def write(self, query: RunQuery, scored: Sequence[Scored]) -> list[Path]:
         """The table and the differences behind its bold numbers."""
-        stem = request.folder / request.name
+        stem = query.folder / query.name
         compared = [(where(one.column), one.differences) for one in scored if one.tables]
         return [
-            *write_results(self.result(request, scored), stem),
+            *write_results(self.result(query, scored), stem),
             *write_comparisons(
                 compared,
-                stem.with_name(f"{request.name}_differences"),
+                stem.with_name(f"{query.name}_differences"),
                 f"{self.caption}: differences between explainers",
                 HOW,
                 self.digits,
             ),
         ]
 
-    def scored(self, request: Request, column: Column) -> Scored:
+    def scored(self, query: RunQuery, column: Column) -> Scored:
         """The rows of a column's entries, all differences between them, and the best."""
         if not column.entries:
             return Scored(column, {}, [], set())
-        entries = ordered(request, column, self.apart)
+        entries = ordered(query, column, self.apart)
         tables = {label(e): seed_average(e.rows(self.metric, column.removal)) for e in entries}
         kind = entries[0].runs[0].metric_class(self.metric)
         rivals = {label(e): tables[label(e)] for e in entries if self.kind(e.explainer) != BOUND}
@@ -133,15 +133,15 @@ class ScoreTable(ExplainerTable):
         )
         return Scored(column, tables, differences, best)
 
-    def result(self, request: Request, scored: Sequence[Scored]) -> ResultTable:
+    def result(self, query: RunQuery, scored: Sequence[Scored]) -> ResultTable:
         """The table itself."""
         return self.by_model(
-            request,
+            query,
             [self.filled(one) for one in scored],
             caption=self.caption,
             digits=self.digits,
             paper_digits=3,
-            notes=self.notes(request, scored),
+            notes=self.notes(query, scored),
         )
 
     def filled(self, one: Scored) -> Filled:
@@ -168,7 +168,7 @@ class ScoreTable(ExplainerTable):
             reason="" if found["value"] is not None else "the score is not defined on these pairs",
         )
 
-    def notes(self, request: Request, scored: Sequence[Scored]) -> list[str]:
+    def notes(self, query: RunQuery, scored: Sequence[Scored]) -> list[str]:
         """What holds for whole columns, and how to read the table."""
         lines = [
             "Brackets: 95 % bootstrap interval over pairs, seeds averaged first. Bold: the best, "
@@ -176,7 +176,7 @@ class ScoreTable(ExplainerTable):
             "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
             "alone."
         ]
-        if any(self._printed(request, one) for one in scored):
+        if any(self._printed(query, one) for one in scored):
             lines.append(
                 "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
             )
@@ -192,19 +192,19 @@ class ScoreTable(ExplainerTable):
                     f"{place}: {column.pairs} {run.config.split} pairs{how}, "
                     f"weights {run.weights[:8]}{right}."
                 )
-            told = [*seeds_told(request, column), *column.notes]
+            told = [*seeds_told(query, column), *column.notes]
             lines += [f"{place}: {note}." for note in told]
             results = [result for e in column.entries for result in self.told(e, column)]
             floors = dict.fromkeys(filter(None, map(without_words, results)))
             lines += [f"{place}: {self.metric} without any word: {told}." for told in floors]
             weak = dict.fromkeys(why_not(result) for result in results if not meaningful(result))
             lines += [f"{WEAK} not meaningful: {place}: {self.metric}: {why}." for why in weak]
-        lines += damaged(request)
+        lines += damaged(query)
         return lines
 
-    def _printed(self, request: Request, one: Scored) -> bool:
+    def _printed(self, query: RunQuery, one: Scored) -> bool:
         """Whether the paper has a number in this column, be it of an explainer without a run."""
-        names = {*request.swept["explainer"], *(entry.explainer for entry in one.column.entries)}
+        names = {*query.swept["explainer"], *(entry.explainer for entry in one.column.entries)}
         return any(self.filled(one).printed(name) is not None for name in names)
 
     def told(self, entry: Entry, column: Column) -> list[JSON]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from gmask_paper.collector import ExplainerName, columns_of, damaged, seeds_told
 from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
 from gmask_paper.result_tables import Cell, ResultTable, write_results
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry
 from gmask_pl.metrics.bootstrap import estimate
 from gmask_pl.settings import Count, Seed, Whole, checked
@@ -45,18 +45,18 @@ class SecondsTable(ExplainerTable):
         self.table, self.caption, self.digits = table, caption, digits
         self.resamples, self.seed = resamples, seed
 
-    def __call__(self, request: Request) -> list[Path]:
-        columns, stem = columns_of(request), request.folder / request.name
-        seconds = self.result(request, columns, self.caption, SECONDS, self.table)
-        evaluations = self.result(request, columns, "Model evaluations a pair", EVALUATIONS, None)
+    def __call__(self, query: RunQuery) -> list[Path]:
+        columns, stem = columns_of(query), query.folder / query.name
+        seconds = self.result(query, columns, self.caption, SECONDS, self.table)
+        evaluations = self.result(query, columns, "Model evaluations a pair", EVALUATIONS, None)
         return [
             *write_results(seconds, stem),
-            *write_results(evaluations, stem.with_name(f"{request.name}_evaluations")),
+            *write_results(evaluations, stem.with_name(f"{query.name}_evaluations")),
         ]
 
     def result(
         self,
-        request: Request,
+        query: RunQuery,
         columns: Sequence[Column],
         caption: str,
         reading: int,
@@ -66,15 +66,15 @@ class SecondsTable(ExplainerTable):
         over = "pairs" if reading == EVALUATIONS else "batches, whose pairs share their seconds"
         notes = [f"Brackets: 95 % bootstrap interval over {over}; seeds averaged first."]
         for c in columns:
-            told = [f"{c.pairs} pairs", *seeds_told(request, c), *c.notes] if c.entries else []
+            told = [f"{c.pairs} pairs", *seeds_told(query, c), *c.notes] if c.entries else []
             notes += [f"{where(c)}: {t}." for t in told]
         return self.by_model(
-            request,
+            query,
             [Filled(column, partial(self.number, reading), table) for column in columns],
             caption=caption,
             digits=0 if table is None else self.digits,
             paper_digits=2,
-            notes=[*notes, *damaged(request)],
+            notes=[*notes, *damaged(query)],
         )
 
     def number(self, reading: int, entry: Entry, printed: float | None) -> Cell:

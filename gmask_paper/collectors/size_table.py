@@ -11,7 +11,7 @@ from gmask_paper.collector import METHOD, Collector
 from gmask_paper.dataset_statistics import statistics
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_pl.data.source import SPLITS
 from gmask_pl.settings import checked
 from gmask_pl.types import UserError
@@ -29,10 +29,10 @@ class StatisticsTable(Collector):
     def __init__(self, *, table: str, caption: str) -> None:
         self.table, self.caption = table, caption
 
-    def __call__(self, request: Request) -> list[Path]:
+    def __call__(self, query: RunQuery) -> list[Path]:
         rows = tuple(
-            Row("", title("datasets", name), METHOD, self.cells(request, name))
-            for name in request.swept["dataset"]
+            Row("", title("datasets", name), METHOD, self.cells(query, name))
+            for name in query.swept["dataset"]
         )
         table = ResultTable(
             title=self.caption,
@@ -46,11 +46,11 @@ class StatisticsTable(Collector):
                 "training split; pairs of each split.",
             ),
         )
-        return write_results(table, request.folder / request.name)
+        return write_results(table, query.folder / query.name)
 
-    def cells(self, request: Request, name: str) -> tuple[Cell, ...]:
+    def cells(self, query: RunQuery, name: str) -> tuple[Cell, ...]:
         printed = [str(value) for value in published(self.table, name) or [""] * len(COLUMNS)]
-        own = [part for part in request.given if part.lstrip("+").startswith("dataset.")]
+        own = [part for part in query.given if part.lstrip("+").startswith("dataset.")]
         try:
             source = instantiate(compose("explain", [f"dataset={name}", *own]).dataset)
             found = statistics(source)

@@ -21,7 +21,7 @@ from gmask_paper.collector import (
 )
 from gmask_paper.collectors.explainer_table import where
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
-from gmask_paper.run_query import Request
+from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry
 from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.metrics.bootstrap import interval, numbers, resampled_averages
@@ -61,9 +61,9 @@ class StabilityTable(Collector):
         self.removals, self.apart = list(removals), list(apart)
         self.resamples, self.seed = resamples, seed
 
-    def __call__(self, request: Request) -> list[Path]:
+    def __call__(self, query: RunQuery) -> list[Path]:
         columns = {
-            (metric, removal): columns_of(request, metric=metric, removal=removal)
+            (metric, removal): columns_of(query, metric=metric, removal=removal)
             for metric in self.metrics.values()
             for removal in self.removals
         }
@@ -71,11 +71,11 @@ class StabilityTable(Collector):
         for i, column in enumerate(next(iter(columns.values()))):
             for one, two in combinations(self.removals, 2):
                 found = [
-                    self.cell(request, metric, columns[metric, one][i], columns[metric, two][i])
+                    self.cell(query, metric, columns[metric, one][i], columns[metric, two][i])
                     for metric in self.metrics.values()
                 ]
                 rows.append(Row(where(column), f"{one}, {two}", METHOD, tuple(found)))
-            names = [label(entry) for entry in self.entries(request, column)]
+            names = [label(entry) for entry in self.entries(query, column)]
             notes.append(
                 f"{where(column)}: {column.pairs} pairs, {', '.join(names) or 'no explainer'}."
             )
@@ -86,13 +86,13 @@ class StabilityTable(Collector):
             rows=tuple(rows),
             digits=self.digits,
             paper_digits=self.digits,
-            notes=(*notes, *damaged(request)),
+            notes=(*notes, *damaged(query)),
         )
-        return write_results(table, request.folder / request.name)
+        return write_results(table, query.folder / query.name)
 
-    def cell(self, request: Request, metric: str, first: Column, second: Column) -> Cell:
+    def cell(self, query: RunQuery, metric: str, first: Column, second: Column) -> Cell:
         """Tau between two removals, over the explainers that both columns hold."""
-        one, two = (self.tables(request, metric, column) for column in (first, second))
+        one, two = (self.tables(query, metric, column) for column in (first, second))
         names = [name for name in one if name in two]
         if len(names) < 2:
             return Cell(reason="fewer than two explainers are scored under both removals")
@@ -119,13 +119,13 @@ class StabilityTable(Collector):
         reason = "" if value is not None else "all explainers tie under a removal"
         return Cell(value, bottom, top, pairs=first.pairs, reason=reason)
 
-    def tables(self, request: Request, metric: str, column: Column) -> dict[str, Tensor]:
+    def tables(self, query: RunQuery, metric: str, column: Column) -> dict[str, Tensor]:
         """The rows (n, R) of every explainer that takes part."""
         return {
             label(entry): seed_average(entry.rows(metric, column.removal))
-            for entry in self.entries(request, column)
+            for entry in self.entries(query, column)
         }
 
-    def entries(self, request: Request, column: Column) -> list[Entry]:
-        found = ordered(request, column, self.apart)
+    def entries(self, query: RunQuery, column: Column) -> list[Entry]:
+        found = ordered(query, column, self.apart)
         return [entry for entry in found if entry.explainer not in self.apart]
