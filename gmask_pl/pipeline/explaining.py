@@ -87,50 +87,48 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     limit_expanded(cfg.max_expanded_gb)
     check_run_folder(folder)
     run = built(cfg, folder)
-    trainer, data = run.inference.trainer, run.inference.data
+    trainer = run.inference.trainer
     with alone(folder / LOCK, processes=trainer.world_size):
-        results = earlier_results(folder, run.identity) if cfg.reuse else None
-        if results is not None:
-            told = f"these results were there already (reuse=false computes them again): {folder}"
-        else:
-            check_loggers(cfg)
-            if len(data.explained) < (there := len(data.source.load(cfg.split))):
-                drawn = f"drawn by limit_seed={cfg.limit_seed} (limit=null: all)"
-                say(f"{len(data.explained)} of {there} pairs, {drawn}")
-            say_what_changed(folder, run.identity)
-            seed_everything(cfg.seed, workers=True, verbose=False)
-            store = Path(cfg.output) / STORE
-            explained = explain_pairs(
-                store,
-                run.identity.of_explanations,
-                run.explainer,
-                run.study,
-                run.inference,
-                reuse=cfg.reuse,
-            )
-            results = score_explanations(
-                folder,
-                run.identity,
-                explained,
-                run.metrics,
-                run.inference,
-                unread=run.unread,
-                settings=settings_text(cfg),
-                reuse=cfg.reuse,
-            )
-            told = f"report: {folder / PAGE_FILE}"
+        known = earlier_results(folder, run.identity) if cfg.reuse else None
+        results = computed(cfg, folder, run) if known is None else known
         if not trainer.is_global_zero:
             return {}
-        report_anew(cfg, folder, name, results)
         say(format_table([(name, results)]))
-        say(told)
+        if known is not None:
+            say(f"these results were there already (reuse=false computes them again): {folder}")
+        report_anew(cfg, folder, name, results)
         loggers = {
             choice: partial(make_logger, cfg, choice, explainer=name)
             for choice in logger_names(cfg)
         }
         log(folder, results, loggers, cfg.report.max_pairs)
-        check_run(results.get("failed", {}), len(data.explained), cfg.max_failed)
+        check_run(results.get("failed", {}), len(run.inference.data.explained), cfg.max_failed)
         return results
+
+
+def computed(cfg: DictConfig, folder: Path, run: Run) -> JSON:
+    """The results of a run, explained and scored; {} on processes that only help."""
+    check_loggers(cfg)
+    data = run.inference.data
+    if len(data.explained) < (there := len(data.source.load(cfg.split))):
+        drawn = f"drawn by limit_seed={cfg.limit_seed} (limit=null: all)"
+        say(f"{len(data.explained)} of {there} pairs, {drawn}")
+    say_what_changed(folder, run.identity)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    store, identity = Path(cfg.output) / STORE, run.identity.of_explanations
+    explained = explain_pairs(
+        store, identity, run.explainer, run.study, run.inference, reuse=cfg.reuse
+    )
+    return score_explanations(
+        folder,
+        run.identity,
+        explained,
+        run.metrics,
+        run.inference,
+        unread=run.unread,
+        settings=settings_text(cfg),
+        reuse=cfg.reuse,
+    )
 
 
 def built(cfg: DictConfig, folder: Path) -> Run:
@@ -197,6 +195,7 @@ def report_anew(cfg: DictConfig, folder: Path, name: str, results: JSON) -> None
         same = False
     if not same or not (folder / PAGE_FILE).is_file():
         report(folder, page, results)
+        say(f"report: {folder / PAGE_FILE}")
     if not same:
         write_text(folder / CONFIG, settings_text(cfg))
 
