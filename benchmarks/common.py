@@ -22,10 +22,9 @@ from gmask_pl.identity.parts import CONF
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.build import make_trainer, model_identity
+from gmask_pl.pipeline.build import make_study, make_trainer, model_identity
 from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.model_weights import classifier_to_explain
-from gmask_pl.pipeline.training_pairs import make_study
 from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
 
 

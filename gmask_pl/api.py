@@ -23,11 +23,10 @@ from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.identity.parts import CONF
 from gmask_pl.loops import ExplainLoop, Keep
 from gmask_pl.masking.token_packing import TokenBudget
-from gmask_pl.pipeline.build import make_trainer, model_identity, stored_classifier
+from gmask_pl.pipeline.build import make_study, make_trainer, model_identity, stored_classifier
 from gmask_pl.pipeline.hydra_setup import quieten, register
 from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
 from gmask_pl.pipeline.settings_check import check_settings
-from gmask_pl.pipeline.training_pairs import make_study
 from gmask_pl.process_switches import as_they_were, own_hydra
 from gmask_pl.types import Explanation, PairSource, UserError
 

@@ -21,7 +21,7 @@ from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.dattn import WordEncoder
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.training_pairs import make_study
+from gmask_pl.pipeline.build import make_study
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 FILLERS = [f"filler{i}" for i in range(20)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ from pytorch_lightning.loggers import Logger
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.explainers.learning import Study
 from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
 from gmask_pl.identity.parts import described
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
+from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.report.wandb_media import check_wandb
 from gmask_pl.pipeline.run_results import Page, telling_loggers
 from gmask_pl.pipeline.scoring import metric_removals
-from gmask_pl.types import JSON, PairSource, UserError
+from gmask_pl.types import JSON, PairExample, PairSource, UserError
 
 # Precisions of Lightning that everything is in.
 WHOLE_PRECISIONS = ("bf16-true", "16-true", "64-true", "64")
@@ -89,6 +93,40 @@ def data_module(
         limit=limit,
         limit_seed=limit_seed,
         workers=cfg.workers,
+    )
+
+
+def make_study(
+    cfg: DictConfig, source: PairSource, classifier: PairClassifier, model: ModelIdentity
+) -> Study:
+    """The training pairs of the run's dataset, its model, its Trainer, and a folder.
+
+    model: the identity of the classifier.
+    """
+
+    def train() -> Sequence[PairExample]:
+        try:
+            check_split(source, "train", cfg.max_failed)
+            return source.load("train")
+        except UserError as error:
+            raise UserError(
+                f"this explainer learns from training pairs, and they cannot be read: {error}. "
+                "Give dataset.path=FOLDER with a train split, as in dataset=pairs a train.jsonl "
+                "with text1 and text2 (labels are not needed), or choose an explainer that learns "
+                "nothing"
+            ) from None
+
+    return Study(
+        classifier=classifier,
+        encode=classifier.encoder(cfg.unit),
+        train=train,
+        labels=source.labels,
+        trainer=partial(make_trainer, cfg, loggers=[], callbacks=[]),
+        token_budget=TokenBudget(cfg.token_budget),
+        batch_size=cfg.model.fit.batch_size,
+        workers=cfg.workers,
+        folder=Path(cfg.explainers_dir),
+        identity={"model": model.told, "unit": cfg.unit},
     )
 
 

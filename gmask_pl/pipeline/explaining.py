@@ -23,6 +23,7 @@ from gmask_pl.pipeline.build import (
     data_module,
     logger_names,
     make_logger,
+    make_study,
     make_trainer,
     model_identity,
     page_of,
@@ -47,7 +48,6 @@ from gmask_pl.pipeline.run_settings import read_config
 from gmask_pl.pipeline.scoring import Metrics, configured_metrics
 from gmask_pl.pipeline.settings_check import check_settings
 from gmask_pl.pipeline.stages import UNFINISHED, Inference, explain_pairs, score_explanations
-from gmask_pl.pipeline.training_pairs import make_study
 from gmask_pl.processes import alone, say
 from gmask_pl.store import check_stored
 from gmask_pl.types import JSON, PairSource, Unreadable, UserError
