@@ -17,8 +17,9 @@ from gmask_pl.explainers.explainer import example_generators
 from gmask_pl.explainers.iba import IBA, capacity, mean_capacity, word_sums
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
-from gmask_pl.models.dattn import DecomposableAttention, WordEncoder
+from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.models.words import WordEncoder
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 FILLERS = tuple(f"filler{i}" for i in range(12))

@@ -11,8 +11,8 @@ from gmask_pl.explainers._coalition import all_coalitions, multilinear_extension
 from gmask_pl.explainers.imask import IMask
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.metrics.plausibility.evidence import top_group
-from gmask_pl.models.dattn import WordEncoder
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.models.words import WordEncoder
 from gmask_pl.types import ModelInput, PairBatch, PairExample, UserError
 
 SETTINGS = {

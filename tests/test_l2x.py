@@ -19,8 +19,8 @@ from gmask_pl.explainers.l2x import L2X
 from gmask_pl.explainers.learning import FACTS, SETTINGS, WEIGHTS, Study
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.masking.masked_model import MaskedModel
-from gmask_pl.models.dattn import WordEncoder
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.models.words import WordEncoder
 from gmask_pl.pipeline.build import make_study
 from gmask_pl.types import ModelInput, PairExample, UserError
 

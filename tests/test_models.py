@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import inspect
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import CONF, LABELS, OPTIMIZER, make_example
+from conftest import CONF, LABELS, OPTIMIZER, make_example, untrained
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, BertModel
@@ -104,7 +107,7 @@ def test_label_order_must_name_the_labels() -> None:
     assert output_columns(["a", "b"], ["LABEL_0", "LABEL_1"], ["b", "a"], "x") == [1, 0]
     with pytest.raises(UserError, match="label_order"):
         output_columns(["a", "b"], ["LABEL_0", "LABEL_1"], None, "x")
-    with pytest.raises(UserError, match="the model at x has 1 output: a classifier has one for"):
+    with pytest.raises(UserError, match="x has 1 output: a classifier has one for"):
         output_columns(["a", "b"], ["LABEL_0"], ["a"], "x")
 
 
@@ -188,3 +191,64 @@ def test_word_dropout_hides_whole_words_of_some_pairs(
                 assert len(set(pieces.tolist())) <= 1
         hidden += int((batch.attention & ~left).sum())
     assert hidden > 0
+
+
+def small_network() -> tuple[Any, Any]:
+    """A network of two outputs and its tokenizer."""
+    config = BertConfig(
+        vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=2
+    )
+    return BertForSequenceClassification(config), train_tokenizer({"word": 1}, 60, 512)
+
+
+@pytest.mark.parametrize("name", ["bert", "bert_tiny", "dattn"])
+def test_what_yaml_says_of_a_model_is_its_default(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"model={name}"])
+    settings: Any = OmegaConf.to_container(cfg.model.net, resolve=True)
+    kind = get_class(settings.pop("_target_"))
+    if name == "bert":
+        network, tokenizer = small_network()
+        usual = kind(network=network, tokenizer=tokenizer)
+    else:
+        usual = kind.from_data(labels=LABELS, word_counts={"word": 1})
+    assert usual.usual_removal == cfg.model.removal
+    defaults = {
+        name: parameter.default
+        for function in (kind.from_data, kind.__init__)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+    for key, value in settings.items():
+        held = getattr(usual, key, None)  # what it was made with, where it keeps that
+        assert (held if isinstance(held, int | float) else defaults[key]) == value, key
+
+
+def test_weights_of_earlier_versions_come_back(examples: list[PairExample], tmp_path: Path) -> None:
+    model = untrained("dattn")
+    sizes = {"embedding_size": 12, "hidden_size": 16}
+    config = {"model_type": "dattn", "labels": list(LABELS), "sizes": sizes}
+    (tmp_path / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    (tmp_path / "vocab.json").write_text(json.dumps(model.vocabulary), "utf-8")
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    again = DecomposableAttention.from_weights(tmp_path, embeddings="gone.vec").eval()
+    assert again.labels == LABELS
+    batch = model.encoder("word")(examples)
+    assert torch.equal(again.read(batch), model.read(batch))
+    renamed = DecomposableAttention.from_weights(tmp_path, label_order=["yes", "so so", "no"])
+    assert renamed.labels == ("yes", "so so", "no")
+
+
+def test_a_network_in_memory_says_what_its_outputs_are() -> None:
+    network, tokenizer = small_network()
+    model = BertPairClassifier.from_network(network, tokenizer)
+    assert (model.labels, model.columns) == (("LABEL_0", "LABEL_1"), [0, 1])
+    given = {"labels": ["yes", "no"], "label_order": ["no", "yes"]}
+    model = BertPairClassifier.from_network(network, tokenizer, **given)
+    assert (model.labels, model.columns) == (("yes", "no"), [1, 0])
+    with pytest.raises(TypeError, match="max_lenght"):
+        BertPairClassifier.from_network(network, tokenizer, max_lenght=3)
+    network.config.problem_type = "regression"
+    with pytest.raises(UserError, match="the network: its outputs are scores"):
+        BertPairClassifier.from_network(network, tokenizer)
+    with pytest.raises(UserError, match="the network: dict is no fast tokenizer"):
+        BertPairClassifier.from_network(network, {})  # type: ignore[arg-type]

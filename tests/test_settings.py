@@ -294,14 +294,15 @@ def test_a_setting_that_is_read_from_nowhere_is_named() -> None:
 def test_what_is_missing_is_named() -> None:
     cfg = base("explain").copy()
     OmegaConf.set_struct(cfg, False)
-    del cfg.explainer.k, cfg.model.net.lr
+    del cfg.explainer.k, cfg.model.fit.patience
+    del cfg.model.net.lr  # which has a default
     cfg.limit = "???"
     with pytest.raises(UserError) as error:
         check_settings(cfg)
     assert sorted(line.partition(":")[0] for line in str(error.value).splitlines()) == [
         "explainer.k is missing",
         "limit is missing",
-        "model.net.lr is missing",
+        "model.fit.patience is missing",
     ]
 
 

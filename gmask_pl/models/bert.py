@@ -30,6 +30,7 @@ from gmask_pl.models.safe_loading import (
     label_names,
     load,
     outputs_of,
+    right_tokenizer,
 )
 from gmask_pl.models.subwords import SubwordEncoder
 from gmask_pl.models.trial_pairs import tokenizer_words, trial_pairs
@@ -40,10 +41,11 @@ from gmask_pl.types import ModelInput, PairEncoder, PairExample, UserError, Word
 class BertPairClassifier(PairClassifier):
     """A Hugging Face network with a sequence-classification head (Section 4).
 
-    network, tokenizer: the Hugging Face model and its fast tokenizer. columns: the network's
-    output of each label. max_length: longest input in tokens; longer pairs are truncated, as they
-    are where the tokenizer or the network's table of positions says less. first_token: allow the
-    last layer to be computed for the first token alone, where that gives the same answers.
+    network, tokenizer: the Hugging Face model and its fast tokenizer. labels: None is what the
+    network calls its outputs. columns: the network's output of each label. max_length: longest
+    input in tokens; longer pairs are truncated, as they are where the tokenizer or the network's
+    table of positions says less. first_token: allow the last layer to be computed for the first
+    token alone, where that gives the same answers.
     """
 
     weights_tag = "BertPairClassifier"
@@ -53,15 +55,16 @@ class BertPairClassifier(PairClassifier):
     def __init__(
         self,
         *,
-        labels: Sequence[str],
         network: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
+        labels: Sequence[str] | None = None,
         columns: Sequence[int] | None = None,
-        max_length: Annotated[int, at_least(2, "tokens: one of each text")],
+        max_length: Annotated[int, at_least(2, "tokens: one of each text")] = 128,
         first_token: bool = True,
         **optimizer: Any,
     ) -> None:
-        super().__init__(labels=labels, **optimizer)
+        own = [f"LABEL_{i}" for i in range(count_outputs(network))]
+        super().__init__(labels=labels or label_names(network) or own, **optimizer)
         self.network, self.tokenizer = network, tokenizer
         room = tables_of_positions(network).values()
         self.max_length = min(max_length, tokenizer.model_max_length, *room)
@@ -97,12 +100,12 @@ class BertPairClassifier(PairClassifier):
         return next(known, None)
 
     @classmethod
-    def from_data(  # type: ignore[override]  # each class has settings of its own
+    def from_data(
         cls,
         *,
         labels: Sequence[str],
         word_counts: WordCounts,
-        pretrained: str,
+        pretrained: str = "bert-base-uncased",
         revision: str | None = None,
         **settings: Any,
     ) -> Self:
@@ -124,35 +127,72 @@ class BertPairClassifier(PairClassifier):
         cls,
         weights: str | Path,
         *,
-        labels: Sequence[str],
-        label_order: Sequence[str] | None,
+        labels: Sequence[str] | None = None,
+        label_order: Sequence[str] | None = None,
         revision: str | None = None,
         **settings: Any,
     ) -> Self:
+        """The model in a folder or on the hub, in safetensors; see `from_network` for the rest.
+
+        revision: of a hub id. Example: ``BertPairClassifier.from_weights("FOLDER")``.
+        """
         network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
+        return cls.from_network(
+            network,
+            tokenizer,
+            labels=labels,
+            label_order=label_order,
+            source=f"weights={weights}",
+            **cls._of_stored(settings),
+        )
+
+    @classmethod
+    def from_network(
+        cls,
+        network: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        labels: Sequence[str] | None = None,
+        label_order: Sequence[str] | None = None,
+        source: str = "the network",
+        **settings: Any,
+    ) -> Self:
+        """A Hugging Face model and its tokenizer, which are in memory, as a classifier.
+
+        labels: None is what the network calls its outputs. label_order: their names for its
+        outputs, in its own order, where it has others. source: what messages call the network.
+        It is asked in the precision of its weights: ``network.float()`` where that is half.
+        settings: of the constructor. Raises UserError for a network that does not choose one of
+        two or more classes, and for a tokenizer that does not go with it.
+        """
+        tokenizer = right_tokenizer(network, tokenizer, source)
         if (meaning := outputs_of(network)) == "sigmoid":
             raise UserError(
-                f"weights={weights}: its outputs are a sigmoid of every label "
+                f"{source}: its outputs are a sigmoid of every label "
                 "(problem_type=multi_label_classification), and explanations here are of a softmax "
                 "over classes: give a model that chooses one class"
             )
         if meaning == "score" and count_outputs(network) > 1:
             raise UserError(
-                f"weights={weights}: its outputs are scores (problem_type=regression), and "
+                f"{source}: its outputs are scores (problem_type=regression), and "
                 "explanations here are of a softmax over classes: give a model that chooses one"
             )
         stored = label_names(network)
         if stored is None:
             if label_order is None:
                 raise UserError(
-                    f"weights={weights}: id2label of its config.json names the outputs "
+                    f"{source}: id2label of its config.json names the outputs "
                     f"{network.config.id2label}, but outputs are counted from 0 to "
                     f"{count_outputs(network) - 1}: set label_order to the dataset's label of "
                     "each of them, in this order"
                 )
             stored = [f"LABEL_{i}" for i in range(count_outputs(network))]
-        columns = output_columns(labels, stored, label_order, str(weights))
-        return cls._of(network, tokenizer, labels, settings, columns=columns)
+        labels = labels or label_order or stored
+        columns = output_columns(labels, stored, label_order, source)
+        model = cls(
+            network=network, tokenizer=tokenizer, labels=labels, columns=columns, **settings
+        )
+        return model.to(network.device)
 
     @classmethod
     def as_stored(
@@ -160,20 +200,13 @@ class BertPairClassifier(PairClassifier):
     ) -> Self:
         """The model stored at ``weights`` with its own outputs, whatever they mean."""
         network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
-        own = [f"LABEL_{i}" for i in range(count_outputs(network))]
-        return cls._of(network, tokenizer, label_names(network) or own, settings)
+        return cls(network=network, tokenizer=tokenizer, **cls._of_stored(settings))
 
     @classmethod
-    def _of(
-        cls,
-        network: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
-        labels: Sequence[str],
-        settings: dict[str, Any],
-        **more: Any,
-    ) -> Self:
-        own = {name: settings[name] for name in _KEPT if name in settings}
-        return cls(labels=labels, network=network, tokenizer=tokenizer, **own, **more)
+    def _of_stored(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings without those that `from_data` alone takes, of a fresh network."""
+        fresh = inspect.signature(cls.from_data).parameters
+        return {name: value for name, value in settings.items() if name not in fresh}
 
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder)
@@ -404,10 +437,6 @@ class BertPairClassifier(PairClassifier):
         bias = torch.where(seen, attention, 1.0).log().to(dtype)
         bias = bias.masked_fill(~seen, torch.finfo(dtype).min)
         return bias[:, None, None, :].expand(-1, 1, attention.shape[1], -1)
-
-
-_TRAINING = ("lr", "weight_decay", "warmup", "linear_decay", "word_dropout")
-_KEPT = ("max_length", "first_token", *_TRAINING)
 
 
 def _kernels(attention: Tensor) -> AbstractContextManager[None]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
 from pytorch_lightning import LightningModule
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
+from gmask_pl.files import whole_file, write_text
 from gmask_pl.masking.token_packing import chunks, keep_tokens
 from gmask_pl.settings import NotNegative, Positive, Share, checked
 from gmask_pl.types import (
@@ -27,21 +32,28 @@ from gmask_pl.types import (
     WordCounts,
 )
 
+CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocab.json", "model.safetensors"
+_MALFORMED = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
 _LETTERS = "abcdefghijklmnopqrst"
 
 
 class PairClassifier(LightningModule):
     """A classifier of sentence pairs (Section 4).
 
-    A subclass implements `forward` (ModelInput -> logits (N, C)), `encoder`, `save` and
-    `from_weights`, and sets ``pad_token_id``, ``mask_token_id``, ``skips_hidden``, and, where
-    rows of other lengths disturb one another, ``together`` (see `types.Classifier`).
+    A subclass implements `forward` (ModelInput -> logits (N, C)), whose last layer is ``classify``,
+    and `encoder`; sets ``pad_token_id``, ``mask_token_id``, ``skips_hidden``, and, where rows of
+    other lengths disturb one another, ``together`` (see `types.Classifier`); and names in ``sizes``
+    the settings that shape its weights, which are kept with them.
 
-    labels: the class names in index order. lr: the peak of the learning rate, reached after
-    ``warmup`` (a share of all steps) and followed by a linear decay to zero when
-    ``linear_decay``. weight_decay: AdamW's. word_dropout: the share of the training pairs of
-    which a random part of the words, a part drawn anew from 0 to 1, is hidden. A model trained so
-    answers masked pairs from what is left, and not by accident (Hase et al., 2021).
+    labels: the class names in index order. The rest is how it is trained, by AdamW, as BERT is
+    fine-tuned (Devlin et al., 2019, Appendix A):
+
+    - lr: the peak of the learning rate, reached after ``warmup`` (a share of all steps) and
+      followed by a linear decay to zero when ``linear_decay``;
+    - weight_decay: of matrices, not of biases and norms;
+    - word_dropout: the share of the training pairs of which a random part of the words, a part
+      drawn anew from 0 to 1, is hidden. A model trained so answers masked pairs from what is left,
+      and not by accident (Hase et al., 2021).
     """
 
     pad_token_id: int
@@ -50,6 +62,9 @@ class PairClassifier(LightningModule):
     made_with: JSON | None = None
     # Attributes that are found out while it is asked, and follow from the others: no part of it.
     found_out: tuple[str, ...] = ()
+    usual_removal: str = "pad"  # how words are removed unless somebody says otherwise
+    vocabulary: Sequence[str] = ()  # the words that it knows, in index order
+    sizes: Mapping[str, Any] = MappingProxyType({})
     together: str = "any"
     longest: int | None = None  # tokens of the longest input
     window: int = 0  # tokens of the widest stretch of local attention, below the longest input
@@ -69,11 +84,11 @@ class PairClassifier(LightningModule):
         self,
         *,
         labels: Sequence[str],
-        lr: Positive,
-        weight_decay: NotNegative,
-        warmup: Share,
-        linear_decay: bool,
-        word_dropout: Share,
+        lr: Positive = 2e-5,
+        weight_decay: NotNegative = 0.01,
+        warmup: Share = 0.1,
+        linear_decay: bool = True,
+        word_dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.labels = tuple(labels)
@@ -97,19 +112,49 @@ class PairClassifier(LightningModule):
         """
 
     @classmethod
-    @abstractmethod
     def from_weights(
         cls,
         weights: str | Path,
         *,
-        labels: Sequence[str],
-        label_order: Sequence[str] | None,
+        labels: Sequence[str] | None = None,
+        label_order: Sequence[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """The model stored at ``weights``, its logits in the order of ``labels``.
+        """The model that `save` has stored in a folder, its logits in the order of ``labels``.
 
-        ``label_order`` names the stored model's own outputs, where it does not say so itself.
+        labels: None is the stored model's own. label_order: their names for its outputs, where it
+        has others. settings: those of the constructor that are not stored. Raises UserError.
         """
+        folder = Path(weights)
+        try:
+            stored = json.loads((folder / CONFIG).read_text("utf-8"))
+            own, known = stored["labels"], dict(stored["sizes"])
+            labels = labels or label_order or own
+            columns = output_columns(labels, own, label_order, f"weights={folder}")
+            if (folder / VOCABULARY).is_file():
+                known["vocabulary"] = json.loads((folder / VOCABULARY).read_text("utf-8"))
+            model = cls(labels=labels, **settings | known)
+            state = load_file(folder / WEIGHTS)
+            for name in [name for name in state if name.startswith("classify.")]:
+                state[name] = state[name][columns]
+            model.load_state_dict(state)
+        except _MALFORMED as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"weights={folder}: not a stored {cls.__name__} ({reason}); name a folder that "
+                "train.py wrote with the same model"
+            ) from error
+        return model
+
+    def save(self, folder: Path) -> None:
+        """Writes all that `from_weights` needs; the weights as safetensors."""
+        kind, sizes = type(self).__name__, dict(self.sizes)
+        config = {"model_type": kind, "labels": list(self.labels), "sizes": sizes}
+        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        if self.vocabulary:
+            write_text(folder / VOCABULARY, json.dumps(self.vocabulary, ensure_ascii=False))
+        with whole_file(folder / WEIGHTS) as draft:
+            save_file(self.state_dict(), draft)
 
     @abstractmethod
     def forward(self, inputs: ModelInput) -> Tensor:
@@ -118,10 +163,6 @@ class PairClassifier(LightningModule):
     @abstractmethod
     def encoder(self, unit: str) -> PairEncoder:
         """The encoder whose W axis counts words or tokens (``unit``)."""
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Writes safetensors weights and all that `from_weights` needs."""
 
     def read(self, batch: PairBatch) -> Tensor:
         """Logits (B, C) of whole pairs."""
@@ -154,8 +195,7 @@ class PairClassifier(LightningModule):
 
     def trial_words(self) -> Sequence[str]:
         """Words that the model knows, to be tried on: its ``vocabulary``, where it has one."""
-        known = getattr(self, "vocabulary", ())
-        words = [word for word in known if isinstance(word, str) and word.isalnum()]
+        words = [word for word in self.vocabulary if word.isalnum()]
         return words or [first + second for first in _LETTERS for second in _LETTERS]
 
     def direct(
@@ -242,12 +282,12 @@ def output_columns(
     """
     if len(stored) < 2:
         raise UserError(
-            f"the model at {source} has {len(stored)} output: a classifier has one for each class, "
+            f"{source} has {len(stored)} output: a classifier has one for each class, "
             "and a score, such as a re-ranker's, is not explained"
         )
     names = list(label_order) if label_order is not None else list(stored)
     if sorted(names) != sorted(labels):
-        said = "label_order" if label_order is not None else f"the model at {source}"
+        said = "label_order" if label_order is not None else source
         raise UserError(
             f"{said} names the outputs {names}, but the dataset's labels are {list(labels)}: set "
             f"label_order to the dataset's label of each of the model's {len(stored)} outputs"

@@ -61,13 +61,7 @@ def load(
             f"{' ...' if len(missing) > 4 else ''}: a classifier that was not fine-tuned has "
             f"nothing to explain; train it first, by {command_name('train')} model.pretrained=..."
         )
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(
-            f"{setting}={source}: {type(tokenizer).__name__} is no fast tokenizer, which alone "
-            "says where in a text a token stands; choose a model that has one (tokenizer.json)"
-        )
-    check_vocabulary(network, tokenizer, f"{setting}={source}")
-    return network, tokenizer
+    return network, right_tokenizer(network, tokenizer, f"{setting}={source}")
 
 
 def _why(source: str, setting: str, error: BaseException) -> str:
@@ -112,18 +106,24 @@ def check_index(source: str, setting: str, **hub: Any) -> None:
             )
 
 
-def check_vocabulary(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, of: str) -> None:
-    """Raises UserError where a text may have tokens that the network has no embedding of."""
+def right_tokenizer(
+    network: PreTrainedModel, tokenizer: object, of: str
+) -> PreTrainedTokenizerFast:
+    """The tokenizer. Raises UserError for a slow one, and one of more tokens than the network."""
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(
+            f"{of}: {type(tokenizer).__name__} is no fast tokenizer, which alone "
+            "says where in a text a token stands; choose a model that has one (tokenizer.json)"
+        )
     rows = embedding_rows(network)
-    if rows is None:
-        return
     special = {*tokenizer.all_special_ids}
-    beyond = [id for id in tokenizer.get_vocab().values() if id >= rows and id not in special]
-    if beyond:
+    known = () if rows is None else tokenizer.get_vocab().values()
+    if beyond := [id for id in known if id >= (rows or 0) and id not in special]:
         raise UserError(
             f"{of}: the tokenizer has token ids up to {max(beyond)}, the network embeddings of "
             f"{rows} tokens: they do not belong together; give the model its own tokenizer"
         )
+    return tokenizer
 
 
 def embedding_rows(network: PreTrainedModel) -> int | None:
