@@ -1,47 +1,34 @@
-"""Explanations from Python, without a command line or files."""
+"""Explanations from Python: of a model in memory, without a command line or files."""
 
 from __future__ import annotations
 
-import os
-import threading
+import copy
+import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning import seed_everything
+from pytorch_lightning import Trainer, seed_everything
 
-from gmask_pl.command_names import command_name
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, texts_of
-from gmask_pl.identity.parts import CONF
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.gmask import GMask
+from gmask_pl.explainers.learning import Study
+from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.loops import ExplainLoop, Keep
 from gmask_pl.masking.token_packing import TokenBudget
-from gmask_pl.pipeline.build import make_study, make_trainer, model_identity, stored_classifier
-from gmask_pl.pipeline.hydra_setup import quieten, register
-from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
-from gmask_pl.pipeline.settings_check import check_settings
-from gmask_pl.process_switches import as_they_were, own_hydra
-from gmask_pl.types import Explanation, PairSource, UserError
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.process_switches import apart
+from gmask_pl.processes import new_trainer
+from gmask_pl.settings import Count, Seed, Whole, checked
+from gmask_pl.suitability import removal_for
+from gmask_pl.types import Explanation, UserError
 
-# Settings of a command's log and folders, which name the command itself.
-_OF_A_COMMAND = ("hydra", "log_dir", "logger", "run_name")
-_one_at_a_time = threading.RLock()
-
-
-def _unlocked() -> None:
-    """A process that is forked while a thread explains has no thread that would end."""
-    global _one_at_a_time
-    _one_at_a_time = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_unlocked)
+# As conf/trainer/default.yaml has it.
+_TRAINER = {"precision": "32-true", "deterministic": "warn", "enable_model_summary": False}
 
 
 class NotExplained(UserError):
@@ -63,59 +50,79 @@ class Truncated(UserWarning):
 
 
 class PairExplainer:
-    """Explains pairs of texts by a model in memory, as explain.py does with the same settings.
+    """Explains pairs of texts by a model in memory.
 
-    overrides: settings as on its command line, such as ``"model=bert"``, ``"weights=FOLDER"``,
-    ``"explainer=gmask_two_sided"``; of the data set only its labels are used, and its training
-    pairs by explainers that learn. What it says of a pair is what explain.py says of it, whatever
-    its id or its place. Raises UserError for settings that are none, where there are no weights,
-    and for more than one process.
+    - classifier: the model; it is left as it is.
+    - explainer: None is GMASK. It is copied, so one may be given to several. Where its ``removal``
+      is None, words are removed as the model usually does, else in the best way that is right.
+    - unit: what gets a score, a ``word`` or a ``token``.
+    - batch_size: pairs explained together; on a GPU many keep it busy.
+    - seed: of what an explainer draws that learns; others have their own.
+    - token_budget: most tokens of one forward pass; None: 4,096 on a processor, on a GPU what fits.
+    - response_cache: a folder where the model's answers are kept and found again; None: nowhere.
+    - training_pairs: what an explainer that learns, such as `IBA` and `L2X`, learns from: pairs of
+      texts without labels, or a `Study` of them.
+    - learnt: a folder where what it learns is kept and found again; None: nowhere.
+    - clean: lower the case of texts and leave special characters out (Appendix B).
+    - workers: processes that load data.
+    - trainer: further settings of Lightning's Trainer, such as ``{"accelerator": "cpu"}`` or
+      ``{"precision": "bf16-mixed"}``.
+
+    Raises UserError where what the explainer asks of the model is not right for it: the model is
+    tried first, against its own direct call.
 
     Random states, warnings, log levels and other switches of the process (see
     `gmask_pl.process_switches`) take no part and are left as they were. Threads may share an
     explainer: of all that are asked in one process one works at a time. It can be pickled, with its
     model, and so be handed to a process that is started by spawn.
+
+    Example::
+
+        explain = PairExplainer(BertPairClassifier.from_weights("FOLDER"))
+        (found,) = explain([("a man plays the guitar", "a man plays the banjo")])
+        print(explain.labels[found.prediction], found.word_groups)
     """
 
-    def __init__(self, *overrides: str) -> None:
-        if wrong := [part for part in overrides if not isinstance(part, str)]:
-            raise UserError(
-                f"{wrong[0]!r} is no setting: give strings such as 'model=bert', a list of them by "
-                "PairExplainer(*settings)"
-            )
-        with _apart():
-            with own_hydra(), _own_errors():
-                self.cfg = cfg = _composed(overrides)
-                source: PairSource = instantiate(cfg.dataset)
-                self.explainer = instantiate(cfg.explainer)
-            if cfg.trainer.devices != 1:
-                raise UserError(f"trainer.devices={cfg.trainer.devices}: pairs from Python need 1")
-            weights = cfg.weights or cfg.weights_dir
-            if cfg.weights is None and not Path(weights).is_dir():
-                raise UserError(
-                    f"no weights at {weights}: give weights=FOLDER, or run "
-                    f"{command_name('train')} first"
-                )
-            self.classifier = stored_classifier(cfg, source, weights, cfg.label_order)
-            trainer = make_trainer(cfg, loggers=[], callbacks=[])
-            self.model = model = model_identity(self.classifier, trainer)
-            if settled(
-                cfg, self.classifier, self.explainer, model, folder=None, overrides=overrides
-            ):
-                self.explainer = instantiate(cfg.explainer)
-            self.labels = source.labels
-            seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
-            self.explainer.prepare(make_study(cfg, source, self.classifier, model))
+    @checked
+    def __init__(
+        self,
+        classifier: PairClassifier,
+        explainer: Explainer | None = None,
+        *,
+        unit: str = "word",
+        batch_size: Count = 8,
+        seed: Seed = 0,
+        token_budget: Count | None = None,
+        response_cache: str | Path | None = None,
+        training_pairs: Iterable[tuple[str, str]] | Study = (),
+        learnt: str | Path | None = None,
+        clean: bool = False,
+        workers: Whole = 0,
+        trainer: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.classifier, self.labels = classifier, classifier.labels
+        self.explainer = GMask() if explainer is None else copy.deepcopy(explainer)  # type: ignore[call-arg]
+        self.unit, self.batch_size, self.seed = unit, batch_size, seed
+        self.token_budget, self.response_cache, self.clean = token_budget, response_cache, clean
+        self.workers, self.trainer = workers, {**_TRAINER, **(trainer or {})}
+        if (devices := self.trainer.setdefault("devices", 1)) != 1:
+            raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
+        with apart(), _asked(classifier):
+            classifier.encoder(unit)
+            self._new_trainer()
+            self.explainer.removal = removal_for(self.explainer, classifier)
+            if self.explainer.learns:
+                self._learn(training_pairs, learnt)
 
     def __call__(self, pairs: Iterable[tuple[str, str]]) -> list[Explanation]:
-        """The explanation of every pair, in their order.
+        """The explanation of every pair, in their order; the same alone and among others.
 
         ``prediction`` is an index of ``labels``. Warns of pairs that the model could not read
         whole (`Truncated`); their ``truncated`` is true. Raises UserError, before anything is
         explained, for what is no pair of strings; and NotExplained, with the explanations of the
         other pairs, where a text is missing or has no words, or the model gives no finite answer.
         """
-        given = Given(texts_of(pairs), self.labels, clean=self.cfg.dataset.get("clean", False))
+        given = Given(texts_of(pairs), self.labels, clean=self.clean)
         found, failed = dict[int, Explanation](), given.unread
         count = len(given.pairs) + len(failed)
 
@@ -124,7 +131,7 @@ class PairExplainer:
             failed.update({int(id) - 1: reason for id, reason in lacking.items()})
 
         if given.pairs:
-            with _apart():
+            with apart(), _asked(self.classifier):
                 self._explain(given, keep)
         if cut := [str(i + 1) for i in sorted(found) if found[i].truncated]:
             first = ", ".join(cut[:10]) + ", ..." * (len(cut) > 10)
@@ -136,78 +143,76 @@ class PairExplainer:
 
     def _explain(self, given: Given, keep: Keep) -> None:
         """``keep`` is called with every batch of the pairs, as in `ExplainLoop`."""
-        cfg = self.cfg
-        seed_everything(cfg.seed, workers=True, verbose=False)
+        seed_everything(self.seed, workers=True, verbose=False)  # as explain.py does
         data = PairDataModule(
             source=given,
-            encoder=self.classifier.encoder(cfg.unit),
-            batch_size=cfg.batch_size,
-            explain_batch_size=cfg.batch_size,
+            encoder=self.classifier.encoder(self.unit),
+            batch_size=self.batch_size,
+            explain_batch_size=self.batch_size,
             explain_split="test",
             limit=None,
             limit_seed=0,
-            workers=cfg.workers,
+            workers=self.workers,
         )
         loop = ExplainLoop(
             self.classifier,
             self.explainer,
             range(data.batches),
             keep,
-            token_budget=TokenBudget(cfg.token_budget),
-            response_cache=cfg.response_cache,
-            model=self.model.digest,
+            token_budget=TokenBudget(self.token_budget),
+            response_cache=self.response_cache,
         )
-        quiet = {"inference_mode": False, "enable_progress_bar": False}
-        trainer = make_trainer(cfg, loggers=[], callbacks=[], **quiet)
+        trainer = self._new_trainer(inference_mode=False, enable_progress_bar=False)
         trainer.predict(loop, data, return_predictions=False)
 
+    def _learn(
+        self, training_pairs: Iterable[tuple[str, str]] | Study, learnt: str | Path | None
+    ) -> None:
+        """Lets the explainer learn what it needs. Raises UserError where there are no pairs."""
+        seed_everything(self.seed, workers=True, verbose=False)
+        if isinstance(training_pairs, Study):
+            self.explainer.prepare(training_pairs)
+            return
+        given = Given(texts_of(training_pairs), self.labels, clean=self.clean)
+        if not given.pairs or given.unread:
+            wrong = [f": pair {i + 1}: {why}" for i, why in given.unread.items()]
+            raise UserError(
+                f"{type(self.explainer).__name__} learns from training pairs{''.join(wrong[:1])}: "
+                "give training_pairs=[(text1, text2), ...], each with words on both sides"
+            )
+        model = identity_of_model(self.classifier, str(self._new_trainer().precision))
+        with tempfile.TemporaryDirectory() as nowhere:
+            self.explainer.prepare(
+                Study(
+                    classifier=self.classifier,
+                    encode=self.classifier.encoder(self.unit),
+                    train=lambda: given.pairs,
+                    labels=self.labels,
+                    trainer=self._new_trainer,
+                    token_budget=TokenBudget(self.token_budget),
+                    batch_size=self.batch_size,
+                    workers=self.workers,
+                    folder=Path(nowhere if learnt is None else learnt),
+                    identity={"model": model.told, "unit": self.unit},
+                )
+            )
+
+    def _new_trainer(self, **settings: Any) -> Trainer:
+        return new_trainer(**{**self.trainer, "logger": False, **settings})
+
 
 @contextmanager
-def _apart() -> Iterator[None]:
-    """Nothing of the process is changed in the end, and only one thread is within."""
-    with _one_at_a_time, as_they_were():
-        quieten()
-        try:
-            yield
-        except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning ends a script by it
-                raise KeyboardInterrupt from None
-            raise
-
-
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    """Raises UserError where Hydra or OmegaConf cannot make parts of the settings."""
+def _asked(classifier: PairClassifier) -> Iterator[None]:
+    """Within it a model only answers; afterwards it is as it was, and where it was."""
+    modes = [(module, module.training) for module in classifier.modules()]
+    trained = [weight for weight in classifier.parameters() if weight.requires_grad]
+    device = classifier.device
+    classifier.eval().requires_grad_(False)
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UserError(_said(error)) from error
-
-
-def _said(error: Exception) -> str:
-    """What is wrong with the settings, on one line and without what only Hydra's users know."""
-    if isinstance(error, MissingConfigException) and error.options:
-        return f"{error.missing_cfg_file}: there are {', '.join(error.options)}"
-    first, *rest = f"{error}".split("\nfull_key: ")
-    key = f"{rest[0].splitlines()[0]}: " if rest else ""
-    cause = error.__cause__ if isinstance(error, InstantiationException) else None
-    return key + " ".join(f"{cause or first}".split())
-
-
-def _composed(overrides: Iterable[str]) -> DictConfig:
-    """The settings, of which nothing refers to a command or to how OmegaConf was taught.
-
-    What removes words as the model usually does still says so.
-    """
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg: Any = compose("explain", list(overrides))
-    check_settings(cfg)
-    kept = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in _OF_A_COMMAND])
-    as_usual = followers(kept)
-    OmegaConf.resolve(kept)
-    for key in as_usual:
-        OmegaConf.update(kept, key, DEFAULT)
-    return kept
+    finally:
+        classifier.to(device)
+        for module, training in modes:
+            module.training = training
+        for weight in trained:
+            weight.requires_grad_(True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import logging
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -18,13 +18,13 @@ from typing import Any, TextIO
 
 from safetensors import SafetensorError
 
-from gmask_pl.escaping import terminal
 from gmask_pl.types import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 DRAFT = ".draft"
 _WARNED: set[str] = set()
+_log = logging.getLogger(__name__)
 
 
 class CannotWrite(UserError, OSError):
@@ -112,7 +112,7 @@ def remove_ours(folder: Path, ours: Callable[[str], bool]) -> None:
         folder.rmdir()
     except OSError:
         left = ", ".join(sorted(entry.name for entry in folder.iterdir())[:3])
-        print(terminal(f"{folder} stays, as it holds what this project has not made: {left}"))
+        _log.info(f"{folder} stays, as it holds what this project has not made: {left}")
 
 
 def is_draft(path: Path) -> bool:
@@ -132,7 +132,7 @@ def set_aside(path: Path, *, kept: Callable[[Path], bool]) -> None:
     names = (path.with_name(f"{path.name}.aside{number or ''}") for number in range(1000))
     free = next(name for name in names if not os.path.lexists(name))
     path.rename(free)
-    print(terminal(f"{path}: something else was in its place, which is now {free.name}"))
+    _log.info(f"{path}: something else was in its place, which is now {free.name}")
 
 
 def damaged(path: Path, reason: object) -> None:
@@ -140,14 +140,14 @@ def damaged(path: Path, reason: object) -> None:
     if str(path) not in _WARNED:
         _WARNED.add(str(path))
         why = " ".join(str(reason).split())[:200]
-        print(terminal(f"{path} is damaged ({why}): taken as not done, and made again"))
+        _log.info(f"{path} is damaged ({why}): taken as not done, and made again")
 
 
 def warn_once(key: str, message: str) -> None:
     """Warns of what a run does without, the first time in a process."""
     if key not in _WARNED:
         _WARNED.add(key)
-        print(terminal(f"warning: {message}"), file=sys.stderr)
+        _log.warning(message)
 
 
 def check_folder(setting: str, folder: Path | str, *, written: bool = True) -> None:

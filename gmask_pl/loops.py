@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import signal
 import sys
@@ -28,6 +29,7 @@ from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
 
+_log = logging.getLogger(__name__)
 EVALUATIONS = "evaluations"
 NO_MEMORY = "memory ran out over the masks of this pair: use a machine with more, or a shorter text"
 # Takes the number of a batch, its explanations, and by id why a pair has none.
@@ -117,7 +119,7 @@ class AskingLoop(LightningModule):
     def on_predict_batch_end(self, *batch: Any) -> None:
         trim_memory()
         if self.trainer.received_sigterm:  # which Lightning notes, and goes on with a prediction
-            print("asked to end: what is done is kept, and the same command goes on from there")
+            _log.info("asked to end: what is done is kept, and the same command goes on from there")
             sys.exit(128 + signal.SIGTERM)
 
 

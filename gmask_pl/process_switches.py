@@ -11,20 +11,49 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
-from hydra.version import VersionBase
-from omegaconf.basecontainer import BaseContainer
 from transformers.utils import logging as transformers_logging
 
 # The package has a class of the same name.
 hub_bars = import_module("huggingface_hub.utils.tqdm")
-# What Hydra composes by; a new one of each is made where there is none.
-_OF_HYDRA = (GlobalHydra, VersionBase)
+_one_at_a_time = threading.RLock()
+
+
+def _unlocked() -> None:
+    """A process that is forked while a thread explains has no thread that would end."""
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlocked)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Nothing of the process is changed in the end, and only one thread is within."""
+    with _one_at_a_time, as_they_were():
+        quieten()
+        try:
+            yield
+        except SystemExit as end:
+            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning ends a script by it
+                raise KeyboardInterrupt from None
+            raise
+
+
+def quieten() -> None:
+    """Hides advice that nobody here can follow, and bars of a few milliseconds."""
+    transformers_logging.disable_progress_bar()
+    hub_bars.enable_progress_bars()  # of downloads, which it hides too
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for advice in (
+        "predict returned None",
+        "does not have many workers",
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{advice}.*")
 
 
 @contextmanager
@@ -40,22 +69,6 @@ def as_they_were() -> Iterator[None]:
         for kept in (_environment, _logs, _bars, _signals, _random, _torch):
             stack.enter_context(kept())
         yield
-
-
-@contextmanager
-def own_hydra() -> Iterator[None]:
-    """Within, Hydra is not initialised; afterwards it and OmegaConf's resolvers are as before."""
-    instances: dict[Any, Any] = Singleton._instances
-    before = {kind: instances.pop(kind) for kind in _OF_HYDRA if kind in instances}
-    resolvers = dict(BaseContainer._resolvers)
-    try:
-        yield
-    finally:
-        for kind in _OF_HYDRA:
-            instances.pop(kind, None)
-        instances.update(before)
-        BaseContainer._resolvers.clear()
-        BaseContainer._resolvers.update(resolvers)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +16,36 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from gmask_pl.escaping import terminal
 from gmask_pl.files import warn_once
 from gmask_pl.types import UserError
+
+# Precisions of Lightning that everything is in.
+WHOLE_PRECISIONS = ("bf16-true", "16-true", "64-true", "64")
+_log = logging.getLogger(__name__)
 
 
 @rank_zero_only
 def say(message: str) -> None:
-    """Prints a message, which may name anything, in one of the processes."""
-    print(terminal(message))
+    """Logs a message, which may name anything, in one of the processes."""
+    _log.info(message)
+
+
+def new_trainer(make: Callable[..., Trainer] = Trainer, **settings: Any) -> Trainer:
+    """A Trainer whose loaders share the pairs; ``make`` makes it of the settings.
+
+    Raises UserError where the machine does not have what it asks for, and for a precision that all
+    numbers would be held in, those of an explanation as well.
+    """
+    if (precision := str(settings.get("precision"))) in WHOLE_PRECISIONS:
+        raise UserError(
+            f"trainer.precision={precision} would hold all there is in it, explanations and their "
+            "scores as well: choose bf16-mixed or 16-mixed, in which only the network computes, or "
+            "32-true"
+        )
+    try:
+        return make(enable_checkpointing=False, use_distributed_sampler=False, **settings)
+    except Exception as error:  # whatever Lightning, or who makes it, leads to
+        raise UserError(f"trainer: {error.__cause__ or error}") from error
 
 
 def place_of(trainer: Trainer | None) -> tuple[int, int]:

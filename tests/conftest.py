@@ -11,7 +11,7 @@ import runpy
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +30,7 @@ from gmask_pl.explainers.learning import Study
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.console import shown
 from gmask_pl.types import ModelInput, PairExample
 
 # shap compiles helpers that are run a few times on tiny pairs: compiling takes longer than they do.
@@ -155,6 +156,13 @@ def kept(found: dict[int, Any]) -> Callable[[int, Any, dict[str, str]], None]:
 def _warned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was warned of before."""
     monkeypatch.setattr(files, "_WARNED", set())
+
+
+@pytest.fixture(autouse=True)
+def _shown() -> Iterator[None]:
+    """Messages are shown, as the commands show them."""
+    with shown():
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import re
 import signal
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +26,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import CONF, LABELS, TEXTS, holds, silent_about, untrained, within
+from conftest import CONF, LABELS, TEXTS, explainer_of, holds, silent_about, untrained, within
 from hydra import compose, initialize_config_dir, version
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -34,6 +35,10 @@ from omegaconf.basecontainer import BaseContainer
 import gmask_pl
 from gmask_pl.api import NotExplained, PairExplainer, Truncated
 from gmask_pl.loops import ExplainLoop
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.bert_tiny import TinyBert
+from gmask_pl.pipeline import from_settings
 from gmask_pl.store import read_explanations
 from gmask_pl.types import Explanation, UserError
 
@@ -63,7 +68,7 @@ def test_it_says_what_a_run_says(weights: Path, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     (kept,) = tmp_path.glob("outputs/explain/*/*/*/explanations.parquet")
-    explain = PairExplainer(*settings(weights))
+    explain = from_settings(*settings(weights))
     found = explain(TEXTS)
     assert explain.labels == LABELS
     for own, other in zip(found, reversed(list(read_explanations(kept))), strict=True):
@@ -81,7 +86,7 @@ def test_it_says_what_a_run_says(weights: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_explained_is_told_with_what_can(weights: Path) -> None:
-    explain = PairExplainer(*settings(weights, "explainer=occlusion"))
+    explain = from_settings(*settings(weights, "explainer=occlusion"))
     with pytest.raises(NotExplained, match="pair 1: text 1 is empty") as error:
         explain([("  ", "a dog"), TEXTS[0]])
     assert [e and e.id for e in error.value.explanations] == [None, "2"]
@@ -96,25 +101,25 @@ def test_what_cannot_be_explained_is_told_with_what_can(weights: Path) -> None:
 
 
 def test_what_cannot_be_asked_is_told(weights: Path, tmp_path: Path) -> None:
-    explain = PairExplainer(*settings(weights, "explainer=occlusion"))
+    explain = from_settings(*settings(weights, "explainer=occlusion"))
     assert len(explain([("half \ud800", "a dog")])) == 1
     with pytest.raises(UserError, match="batch_size=0: give a whole number"):
-        PairExplainer(*settings(weights, "batch_size=0"))
+        from_settings(*settings(weights, "batch_size=0"))
     with pytest.raises(UserError, match="trainer.devices=2: pairs from Python need 1"):
-        PairExplainer(*settings(weights, "trainer.devices=2"))
+        from_settings(*settings(weights, "trainer.devices=2"))
     with pytest.raises(UserError, match="no weights at .*: give weights=FOLDER"):
-        PairExplainer("model=bert_tiny", f"output={tmp_path}")
+        from_settings("model=bert_tiny", f"output={tmp_path}")
 
 
 @pytest.fixture(scope="module")
 def explain(weights: Path) -> PairExplainer:
     """By occlusion, which asks the model alone."""
-    return PairExplainer(*settings(weights, "explainer=occlusion"))
+    return from_settings(*settings(weights, "explainer=occlusion"))
 
 
 @pytest.fixture(scope="module")
 def differentiate(weights: Path) -> PairExplainer:
-    return PairExplainer(*settings(weights, "explainer=imask", "explainer.epochs=2"))
+    return from_settings(*settings(weights, "explainer=imask", "explainer.epochs=2"))
 
 
 def close(found: list[Explanation], expected: list[Explanation]) -> bool:
@@ -215,14 +220,14 @@ def test_truncation_is_said(explain: PairExplainer) -> None:
 )
 def test_wrong_settings_are_errors_of_the_project(weights: Path, wrong: str, why: str) -> None:
     with pytest.raises(UserError, match=why) as error:
-        PairExplainer(*settings(weights, wrong))
+        from_settings(*settings(weights, wrong))
     assert "\n" not in str(error.value)
     assert "Config search path" not in str(error.value)
 
 
 def test_a_list_of_settings_is_told_how_to_be_given(weights: Path) -> None:
-    with pytest.raises(UserError, match=r"PairExplainer\(\*settings\)"):
-        PairExplainer(settings(weights))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"from_settings\(\*settings\)"):
+        from_settings(settings(weights))  # type: ignore[arg-type]
 
 
 def test_gradients_and_modes_of_the_caller_change_nothing(
@@ -231,7 +236,7 @@ def test_gradients_and_modes_of_the_caller_change_nothing(
     expected = differentiate(TEXTS)
     with torch.inference_mode():
         assert close(differentiate(TEXTS), expected)
-        made = PairExplainer(*settings(weights, "explainer=imask", "explainer.epochs=2"))
+        made = from_settings(*settings(weights, "explainer=imask", "explainer.epochs=2"))
         assert torch.is_inference_mode_enabled()
     assert close(made(TEXTS), expected)
     with torch.no_grad():
@@ -268,7 +273,7 @@ def test_threads_share_an_explainer_and_have_several(
 def test_explainers_are_made_in_threads_side_by_side(weights: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         names = ("occlusion", "random", "lime")
-        made = [threads.submit(PairExplainer, *settings(weights, f"explainer={n}")) for n in names]
+        made = [threads.submit(from_settings, *settings(weights, f"explainer={n}")) for n in names]
         found = [type(call.result().explainer).__name__ for call in made]
     assert found == ["Occlusion", "Random", "Lime"]
 
@@ -276,7 +281,7 @@ def test_explainers_are_made_in_threads_side_by_side(weights: Path) -> None:
 def test_it_works_within_another_hydra_application(weights: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.2"):
         hydra = GlobalHydra.instance()
-        explain = PairExplainer(*settings(weights, "explainer=occlusion"))
+        explain = from_settings(*settings(weights, "explainer=occlusion"))
         assert GlobalHydra.instance() is hydra
         assert compose("explain", ["seed=7"]).seed == 7
         assert str(version.getbase()) == "1.2"
@@ -326,7 +331,7 @@ def test_what_the_process_has_one_of_is_as_it_was(
     OmegaConf.register_new_resolver("given", lambda *values: "mine", replace=True)
     try:
         before = switches()
-        explain = PairExplainer(*settings(weights, f"explainer={explainer}", *short))
+        explain = from_settings(*settings(weights, f"explainer={explainer}", *short))
         assert switches() == before
         assert OmegaConf.create({"a": "${given:1,2}"}).a == "mine"
         first = explain(TEXTS)
@@ -414,12 +419,80 @@ def test_an_explainer_that_learns_asks_for_training_pairs(
 ) -> None:
     own = (f"explainer={name}", f"output={tmp_path}")
     with pytest.raises(UserError) as error:
-        PairExplainer(*settings(weights, *own))
+        from_settings(*settings(weights, *own))
     told = str(error.value)
     assert "learns from training pairs" in told
     assert "dataset.path=FOLDER with a train" in told
     rows = ({"text1": one, "text2": two} for one, two in TEXTS)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     quick = {"iba": "explainer.tokens=20", "l2x": "explainer.epochs=1"}[name]
-    explain = PairExplainer(*settings(weights, *own, quick, f"dataset.path={tmp_path}"))
+    explain = from_settings(*settings(weights, *own, quick, f"dataset.path={tmp_path}"))
     assert len(explain(TEXTS)) == len(TEXTS)
+
+
+def test_objects_say_what_settings_say(weights: Path) -> None:
+    settled = from_settings(*settings(weights))
+    expected = settled(TEXTS)
+    model = TinyBert.from_weights(weights)
+    explainer = explainer_of("gmask_two_sided")
+    found = PairExplainer(model, explainer, batch_size=2)(TEXTS)
+    assert [replace(e, seconds=0) for e in found] == [replace(e, seconds=0) for e in expected]
+    in_memory = BertPairClassifier.from_network(model.network, model.tokenizer)
+    assert in_memory.labels == LABELS
+    again = PairExplainer(in_memory, explainer, batch_size=2, trainer={"accelerator": "cpu"})
+    assert [e.scores for e in again(TEXTS)] == [e.scores for e in expected]
+
+
+def test_model_and_explainer_stay_as_they_were(weights: Path) -> None:
+    model = TinyBert.from_weights(weights).train()
+    explainer = explainer_of("occlusion")
+    explainer.removal = None
+    before = vars(explainer) | {}
+    explain = PairExplainer(model, explainer)
+    explain(TEXTS)
+    assert vars(explainer) == before
+    assert explain.explainer.removal == "pad"
+    assert model.training
+    assert all(module.training for module in model.modules())
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"batch_size": 0}, "PairExplainer.batch_size=0: give a whole number from 1"),
+        ({"unit": "letter"}, "unknown unit 'letter'"),
+        ({"trainer": {"devices": 2}}, "trainer.devices=2: pairs from Python need 1"),
+        ({"trainer": {"precision": "64"}}, "trainer.precision=64 .* bf16-mixed"),
+        ({"trainer": {"accelerator": "abacus"}}, "trainer: .*abacus"),
+    ],
+)
+def test_wrong_objects_are_errors_of_the_project(
+    weights: Path, wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UserError, match=why):
+        PairExplainer(TinyBert.from_weights(weights), explainer_of("random"), **wrong)
+
+
+def test_training_pairs_are_given_as_texts(weights: Path, tmp_path: Path) -> None:
+    model = TinyBert.from_weights(weights)
+    explainer = explainer_of("iba", "explainer.tokens=20")
+    for pairs in ((), [("", "a dog")]):
+        with pytest.raises(UserError, match="IBA learns from training pairs.*training_pairs="):
+            PairExplainer(model, explainer, training_pairs=pairs)
+    explain = PairExplainer(model, explainer, training_pairs=TEXTS)
+    kept = PairExplainer(model, explainer, training_pairs=TEXTS, learnt=tmp_path)
+    assert list(tmp_path.glob("iba/*/weights.safetensors"))
+    assert explainer.mean is None
+    assert close(kept(TEXTS), explain(TEXTS))
+
+
+def test_answers_are_kept_for_the_weights_that_gave_them(weights: Path, tmp_path: Path) -> None:
+    model = TinyBert.from_weights(weights)
+    explain = PairExplainer(model, explainer_of("occlusion"), answers=tmp_path)
+    first = explain(TEXTS)
+    with mock.patch.object(MaskedModel, "_ask", side_effect=AssertionError):
+        assert close(explain(TEXTS), first)
+    with torch.no_grad():
+        model.network.classifier.weight.mul_(2.0)
+    assert explain(TEXTS)[0].probabilities != first[0].probabilities

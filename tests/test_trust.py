@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 import zoo
-from conftest import CONF, LABELS, within
+from conftest import CONF, LABELS, explainer_of, within
+from hydra.utils import instantiate
 
-from gmask_pl.api import PairExplainer
 from gmask_pl.identity.of_model import identity_of_model
-from gmask_pl.pipeline import removal_choice as trust
-from gmask_pl.pipeline.removal_choice import tried
+from gmask_pl.models import verdicts as trust
+from gmask_pl.models.verdicts import tried
+from gmask_pl.pipeline import from_settings
+from gmask_pl.pipeline.build import stored_classifier
+from gmask_pl.pipeline.from_python import composed
+from gmask_pl.pipeline.removal_choice import settled
+from gmask_pl.suitability import removal_for
 from gmask_pl.types import UserError
 
 PAIR = ("a dog runs", "the dog sleeps")
@@ -41,21 +46,54 @@ def settings(weights: Path, *others: str) -> list[str]:
 def test_the_usual_removal_gives_way_to_the_first_that_is_right(
     weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    explain = PairExplainer(*settings(weights / "t5"))
+    explain = from_settings(*settings(weights / "t5"))
     assert "model.removal=delete, as pad is not right for this model" in capsys.readouterr().out
-    assert (explain.explainer.removal, explain.cfg.metric.removal) == ("delete", "delete")
+    assert explain.explainer.removal == "delete"
     (found,) = explain([PAIR])
     assert len(found.scores) == 6
 
 
 def test_a_removal_with_gradients_where_they_are_asked_for(weights: Path) -> None:
-    explain = PairExplainer(*settings(weights / "xlm", "explainer=gradient_x_input"))
+    explain = from_settings(*settings(weights / "xlm", "explainer=gradient_x_input"))
     assert explain.explainer.removal == "zero"  # as its own file has it
     released = settings(weights / "xlm", "explainer=imask", "explainer.estimator=straight_through")
-    explain = PairExplainer(*released)
-    assert (explain.explainer.removal, explain.cfg.metric.removal) == ("mask", "mask")
+    explain = from_settings(*released)
+    assert explain.explainer.removal == "mask"
     with pytest.raises(UserError, match=r"explainer\.removal=pad: gradients under it are not"):
-        PairExplainer(*released, "explainer.removal=pad")
+        from_settings(*released, "explainer.removal=pad")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "removal"),
+    [
+        ("t5", (), "delete"),
+        ("xlm", ("explainer=imask", "explainer.estimator=straight_through"), "mask"),
+    ],
+)
+def test_metrics_follow_the_removal_of_the_explainer(
+    weights: Path, name: str, asked: tuple[str, ...], removal: str
+) -> None:
+    overrides = settings(weights / name, *asked)
+    cfg = composed(overrides)
+    explainer, source = instantiate(cfg.explainer), instantiate(cfg.dataset)
+    classifier = stored_classifier(cfg, source, cfg.weights, None)
+    assert settled(cfg, classifier, explainer, folder=None, overrides=overrides)
+    assert (cfg.explainer.removal, cfg.metric.removal) == (removal, removal)
+
+
+@pytest.mark.parametrize(("name", "gradients"), [("bart", False), ("xlm", True)])
+def test_an_explainer_without_a_removal_has_the_best_that_is_right(
+    name: str, gradients: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explainer = explainer_of("occlusion")
+    explainer.removal, explainer.needs_gradients = None, gradients
+    assert removal_for(explainer, zoo.made("bert")) == "pad"
+    assert capsys.readouterr().err == ""
+    assert removal_for(explainer, zoo.made(name)) == "mask"
+    assert "removal=mask, as pad is not right for this model: " in capsys.readouterr().err
+    explainer.removal = "pad"
+    with pytest.raises(UserError, match=r"^removal=pad: .* not right .* choose removal=mask"):
+        removal_for(explainer, zoo.made(name))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +111,7 @@ def test_what_is_asked_for_and_not_right_is_refused(
     weights: Path, name: str, override: str, said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
-        PairExplainer(*settings(weights / name, override))
+        from_settings(*settings(weights / name, override))
 
 
 def test_a_run_keeps_the_removal_it_used(

@@ -21,8 +21,9 @@ from gmask_pl.models.model_check import Trial, Verdict, check, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import plain, stored_classifier
 from gmask_pl.pipeline.command import command
-from gmask_pl.pipeline.hydra_setup import quieten, register
+from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.process_switches import quieten
 from gmask_pl.types import UserError
 
 MEANINGS = {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 from transformers import get_linear_schedule_with_warmup
 
+from gmask_pl.command_names import command_name
 from gmask_pl.files import whole_file, write_text
 from gmask_pl.masking.token_packing import chunks, keep_tokens
 from gmask_pl.settings import NotNegative, Positive, Share, checked
@@ -142,7 +143,7 @@ class PairClassifier(LightningModule):
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"weights={folder}: not a stored {cls.__name__} ({reason}); name a folder that "
-                "train.py wrote with the same model"
+                f"{command_name('train')} wrote with the same model"
             ) from error
         return model
 

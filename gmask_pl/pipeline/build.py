@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
@@ -25,10 +24,8 @@ from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.report.wandb_media import check_wandb
 from gmask_pl.pipeline.run_results import Page, telling_loggers
 from gmask_pl.pipeline.scoring import metric_removals
+from gmask_pl.processes import new_trainer
 from gmask_pl.types import JSON, PairExample, PairSource, UserError
-
-# Precisions of Lightning that everything is in.
-WHOLE_PRECISIONS = ("bf16-true", "16-true", "64-true", "64")
 
 
 def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
@@ -133,28 +130,14 @@ def make_study(
 def make_trainer(
     cfg: DictConfig, *, loggers: list[Logger], callbacks: list[Callback], **settings: Any
 ) -> Trainer:
-    """The configured Trainer; a UserError where the machine does not have what it asks for.
-
-    And for a precision that all numbers would be held in, those of an explanation as well.
-    """
-    if (precision := str(cfg.trainer.get("precision"))) in WHOLE_PRECISIONS:
-        raise UserError(
-            f"trainer.precision={precision} would hold all there is in it, explanations and their "
-            "scores as well: choose bf16-mixed or 16-mixed, in which only the network computes, or "
-            "32-true"
-        )
-    try:
-        trainer: Trainer = instantiate(
-            cfg.trainer,
-            logger=loggers,
-            callbacks=callbacks,
-            enable_checkpointing=False,
-            use_distributed_sampler=False,  # the loaders share the pairs, none twice
-            **settings,
-        )
-        return trainer
-    except InstantiationException as error:
-        raise UserError(f"trainer: {error.__cause__ or error}") from error
+    """The configured Trainer, see `processes.new_trainer`."""
+    return new_trainer(
+        partial(instantiate, cfg.trainer),
+        precision=cfg.trainer.get("precision"),
+        logger=loggers,
+        callbacks=callbacks,
+        **settings,
+    )
 
 
 def make_loggers(cfg: DictConfig, **choices: str) -> list[Logger]:

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gmask_pl.command_names import command_name
 from gmask_pl.escaping import terminal
 from gmask_pl.identity.parts import CONF
+from gmask_pl.pipeline.console import shown
 from gmask_pl.pipeline.hydra_setup import Refused, choices, mistake
 from gmask_pl.types import UserError
 
@@ -43,7 +44,8 @@ def command(
             print_anything()
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises on what it would print
             try:
-                return main(*args)
+                with shown():
+                    return main(*args)
             except Exception as error:
                 said = message(error, sys.argv[1:], config, kinds, added)
                 if said is None:

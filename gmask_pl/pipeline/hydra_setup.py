@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import functools
-import logging
 import os
 import re
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +26,7 @@ from gmask_pl.identity.setting_roles import (
     place_of,
     seeds_of,
 )
+from gmask_pl.pipeline.console import shown
 
 T = TypeVar("T")
 JSON = dict[str, Any]
@@ -96,9 +95,12 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
     def wrapped(*args: object) -> T:
         from hydra.core.hydra_config import HydraConfig
 
+        from gmask_pl.process_switches import quieten
+
         quieten()
         try:
-            return main(*args)
+            with shown():
+                return main(*args)
         except Exception as error:
             said = mistake(error)
             if said is None or isinstance(error, OSError):
@@ -144,18 +146,3 @@ def _leave_no_process_waiting() -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-
-
-def quieten() -> None:
-    """Hides advice that the user of these scripts cannot follow, and bars of a few milliseconds."""
-    from huggingface_hub.utils.tqdm import enable_progress_bars
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    enable_progress_bars()  # of downloads, which it hides too
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*predict returned None.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings(
-        "ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*"
-    )

@@ -1,0 +1,139 @@
+"""The settings of a command line, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.utils import instantiate
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning import seed_everything
+
+from gmask_pl.api import PairExplainer
+from gmask_pl.command_names import command_name
+from gmask_pl.identity.parts import CONF, TARGET
+from gmask_pl.pipeline.build import (
+    make_study,
+    make_trainer,
+    model_identity,
+    plain,
+    stored_classifier,
+)
+from gmask_pl.pipeline.hydra_setup import register
+from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
+from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.process_switches import apart
+from gmask_pl.types import PairSource, UserError
+
+# Settings of a command's log and folders, which name the command itself.
+_OF_A_COMMAND = ("hydra", "log_dir", "logger", "run_name")
+# What Hydra composes by; a new one of each is made where there is none.
+_OF_HYDRA = (GlobalHydra, VersionBase)
+
+
+def from_settings(*overrides: str) -> PairExplainer:
+    """A PairExplainer with the settings of explain.py, which says of a pair what explain.py says.
+
+    overrides: as on its command line, such as ``"model=bert"``, ``"weights=FOLDER"``,
+    ``"explainer=gmask_two_sided"``; of the data set only its labels are used, and its training
+    pairs by explainers that learn. Raises UserError for settings that are none, where there are no
+    weights, and for more than one process.
+    """
+    if wrong := [part for part in overrides if not isinstance(part, str)]:
+        raise UserError(
+            f"{wrong[0]!r} is no setting: give strings such as 'model=bert', a list of them by "
+            "from_settings(*settings)"
+        )
+    with apart():
+        with _own_hydra(), _own_errors():
+            cfg = composed(overrides)
+            source: PairSource = instantiate(cfg.dataset)
+            explainer = instantiate(cfg.explainer)
+        weights = cfg.weights or cfg.weights_dir
+        if cfg.weights is None and not Path(weights).is_dir():
+            raise UserError(
+                f"no weights at {weights}: give weights=FOLDER, or run {command_name('train')} "
+                "first"
+            )
+        trainer = make_trainer(cfg, loggers=[], callbacks=[])
+        classifier = stored_classifier(cfg, source, weights, cfg.label_order)
+        model = model_identity(classifier, trainer)
+        if settled(cfg, classifier, explainer, model, folder=None, overrides=overrides):
+            explainer = instantiate(cfg.explainer)
+        seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
+        return PairExplainer(
+            classifier,
+            explainer,
+            unit=cfg.unit,
+            batch_size=cfg.batch_size,
+            seed=cfg.seed,
+            token_budget=cfg.token_budget,
+            response_cache=cfg.response_cache,
+            training_pairs=make_study(cfg, source, classifier, model),
+            clean=cfg.dataset.get("clean", False),
+            workers=cfg.workers,
+            trainer={key: value for key, value in plain(cfg.trainer).items() if key != TARGET},
+        )
+
+
+def composed(overrides: Iterable[str]) -> DictConfig:
+    """The settings, of which nothing refers to a command or to how OmegaConf was taught.
+
+    What removes words as the model usually does still says so.
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg: Any = compose("explain", list(overrides))
+    check_settings(cfg)
+    kept = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in _OF_A_COMMAND])
+    as_usual = followers(kept)
+    OmegaConf.resolve(kept)
+    for key in as_usual:
+        OmegaConf.update(kept, key, DEFAULT)
+    return kept
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Within, Hydra is not initialised; afterwards it and OmegaConf's resolvers are as before."""
+    instances: dict[Any, Any] = Singleton._instances
+    before = {kind: instances.pop(kind) for kind in _OF_HYDRA if kind in instances}
+    resolvers = dict(BaseContainer._resolvers)
+    try:
+        yield
+    finally:
+        for kind in _OF_HYDRA:
+            instances.pop(kind, None)
+        instances.update(before)
+        BaseContainer._resolvers.clear()
+        BaseContainer._resolvers.update(resolvers)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raises UserError where Hydra or OmegaConf cannot make parts of the settings."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UserError(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """What is wrong with the settings, on one line and without what only Hydra's users know."""
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"{error.missing_cfg_file}: there are {', '.join(error.options)}"
+    first, *rest = f"{error}".split("\nfull_key: ")
+    key = f"{rest[0].splitlines()[0]}: " if rest else ""
+    cause = error.__cause__ if isinstance(error, InstantiationException) else None
+    return key + " ".join(f"{cause or first}".split())

@@ -1,0 +1,92 @@
+"""The library from outside: what it exports, what it loads, and what it says."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gmask_pl
+
+HEAVY = (
+    *("hydra", "omegaconf", "wandb", "matplotlib", "pyarrow", "scipy", "statsmodels", "captum"),
+    *("yaml", "jinja2", "torch", "torchmetrics", "pytorch_lightning", "transformers"),
+)
+
+
+def after(code: str) -> subprocess.CompletedProcess[str]:
+    """What a process of its own says."""
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=600
+    )
+
+
+def loaded(code: str) -> set[str]:
+    """The heavy packages that a process has loaded after it."""
+    return set(after(f"import sys; {code}; print(*{{*{HEAVY}}} & {{*sys.modules}})").stdout.split())
+
+
+def test_the_package_alone_loads_nothing() -> None:
+    assert loaded("import gmask_pl; dir(gmask_pl)") == set()
+
+
+@pytest.mark.slow
+def test_explaining_loads_only_what_the_model_runs_on() -> None:
+    """matplotlib and scipy are loaded by torchmetrics itself, wherever they are installed."""
+    needed = loaded("import pytorch_lightning, transformers")
+    assert loaded("from gmask_pl import GMask, PairExplainer, BertPairClassifier") <= needed
+    assert not needed & {"hydra", "omegaconf", "wandb", "pyarrow", "statsmodels", "captum"}
+
+
+def test_every_name_is_there_for_who_runs_it_and_for_who_checks_types() -> None:
+    tree = ast.parse(Path(gmask_pl.__file__).read_text("utf-8"))
+    typed = {
+        alias.asname: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    found: Any = {name: f"gmask_pl.{module}" for name, module in gmask_pl._MODULES.items()}
+    assert typed == found
+    assert set(found) == set(gmask_pl.__all__) <= set(dir(gmask_pl))
+    for name, module in found.items():
+        assert getattr(gmask_pl, name).__module__ == module
+    with pytest.raises(AttributeError, match="no attribute 'Gmask'"):
+        gmask_pl.Gmask  # noqa: B018
+
+
+SAYING = """
+import logging
+from gmask_pl.files import warn_once
+from gmask_pl.processes import say
+{}
+say("said"); warn_once("key", "warned")
+"""
+
+
+@pytest.mark.slow
+def test_what_the_library_says_is_logged() -> None:
+    usual = after(SAYING.format(""))
+    assert (usual.stdout, usual.stderr) == ("", "warned\n")
+    silent = after(SAYING.format("logging.getLogger('gmask_pl').setLevel(logging.ERROR)"))
+    assert (silent.stdout, silent.stderr) == ("", "")
+    own = after(SAYING.format("logging.basicConfig(level='INFO', format='%(name)s %(message)s')"))
+    assert own.stderr == "gmask_pl.processes said\ngmask_pl.files warned\n"
+
+
+def test_commands_show_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from gmask_pl.files import warn_once
+    from gmask_pl.pipeline.console import shown
+    from gmask_pl.processes import say
+
+    with shown(), shown():
+        say("\x1b[31m 100% said")
+        warn_once("key", "warned")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("\\x1b[31m 100% said\n", "warning: warned\n")
