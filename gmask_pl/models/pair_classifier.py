@@ -134,8 +134,8 @@ class PairClassifier(LightningModule):
             columns = output_columns(labels, own, label_order, f"weights={folder}")
             if (folder / VOCABULARY).is_file():
                 known["vocabulary"] = json.loads((folder / VOCABULARY).read_text("utf-8"))
-            model = cls(labels=labels, **settings | known)
             state = load_file(folder / WEIGHTS)
+            model = cls(labels=labels, **settings | known)  # last: its first weights are drawn
             for name in [name for name in state if name.startswith("classify.")]:
                 state[name] = state[name][columns]
             model.load_state_dict(state)
