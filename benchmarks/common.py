@@ -17,12 +17,13 @@ from omegaconf import DictConfig
 
 from gmask_pl.data.datamodule import draw
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.parts import CONF
+from gmask_pl.loops import removal_of
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.build import make_study, make_trainer, model_identity
+from gmask_pl.pipeline.build import make_trainer, model_identity, training_context
 from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.model_weights import classifier_to_explain
 from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
@@ -39,11 +40,11 @@ class Bench:
     cfg: DictConfig
     device: torch.device
     classifier: PairClassifier
-    study: Study
+    training: TrainingContext
     examples: tuple[PairExample, ...]
 
     def batches(self, examples: Sequence[PairExample]) -> list[PairBatch]:
-        encode, size = self.study.encode, self.cfg.batch_size
+        encode, size = self.training.encode, self.cfg.batch_size
         starts = range(0, len(examples), size)
         return [encode(examples[i : i + size]).to(self.device) for i in starts]
 
@@ -52,7 +53,7 @@ class Bench:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("explain", [*self.overrides, f"explainer={name}"])
         found: Explainer = instantiate(cfg.explainer, **settings)
-        found.prepare(self.study)
+        found.prepare(self.training)
         self.classifier.to(self.device)  # a Trainer that learns from pairs takes it back in the end
         return found
 
@@ -76,7 +77,7 @@ class Bench:
         wait(self.device)
         start = time.perf_counter()
         for batch in batches:
-            masked = self.bind(batch, explainer.removal, classifier)
+            masked = self.bind(batch, removal_of(explainer, self.classifier), classifier)
             found.append(explainer(masked))
             evaluations += int(masked.evaluations.sum())
             gradients += int(masked.gradients.sum())
@@ -100,9 +101,9 @@ def prepared(overrides: Sequence[str], pairs: int) -> Bench:
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load(cfg.split), pairs, cfg.limit_seed)
     trainer = make_trainer(cfg, loggers=[], callbacks=[])
-    study = make_study(cfg, source, classifier, model_identity(classifier, trainer))
+    training = training_context(cfg, source, classifier, model_identity(classifier, trainer))
     device = trainer.strategy.root_device
-    return Bench(tuple(overrides), cfg, device, classifier.to(device), study, tuple(examples))
+    return Bench(tuple(overrides), cfg, device, classifier.to(device), training, tuple(examples))
 
 
 def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:

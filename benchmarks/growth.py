@@ -27,7 +27,7 @@ from tqdm import tqdm
 from benchmarks.common import Bench, medians, prepared, report, seconds
 from gmask_pl.explainers._coalition import choose_candidates
 from gmask_pl.explainers.explainer import example_generators
-from gmask_pl.explainers.gmask import Asked, GMask, group_shape
+from gmask_pl.explainers.gmask import GMask, ResponseTables, group_shape
 from gmask_pl.identity.parts import CONF
 from gmask_pl.types import PairExample, Span
 
@@ -82,13 +82,13 @@ def learning_seconds(bench: Bench, groups: int, repeats: int) -> float:
     assert isinstance(explainer, GMask)
     tables = []
     for batch in bench.batches(bench.examples):
-        masked = bench.bind(batch, explainer.removal)
+        masked = bench.bind(batch, bench.cfg.explainer.removal)
         position = torch.arange(batch.word_valid.shape[1], device=batch.device)
         first = -position.expand(len(batch), -1).double()
         candidates = choose_candidates(first, batch, explainer.k)
         shape = group_shape(candidates, batch)
         shape = replace(shape, groups=torch.full_like(shape.groups, groups))
-        asked = Asked(masked, candidates, explainer.context)
+        asked = ResponseTables(masked, candidates, explainer.context)
         assert asked.kept.isfinite().all()  # asks for the table
         tables.append((asked, shape, batch.keys))
 

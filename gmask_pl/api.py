@@ -16,7 +16,7 @@ from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.gmask import GMask
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.loops import ExplainLoop, Keep
 from gmask_pl.masking.token_packing import TokenBudget
@@ -61,7 +61,7 @@ class PairExplainer:
     - token_budget: most tokens of one forward pass; None: 4,096 on a processor, on a GPU what fits.
     - response_cache: a folder where the model's answers are kept and found again; None: nowhere.
     - training_pairs: what an explainer that learns, such as `IBA` and `L2X`, learns from: pairs of
-      texts without labels, or a `Study` of them.
+      texts without labels, or a `TrainingContext` of them.
     - learnt: a folder where what it learns is kept and found again; None: nowhere.
     - clean: lower the case of texts and leave special characters out (Appendix B).
     - workers: processes that load data.
@@ -94,14 +94,14 @@ class PairExplainer:
         seed: Seed = 0,
         token_budget: Count | None = None,
         response_cache: str | Path | None = None,
-        training_pairs: Iterable[tuple[str, str]] | Study = (),
+        training_pairs: Iterable[tuple[str, str]] | TrainingContext = (),
         learnt: str | Path | None = None,
         clean: bool = False,
         workers: Whole = 0,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.classifier, self.labels = classifier, classifier.labels
-        self.explainer = GMask() if explainer is None else copy.deepcopy(explainer)  # type: ignore[call-arg]
+        self.explainer = GMask() if explainer is None else copy.deepcopy(explainer)
         self.unit, self.batch_size, self.seed = unit, batch_size, seed
         self.token_budget, self.response_cache, self.clean = token_budget, response_cache, clean
         self.workers, self.trainer = workers, {**_TRAINER, **(trainer or {})}
@@ -166,11 +166,11 @@ class PairExplainer:
         trainer.predict(loop, data, return_predictions=False)
 
     def _learn(
-        self, training_pairs: Iterable[tuple[str, str]] | Study, learnt: str | Path | None
+        self, training_pairs: Iterable[tuple[str, str]] | TrainingContext, learnt: str | Path | None
     ) -> None:
         """Lets the explainer learn what it needs. Raises UserError where there are no pairs."""
         seed_everything(self.seed, workers=True, verbose=False)
-        if isinstance(training_pairs, Study):
+        if isinstance(training_pairs, TrainingContext):
             self.explainer.prepare(training_pairs)
             return
         given = Given(texts_of(training_pairs), self.labels, clean=self.clean)
@@ -183,11 +183,12 @@ class PairExplainer:
         model = identity_of_model(self.classifier, str(self._new_trainer().precision))
         with tempfile.TemporaryDirectory() as nowhere:
             self.explainer.prepare(
-                Study(
+                TrainingContext(
                     classifier=self.classifier,
                     encode=self.classifier.encoder(self.unit),
                     train=lambda: given.pairs,
                     labels=self.labels,
+                    removal=self.explainer.removal or self.classifier.usual_removal,
                     trainer=self._new_trainer,
                     token_budget=TokenBudget(self.token_budget),
                     batch_size=self.batch_size,

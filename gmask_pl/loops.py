@@ -36,6 +36,11 @@ NO_MEMORY = "memory ran out over the masks of this pair: use a machine with more
 Keep = Callable[[int, list[Explanation], dict[str, str]], None]
 
 
+def removal_of(explainer: Explainer, classifier: PairClassifier) -> str:
+    """How an explainer removes words: as it says, and else as the model usually does."""
+    return explainer.removal or classifier.usual_removal
+
+
 def trim_memory() -> None:
     """Gives the memory that is free back to the system, where the C library can (glibc).
 
@@ -148,7 +153,7 @@ class ExplainLoop(AskingLoop):
     def explain(self, batch: PairBatch) -> list[Explanation]:
         """The explanations of a batch. Raises PairsFailed for pairs that have none."""
         start = time.perf_counter()
-        with self.asked(batch, self.explainer.removal) as masked:
+        with self.asked(batch, removal_of(self.explainer, self.classifier)) as masked:
             attributions = self.explainer(masked)
             scores = attributions.scores.double().cpu()
             seconds = (time.perf_counter() - start) / len(batch)

@@ -4,9 +4,9 @@ Hydra's structured configs would say it a second time, beside the constructor an
 file, know no ranges, and make a new part three files. One table of rules would have to be found and
 kept by everybody who adds a keyword. A constructor's annotation is there already, mypy reads it,
 and a part that nobody here has heard of brings its own. So ``k: Annotated[int, at_least(2)]`` is
-the rule: `checked` holds a constructor to it wherever it is called, and `engine.checking` reads it
-to judge a composed configuration before anything is loaded. What needs two settings to judge stays
-an ``if`` in the constructor.
+the rule: `checked` holds a constructor to it wherever it is called, and
+`pipeline.settings_check` reads it to judge a composed configuration before anything is loaded. What
+needs two settings to judge stays an ``if`` in the constructor.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, SimpleNamespace, UnionType
 from typing import (
     Annotated,
     Any,
     Literal,
     ParamSpec,
+    TypeVar,
     Union,
     Unpack,
     get_args,
@@ -32,6 +33,7 @@ from typing import (
 from gmask_pl.types import UserError
 
 P = ParamSpec("P")
+T = TypeVar("T")
 _SHOWN = 80  # letters of a value in a message
 _NAMES: dict[Any, str] = {
     None: "null",
@@ -127,6 +129,8 @@ def allowed(kind: Any, value: Any) -> bool:
         return _is_list(value) and all(allowed(within[0], one) for one in value)
     if not isinstance(kind, type):
         return True
+    if is_dataclass(kind) and isinstance(value, Mapping):  # see `made`, which judges its values
+        return {*value} <= {field.name for field in fields(kind)}
     try:
         return isinstance(value, kind)
     except TypeError:  # a protocol
@@ -152,6 +156,8 @@ def expected(kind: Any) -> str:
         return f"names with {expected(within[1])} each"
     if isinstance(origin, type) and issubclass(origin, Collection):
         return f"a list (each {expected(within[0])})"
+    if is_dataclass(kind):
+        return f"settings of {', '.join(field.name for field in fields(kind))}"
     return _NAMES.get(kind) or f"a {getattr(kind, '__name__', kind)}"
 
 
@@ -216,6 +222,17 @@ def checked(function: Callable[P, None]) -> Callable[P, None]:
         function(*args, **kwargs)
 
     return wrapped
+
+
+def checked_fields(kind: type[T]) -> type[T]:
+    """A dataclass whose constructor is `checked`."""
+    kind.__init__ = checked(kind.__init__)  # type: ignore[method-assign]
+    return kind
+
+
+def made(kind: type[T], value: T | Mapping[str, Any]) -> T:
+    """A dataclass of settings, which a YAML file gives as a mapping of its fields."""
+    return kind(**value) if isinstance(value, Mapping) else value
 
 
 def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from gmask_pl import files
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier
@@ -81,10 +81,10 @@ def explainer_of(name: str, *overrides: str) -> Any:
     return instantiate(cfg.explainer)
 
 
-def study_of(
+def context_of(
     classifier: Any, encode: Any, examples: Sequence[PairExample], folder: Path, **changes: Any
-) -> Study:
-    """A study of ``examples`` on this machine's processor, keeping what is learnt in ``folder``."""
+) -> TrainingContext:
+    """Training on ``examples`` by the processor; what is learnt is kept in ``folder``."""
 
     def trainer(**settings: Any) -> Trainer:
         return Trainer(
@@ -101,6 +101,7 @@ def study_of(
         "encode": encode,
         "train": lambda: examples,
         "labels": LABELS,
+        "removal": "pad",
         "trainer": trainer,
         "token_budget": 4096,
         "batch_size": 50,
@@ -108,7 +109,7 @@ def study_of(
         "folder": folder,
         "identity": {"model": "test"},
     }
-    return Study(**settings | changes)
+    return TrainingContext(**settings | changes)
 
 
 def within(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

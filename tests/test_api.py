@@ -322,7 +322,7 @@ def switches() -> dict[str, Any]:
 def test_what_the_process_has_one_of_is_as_it_was(
     weights: Path, explainer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = {"imask": ["explainer.epochs=2"]}.get(explainer, ["explainer.epochs=5"])
+    short = {"imask": ["explainer.epochs=2"]}.get(explainer, ["explainer.fit.epochs=5"])
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     monkeypatch.setenv("PL_GLOBAL_SEED", "77")

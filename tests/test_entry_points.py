@@ -150,7 +150,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
 ) -> None:
     assert first.returncode == 0
     settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
-    settings += ("explainer.word_filter.epochs=5", "explainer.epochs=20")
+    settings += ("explainer.word_filter.epochs=5", "explainer.fit.epochs=20")
     settings += ("limit=40", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
     killed_when(folder, "cut", EXPLAINED, 3, *SMALL, *settings, "output=cut")
     killed_when(folder, "cut", EXPLAINED, 12, *SMALL, *settings, "output=cut")
@@ -407,7 +407,10 @@ def test_a_model_that_cannot_be_fetched_names_the_setting(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("estimators", ("--pairs=2", "--released-pairs=1", "--repeats=1", "model.gmask_samples=5")),
+        (
+            "estimators",
+            ("--pairs=2", "--released-pairs=1", "--repeats=1", "explainer.sampling.samples=5"),
+        ),
         ("references", ("--pairs=2", "--samples=20", "--repeats=1")),
         (
             "growth",

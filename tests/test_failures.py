@@ -27,7 +27,7 @@ from gmask_pl.pipeline.failures import check_any_left, check_run, check_split
 from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore, PairsFailed, UserError
 
 SETTINGS = {
-    "gmask": ("explainer.k=3", "explainer.epochs=5", "explainer.word_filter.epochs=1"),
+    "gmask": ("explainer.k=3", "explainer.fit.epochs=5", "explainer.word_filter.epochs=1"),
     "gradient_x_input": ("explainer.removal=zero",),
     "imask": ("explainer.epochs=2",),
     "integrated_gradients": ("explainer.removal=zero", "explainer.n_steps=3"),

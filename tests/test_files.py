@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from gmask_paper.curve_figures import save as save_figure
 from gmask_pl import files
 from gmask_pl.data.split_files import read_lines
-from gmask_pl.explainers.learning import Place
+from gmask_pl.explainers.training_context import Place
 from gmask_pl.files import (
     CannotWrite,
     check_folder,

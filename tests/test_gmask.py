@@ -8,41 +8,36 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONF, explainer_of, make_example, study_of
+from conftest import CONF, context_of, explainer_of, make_example
 
 from gmask_pl.explainers._coalition import (
     all_coalitions,
     choose_candidates,
     coalition_index,
+    merge_scores,
     multilinear_extension,
     word_masks,
 )
-from gmask_pl.explainers._fit import fit
+from gmask_pl.explainers._fit import Fit, fit_groups
 from gmask_pl.explainers._group_mask import (
     ExactLoss,
     GroupMask,
     GroupShape,
+    Objective,
     SampledLoss,
+    Sampling,
     entropy,
     table_answer,
 )
 from gmask_pl.explainers.explainer import example_generators
-from gmask_pl.explainers.gmask import Asked, group_shape, merge_scores
+from gmask_pl.explainers.gmask import ResponseTables, group_shape
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample
 
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-SETTINGS: dict[str, Any] = {
-    "gamma_z": 10.0,
-    "gamma_g": 1.0,
-    "logit_bound": None,
-    "init_noise": 0.01,
-    "lr": 0.1,
-    "cosine_period": None,
-    "evenness": "mean",
-}
+FREE = Objective(logit_bound=None)
 
 
 def shape_of(side: list[int], t: int) -> GroupShape:
@@ -70,7 +65,7 @@ def test_objective_by_hand() -> None:
     """Eq. 7 on two words a side and two groups."""
     table = torch.rand(1, 16, generator=torch.Generator().manual_seed(3))
     masks = GroupMask(
-        shape_of([0, 0, 1, 1], 2), ExactLoss(table), example_generators(0, ["x"]), **SETTINGS
+        shape_of([0, 0, 1, 1], 2), ExactLoss(table), example_generators(0, ["x"]), FREE, Fit()
     )
     with torch.no_grad():
         masks.z_raw.copy_(torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(4)))
@@ -108,9 +103,7 @@ def test_samples_have_the_exact_expectation() -> None:
         table_answer(table, torch.zeros(1, 32, 5)),
         shape,
         example_generators(0, ["x"]),
-        samples=samples,
-        temperature=0.5,
-        gradient_scale=1.0,
+        Sampling(samples=samples),
     )
     # A loss in [0, 1] has a standard error of at most 0.5 / sqrt(samples).
     difference = float(sampled(z, g) - ExactLoss(table)(z, g))
@@ -126,9 +119,10 @@ def test_planted_and_across_the_sides_is_one_group_and_the_first() -> None:
         shape,
         ExactLoss(-p.log()[None]),
         example_generators(1, ["x"]),
-        **SETTINGS | {"logit_bound": 5.0},
+        Objective(),
+        Fit(),
     )
-    phi, psi, _ = fit(masks, epochs=100, tolerance=1e-3, patience=3)
+    phi, psi, _ = fit_groups(masks, Fit())
     top = int(psi[0].argmax())
     assert int(phi[0, 2].argmax()) == int(phi[0, 7].argmax()) == top
     theta = (phi[0] * psi[0]).sum(-1)
@@ -140,8 +134,8 @@ def test_stable_pairs_keep_what_they_had_and_stop_early() -> None:
 
     def fitted(tables: torch.Tensor, ids: list[str]) -> Any:
         shape = GroupShape(torch.tensor([[0, 0, 1, 1]] * len(ids)), torch.tensor([2] * len(ids)))
-        masks = GroupMask(shape, ExactLoss(tables), example_generators(0, ids), **SETTINGS)
-        return fit(masks, epochs=300, tolerance=1e-3, patience=3)
+        masks = GroupMask(shape, ExactLoss(tables), example_generators(0, ids), FREE, Fit())
+        return fit_groups(masks, Fit(epochs=300))
 
     alone = fitted(table, ["a"])
     together = fitted(torch.cat([table, 5 * table]), ["a", "b"])
@@ -215,7 +209,7 @@ def test_the_context_is_dropped_or_kept(
         classifier, classifier.encoder("word")(examples[1:2]), "pad", token_budget=4096
     )
     candidates = torch.tensor([[5, 1]])
-    table = Asked(masked, candidates, context).kept
+    table = ResponseTables(masked, candidates, context).kept
     for row, kept in enumerate([(), (1,), (5,), (1, 5)]):
         others = [word for word in range(9) if word not in (1, 5)] if context == "keep" else []
         keep = torch.zeros(1, 1, masked.batch.word_valid.shape[1], dtype=torch.bool)
@@ -244,7 +238,7 @@ def test_every_explainer(
     name: str, classifier: PairClassifier, examples: list[PairExample], tmp_path: Path
 ) -> None:
     """Finite, zero on padding, alone = in a batch, repeatable, classifier unchanged."""
-    small = [] if "gmask" not in name else ["explainer.k=4", "explainer.samples=20"]
+    small = [] if "gmask" not in name else ["explainer.k=4", "explainer.sampling.samples=20"]
     if name in ("shapley", "interaction"):
         small = ["explainer.k=4"]
     if name == "iba":  # its layer is the model's, and three pairs are few
@@ -256,7 +250,7 @@ def test_every_explainer(
         explainer.word_filter.removal = "pad"
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
     encode = classifier.encoder("word")
-    explainer.prepare(study_of(classifier, encode, examples, tmp_path))
+    explainer.prepare(context_of(classifier, encode, examples, tmp_path))
 
     def run(pairs: list[PairExample]) -> tuple[MaskedModel, Any]:
         masked = MaskedModel(classifier, encode(pairs), "pad", token_budget=256)
@@ -285,8 +279,8 @@ def test_a_table_read_twice_is_the_sampled_estimator(
         explainer = explainer_of(
             "gmask",
             "explainer.k=4",
-            "explainer.samples=8",
-            "explainer.epochs=5",
+            "explainer.sampling.samples=8",
+            "explainer.fit.epochs=5",
             "explainer.removal=zero",
             "explainer.word_filter.removal=zero",
             f"explainer.estimator={estimator}",
@@ -319,12 +313,12 @@ def test_a_long_sampled_run_has_the_exact_loss(
         explainer = explainer_of(
             "gmask",
             f"explainer.estimator={name}",
-            f"explainer.samples={samples}",
+            f"explainer.sampling.samples={samples}",
             f"explainer.value={value}",
         )
         generators = example_generators(0, masked.batch.keys)
-        asked = Asked(masked, candidates, explainer.context)
-        return explainer.expected_loss(asked, shape, generators)(z, g)
+        tables = ResponseTables(masked, candidates, explainer.context)
+        return explainer.expected_loss(tables, shape, generators)(z, g)
 
     bits = all_coalitions(4)[None]
     table = masked.cross_entropy(word_masks(bits, candidates, masked.batch.word_valid, "drop"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CONF, explainer_of, study_of
+from conftest import CONF, context_of, explainer_of
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
@@ -28,7 +28,7 @@ EXPLAINERS = sorted(file.stem for file in (CONF / "explainer").glob("*.yaml"))
 SEARCHED = {"oracle", "oracle_lowest"}
 DRAWN_ELSEWHERE = {"l2x"}  # the noise of its training, from the generator of the device
 SMALL = {
-    "gmask_released": ("explainer.samples=20",),
+    "gmask_released": ("explainer.sampling.samples=20",),
     "iba": ("explainer.tokens=20",),
     "l2x": ("explainer.k=2", "explainer.epochs=2"),
     "kernel_shap": ("explainer.samples=200",),
@@ -60,7 +60,7 @@ def explained(
     explainer = explainer_of(name, f"model={model}", *SMALL.get(name, ()))
     encode = classifier.encoder("word")
     make = partial(trainer, accelerator)
-    explainer.prepare(study_of(classifier, encode, examples, folder, trainer=make))
+    explainer.prepare(context_of(classifier, encode, examples, folder, trainer=make))
     found: list[Explanation] = []
 
     def keep(number: int, explanations: list[Explanation], failed: dict[str, str]) -> None:

@@ -161,7 +161,7 @@ def test_costs_are_as_documented(
 ) -> None:
     masked = bound(responsive, examples, "zero")
     explainer(masked)
-    assert explainer.needs_gradients
+    assert explainer.differentiates_masks
     assert masked.gradients.tolist() == [gradients] * 3
     assert masked.evaluations.tolist() == [1 + gradients] * 3
 

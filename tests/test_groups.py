@@ -16,7 +16,7 @@ from torch import Tensor
 from gmask_pl.data.mwa_mtref import MWAMTRef
 from gmask_pl.explainers._coalition import all_coalitions
 from gmask_pl.explainers._group_mask import GroupShape
-from gmask_pl.explainers.gmask import Asked, worth_shares
+from gmask_pl.explainers.gmask import ResponseTables, worth_shares
 from gmask_pl.explainers.grouping import clusters, interaction_groups
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.metrics.groups.alignment import AlignmentAgreement
@@ -122,10 +122,10 @@ def test_words_that_need_or_replace_one_another_are_one_group() -> None:
     """Words 0 and 3 decide together; either of 1 and 2 would do; word 4 does nothing."""
     bits = all_coalitions(5)
     p = 0.05 + 0.4 * (bits[:, 0] & bits[:, 3]) + 0.4 * (bits[:, 1] | bits[:, 2])
-    asked = Asked(None, torch.arange(5)[None], "drop")  # type: ignore[arg-type]
-    asked.kept, asked.removed = -p.log()[None], p[None].flip(1)  # type: ignore[misc]
+    tables = ResponseTables(None, torch.arange(5)[None], "drop")  # type: ignore[arg-type]
+    tables.kept, tables.removed = -p.log()[None], p[None].flip(1)  # type: ignore[misc]
     shape = GroupShape(torch.tensor([[0, 0, 1, 1, 1]]), torch.tensor([3]))
-    found = interaction_groups(asked, shape)[0].tolist()
+    found = interaction_groups(tables, shape)[0].tolist()
     assert found[0] == found[3]
     assert found[1] == found[2]
     assert len({found[0], found[1], found[4]}) == 3
@@ -139,7 +139,7 @@ def effect(
     answers: by the words that are removed, or kept.
     """
     metric = GroupEffect(side=side, max_groups=3, max_words=5, **AGAIN)
-    answers = {frozenset(range(n)): 0.0} | answers  # without any word: asked for, of no effect
+    answers = {frozenset(range(n)): 0.0} | answers  # without any word: tables for, of no effect
 
     def ask(keep: torch.Tensor) -> torch.Tensor:
         p = []
@@ -309,9 +309,9 @@ def test_groups_without_worth_weigh_alike() -> None:
     """A model that answers everything alike: no group does anything."""
     explainer = explainer_of("random_groups", "explainer.k=2")
     shape = GroupShape(torch.tensor([[0, 1]]), torch.tensor([2]))
-    asked = Asked(None, torch.tensor([[0, 1]]), "drop")  # type: ignore[arg-type]
-    asked.kept, asked.removed = torch.full((1, 4), math.log(2)), torch.full((1, 4), 0.5)  # type: ignore[misc]
-    _, psi = explainer.groups(asked, shape, [torch.Generator().manual_seed(0)])
+    tables = ResponseTables(None, torch.tensor([[0, 1]]), "drop")  # type: ignore[arg-type]
+    tables.kept, tables.removed = torch.full((1, 4), math.log(2)), torch.full((1, 4), 0.5)  # type: ignore[misc]
+    _, psi = explainer.groups(tables, shape, [torch.Generator().manual_seed(0)])
     assert psi.tolist() == [[0.5, 0.5]]
 
 
@@ -323,13 +323,13 @@ def test_the_shares_of_groups_by_hand() -> None:
     bits = all_coalitions(4)
     alone = 0.4 + 0.3 * (bits[:, 0] & bits[:, 2]) - 0.1 * bits[:, 3]
     removed = 0.8 - 0.5 * (bits[:, 0] | bits[:, 2]) + 0.1 * bits[:, 3]
-    asked = Asked(None, torch.arange(4)[None], "drop")  # type: ignore[arg-type]
-    asked.kept, asked.removed = -alone.log()[None], removed[None]  # type: ignore[misc]
+    tables = ResponseTables(None, torch.arange(4)[None], "drop")  # type: ignore[arg-type]
+    tables.kept, tables.removed = -alone.log()[None], removed[None]  # type: ignore[misc]
     shape = GroupShape(torch.tensor([[0, 0, 1, 1]]), torch.tensor([4]))
 
     def shares(*groups: int) -> list[float]:
         phi = torch.nn.functional.one_hot(torch.tensor([groups]), 4).float()
-        return worth_shares(asked, phi, shape)[0].tolist()
+        return worth_shares(tables, phi, shape)[0].tolist()
 
     assert shares(0, 1, 0, 2) == pytest.approx([1, 0, 0, 0])
     # Apart: alone neither does anything, and without either the answer is lost.

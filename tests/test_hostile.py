@@ -69,10 +69,10 @@ PIECES = (
 )
 EXPLAINERS: dict[str, tuple[str, ...]] = {
     "attention": (),
-    "gmask": ("explainer.k=3", "explainer.epochs=5", "explainer.word_filter.epochs=1"),
+    "gmask": ("explainer.k=3", "explainer.fit.epochs=5", "explainer.word_filter.epochs=1"),
     "gmask_two_sided": (
         "explainer.k=3",
-        "explainer.epochs=5",
+        "explainer.fit.epochs=5",
         "explainer.word_filter.samples_per_word=4",
     ),
     "gradient_x_input": (),
@@ -236,6 +236,6 @@ def test_any_pair_is_explained_and_shown_or_refused_in_one_message(
 ) -> None:
     if name in ("gradient_x_input", "integrated_gradients"):
         removal = "zero"  # of the embedding
-    elif explainer(name, removal).needs_gradients and removal == "delete":
+    elif explainer(name, removal).differentiates_masks and removal == "delete":
         removal = "pad"  # deletion has no gradient
     check(pairs, clean=clean, kind=kind, unit=unit, removal=removal, name=name)

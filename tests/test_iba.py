@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import explainer_of, make_example, study_of
+from conftest import context_of, explainer_of, make_example
 from torch import Tensor, nn
 
 from gmask_pl.explainers._layers import layer_named, replaced
@@ -72,7 +72,7 @@ def verdict_pairs() -> list[PairExample]:
 def explained(folder: Path, **changes: Any) -> tuple[MaskedModel, Tensor]:
     model, encode, pairs = Verdicts(), WordEncoder(Verdicts.words), verdict_pairs()
     explainer = IBA(**SETTINGS | changes)
-    explainer.prepare(study_of(model, encode, pairs, folder))
+    explainer.prepare(context_of(model, encode, pairs, folder))
     masked = MaskedModel(model, encode(pairs), "pad", token_budget=64)
     return masked, explainer(masked).scores
 
@@ -154,7 +154,7 @@ def test_statistics_are_those_of_the_word_tokens(
     encode = classifier.encoder("word")
     settings = SETTINGS | {"layer": layer, "tokens": len(features)}
     explainer = IBA(**settings)
-    cost = explainer.prepare(study_of(classifier, encode, examples, tmp_path))
+    cost = explainer.prepare(context_of(classifier, encode, examples, tmp_path))
     assert cost["tokens"] == len(features)
     assert explainer.mean is not None
     assert explainer.std is not None
@@ -162,7 +162,7 @@ def test_statistics_are_those_of_the_word_tokens(
     torch.testing.assert_close(explainer.std, features.std(0), atol=1e-5, rtol=1e-5)
     least = float(explainer.std.max())
     coarse = IBA(**settings | {"min_std": least})
-    again = coarse.prepare(study_of(classifier, encode, examples, tmp_path))
+    again = coarse.prepare(context_of(classifier, encode, examples, tmp_path))
     assert again["reused"]
     assert coarse.std is not None
     torch.testing.assert_close(coarse.std, torch.full_like(coarse.std, least))
@@ -171,9 +171,9 @@ def test_statistics_are_those_of_the_word_tokens(
 def test_too_few_training_tokens(
     classifier: PairClassifier, examples: list[PairExample], tmp_path: Path
 ) -> None:
-    study = study_of(classifier, classifier.encoder("word"), examples, tmp_path)
+    training = context_of(classifier, classifier.encoder("word"), examples, tmp_path)
     with pytest.raises(UserError, match=r"tokens=10000: .* set explainer.tokens="):
-        IBA(**SETTINGS | {"tokens": 10000}).prepare(study)
+        IBA(**SETTINGS | {"tokens": 10000}).prepare(training)
 
 
 def test_the_reference_procedure(
@@ -183,7 +183,7 @@ def test_the_reference_procedure(
     layer, _ = layer_outputs(classifier, examples[0])
     encode = classifier.encoder("word")
     explainer = IBA(**SETTINGS | {"layer": layer, "copies": 3, "steps": 4})
-    explainer.prepare(study_of(classifier, encode, examples, tmp_path))
+    explainer.prepare(context_of(classifier, encode, examples, tmp_path))
     assert explainer.mean is not None
     assert explainer.std is not None
     mean, std = explainer.mean, explainer.std

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, explainer_of, make_example, study_of
+from conftest import LABELS, context_of, explainer_of, make_example
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 
 from gmask_pl.explainers._l2x_network import L2XNetwork, select
 from gmask_pl.explainers.l2x import L2X
-from gmask_pl.explainers.learning import FACTS, SETTINGS, WEIGHTS, Study
+from gmask_pl.explainers.training_context import FACTS, SETTINGS, WEIGHTS, TrainingContext
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.words import WordEncoder
-from gmask_pl.pipeline.build import make_study
+from gmask_pl.pipeline.build import training_context
 from gmask_pl.types import ModelInput, PairExample, UserError
 
 FILLERS = [f"filler{i}" for i in range(20)]
@@ -74,8 +74,8 @@ def verdict_pairs(count: int, seed: int) -> list[PairExample]:
     return pairs
 
 
-def verdict_study(folder: Path, pairs: list[PairExample], **changes: Any) -> Study:
-    return study_of(Verdicts(), WordEncoder(Verdicts.words), pairs, folder, **changes)
+def verdict_study(folder: Path, pairs: list[PairExample], **changes: Any) -> TrainingContext:
+    return context_of(Verdicts(), WordEncoder(Verdicts.words), pairs, folder, **changes)
 
 
 def small(*overrides: str) -> L2X:
@@ -232,7 +232,7 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def killed(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gmask_pl.explainers.learning.save_file", killed)
+    monkeypatch.setattr("gmask_pl.explainers.training_context.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         small().prepare(verdict_study(tmp_path, verdict_pairs(50, 0)))
     assert not list((tmp_path / "l2x").iterdir())
@@ -257,9 +257,9 @@ def test_own_pairs_without_a_train_split(tmp_path: Path, classifier: PairClassif
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", ["explainer=l2x", "dataset=pairs", f"dataset.path={file}", labels])
     model = identity_of_model(classifier, "32-true")
-    study = make_study(cfg, instantiate(cfg.dataset), classifier, model)
+    training = training_context(cfg, instantiate(cfg.dataset), classifier, model)
     with pytest.raises(UserError, match="learns from training pairs") as raised:
-        instantiate(cfg.explainer).prepare(study)
+        instantiate(cfg.explainer).prepare(training)
     assert raised.value.__cause__ is None  # the message holds it
 
 
@@ -277,7 +277,7 @@ def test_a_pair_of_which_no_word_is_read(tmp_path: Path, classifier: PairClassif
     pairs = [make_example("a", "the stage", "a banjo"), silent, make_example("b", "a dog", "sat")]
     encode = classifier.encoder("word")
     explainer = small()
-    facts = explainer.prepare(study_of(classifier, encode, pairs, tmp_path))
+    facts = explainer.prepare(context_of(classifier, encode, pairs, tmp_path))
     assert facts["pairs"] == 3
     masked = MaskedModel(classifier, encode(pairs), "pad", token_budget=512)
     scores = explainer(masked).scores

@@ -22,7 +22,7 @@ from gmask_pl.explainers._readout import (
     owen_values,
     two_sided_order,
 )
-from gmask_pl.explainers.gmask import Asked
+from gmask_pl.explainers.gmask import ResponseTables
 from gmask_pl.explainers.shapley import shapley_values
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
@@ -182,17 +182,17 @@ def test_the_two_tables_are_asked_for_once(
     """Whether a subset decides is read from the answer that tells its probability."""
     masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
     candidates = torch.tensor([[0, 1, 2]] * len(examples))
-    asked = Asked(masked, candidates, "drop")
+    tables = ResponseTables(masked, candidates, "drop")
     before = masked.evaluations.clone()
-    assert asked.kept.shape == asked.decided.shape == (len(examples), 8)
+    assert tables.kept.shape == tables.decided.shape == (len(examples), 8)
     assert (masked.evaluations - before).tolist() == [8] * len(examples)
     keep = torch.zeros_like(masked.batch.word_valid)
     keep[:, 1] = True  # of three bits the middle one, so subset 2
     logits = masked.logits(keep[:, None])[:, 0]
     torch.testing.assert_close(
-        asked.kept[:, 2], -logits.log_softmax(-1).gather(1, masked.prediction[:, None])[:, 0]
+        tables.kept[:, 2], -logits.log_softmax(-1).gather(1, masked.prediction[:, None])[:, 0]
     )
-    assert torch.equal(asked.decided[:, 2], logits.argmax(-1) == masked.prediction)
+    assert torch.equal(tables.decided[:, 2], logits.argmax(-1) == masked.prediction)
 
 
 def test_no_order_is_missed_more_than_the_one_that_is_found() -> None:
@@ -211,7 +211,7 @@ def test_two_sided_gmask_scores_all_words_in_any_readout(
     readout: str, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
     explainer = explainer_of("gmask_two_sided", f"explainer.readout={readout}", "explainer.k=4")
-    assert not explainer.needs_gradients
+    assert not explainer.differentiates_masks
     encode = classifier.encoder("word")
     masked = MaskedModel(classifier, encode(examples), explainer.removal, token_budget=512)
     found = explainer(masked)
@@ -239,8 +239,8 @@ def test_the_two_sides_cost_two_tables(
         )
         explainer(masked)
         longest = int(masked.batch.word_valid.sum(1).argmax())
-        asked = int(masked.evaluations[longest])
-        assert 8 * tables <= asked <= 8 * tables + 1
+        evaluations = int(masked.evaluations[longest])
+        assert 8 * tables <= evaluations <= 8 * tables + 1
 
 
 @pytest.mark.parametrize("value", ["log_probability", "probability"])
@@ -276,7 +276,7 @@ def test_slopes_of_the_removed_side_are_how_p_changes_as_a_word_is_put_back(
     masked = MaskedModel(classifier, batch, "zero", token_budget=512)
     candidates = torch.tensor([[5, 1, 9]])
     subsets = torch.tensor([[[True, False, False], [False, True, True]]])
-    p, slope = Asked(masked, candidates, "drop").removed_gradient(subsets, distinct=True)
+    p, slope = ResponseTables(masked, candidates, "drop").removed_gradient(subsets, distinct=True)
     step = 1e-2
     for row, bits in enumerate(subsets[0]):
         for slot, word in enumerate(candidates[0].tolist()):
@@ -297,9 +297,9 @@ def test_slopes_of_the_removed_side_are_how_p_changes_as_a_word_is_put_back(
 def test_both_sides_can_be_sampled(
     estimator: str, classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
-    settings = ("explainer.k=3", "explainer.samples=5", "explainer.epochs=2")
+    settings = ("explainer.k=3", "explainer.sampling.samples=5", "explainer.fit.epochs=2")
     explainer = explainer_of("gmask_two_sided", f"explainer.estimator={estimator}", *settings)
-    assert explainer.needs_gradients
+    assert explainer.differentiates_masks
     encode = classifier.encoder("word")
     masked = MaskedModel(classifier, encode(examples), explainer.removal, token_budget=512)
     assert bool(explainer(masked).scores.isfinite().all())
@@ -314,11 +314,11 @@ def test_candidates_stand_in_the_order_of_the_text(
     width = batch.word_valid.shape[1]
     scores = torch.rand(3, width, generator=torch.Generator().manual_seed(0)) * batch.word_valid
     for name in ("gmask", "gmask_two_sided"):
-        found = explainer_of(name, "explainer.k=6").chosen(scores, batch)
+        found = explainer_of(name, "explainer.k=6").candidates(scores, batch)
         for row, ranked in zip(found, choose_candidates(scores, batch, 6), strict=True):
             used = [word for word in ranked.tolist() if word >= 0]
             assert row.tolist() == sorted(used) + [-1] * (6 - len(used))
-    released = explainer_of("gmask_released", "explainer.k=6").chosen(scores, batch)
+    released = explainer_of("gmask_released", "explainer.k=6").candidates(scores, batch)
     assert torch.equal(released, choose_candidates(scores, batch, 6))
 
 
@@ -332,9 +332,9 @@ def test_candidates_stand_in_the_order_of_the_text(
         ("t=1", "one group ranks nothing"),
         ("t=11", "t=11: 10 words .k=10. form no more than 10 groups"),
         ("k=17", "a coalition table of k=17 words"),
-        ("epochs=0", "epochs=0: give a whole number from 1"),
-        ("samples=0", "samples=0: give a whole number from 1"),
-        ("patience=0", "patience=0: give a whole number from 1"),
+        ("fit.epochs=0", "epochs=0: give a whole number from 1"),
+        ("sampling.samples=0", "samples=0: give a whole number from 1"),
+        ("fit.patience=0", "patience=0: give a whole number from 1"),
     ],
 )
 def test_settings_that_cannot_be(setting: str, message: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import CONF, TEXTS, explainer_of, make_example, study_of, untrained
+from conftest import CONF, TEXTS, context_of, explainer_of, make_example, untrained
 
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
@@ -18,7 +18,7 @@ from gmask_pl.types import Attributions, Groups, PairExample
 
 # Fewer samples and steps where an explainer takes long by default.
 QUICKER = {
-    "gmask_released": ("explainer.samples=20", "explainer.epochs=5"),
+    "gmask_released": ("explainer.sampling.samples=20", "explainer.fit.epochs=5"),
     "iba": ("explainer.tokens=20",),
     "l2x": ("explainer.train_pairs=3", "explainer.epochs=1"),
     "lime": ("explainer.samples=200",),
@@ -51,7 +51,7 @@ def test_a_pair_has_one_explanation(name: str, tmp_path: Path) -> None:
     def made(seed: int) -> Any:
         explainer = explainer_of(name, "model=bert_tiny", f"seed={seed}", *QUICKER.get(name, ()))
         pairs = [first, second, third]
-        explainer.prepare(study_of(model(), model().encoder("word"), pairs, tmp_path))
+        explainer.prepare(context_of(model(), model().encoder("word"), pairs, tmp_path))
         return explainer
 
     explainer = made(0)

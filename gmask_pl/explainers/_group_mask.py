@@ -5,16 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import coalition_index, multilinear_extension
+from gmask_pl.explainers._fit import Fit
 from gmask_pl.explainers.explainer import bounded, gumbel_noise, straight_through
+from gmask_pl.settings import Count, NotNegative, OneOf, Positive, checked_fields
 
 EVENNESS = ("mean", "softmax")
+
+
+@checked_fields
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Of the estimators that sample: the paper's Gumbel-softmax (Appendix A).
+
+    samples: masks an epoch. temperature: tau of Eq. 13. gradient_scale: of the straight-through
+    derivative.
+    """
+
+    samples: Count = 500  # the authors' code for BERT; Section 3.3: 100 to 1,000
+    temperature: Positive = 0.5  # the authors' code
+    gradient_scale: Positive = 1.0  # Eq. 13 as it is
+
+
+@checked_fields
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """Of Eq. 7.
+
+    gamma_z, gamma_g: the weights gamma_1 and gamma_2. evenness: ``mean`` for the averages of
+    Eq. 6, ``softmax`` for the authors' softmax of sums. logit_bound: None, or the bound of a
+    sigmoid on the logits, which grades scores. init_noise: standard deviation of the initial
+    logits around equal groups; an exact gradient has no direction where all groups are the same.
+    """
+
+    gamma_z: float = 10.0  # Section 3.3
+    gamma_g: float = 1.0  # Section 3.3
+    evenness: Annotated[str, OneOf(EVENNESS)] = "mean"  # Eq. 6
+    logit_bound: Positive | None = 5.0  # chosen on dev pairs
+    init_noise: NotNegative = 0.01  # this project's
 
 
 @dataclass(frozen=True)
@@ -74,17 +108,14 @@ class SampledLoss:
         answer: Answer,
         shape: GroupShape,
         generators: Sequence[torch.Generator],
-        *,
-        samples: int,
-        temperature: float,
-        gradient_scale: float,
+        sampling: Sampling,
     ) -> None:
         self.answer, self.generators = answer, generators
-        self.samples, self.temperature = samples, temperature
-        self.gradient_scale = gradient_scale
+        self.samples, self.temperature = sampling.samples, sampling.temperature
+        self.gradient_scale = sampling.gradient_scale
         words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
-        self.z_shapes = [(samples, k, t) for k, t in zip(words, groups, strict=True)]
-        self.g_shapes = [(samples, t) for t in groups]
+        self.z_shapes = [(self.samples, k, t) for k, t in zip(words, groups, strict=True)]
+        self.g_shapes = [(self.samples, t) for t in groups]
 
     def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor:
         _, k, t = z_logits.shape
@@ -117,11 +148,7 @@ class GroupMask(LightningModule):
     The loss is the sum over pairs, so each pair is fitted as if it were alone. The task model is
     not part of this module: it speaks through ``expected_loss``.
 
-    gamma_z, gamma_g: the weights gamma_1 and gamma_2. logit_bound: None, or the bound of a
-    sigmoid on the logits. init_noise: standard deviation of the initial logits around equal
-    groups; an exact gradient has no direction where all groups are the same. lr: Adam's;
-    cosine_period: epochs of its cosine annealing, or None. evenness: ``mean`` for the averages of
-    Section 3.2, ``softmax`` for the authors' softmax of sums.
+    settings: of the objective; descent: of Adam.
     """
 
     def __init__(
@@ -129,20 +156,12 @@ class GroupMask(LightningModule):
         shape: GroupShape,
         expected_loss: ExpectedLoss,
         generators: Sequence[torch.Generator],
-        *,
-        gamma_z: float,
-        gamma_g: float,
-        logit_bound: float | None,
-        init_noise: float,
-        lr: float,
-        cosine_period: int | None,
-        evenness: str,
+        settings: Objective,
+        descent: Fit,
     ) -> None:
         super().__init__()
         self.shape, self.expected_loss = shape, expected_loss
-        self.gamma_z, self.gamma_g = gamma_z, gamma_g
-        self.logit_bound, self.evenness = logit_bound, evenness
-        self.lr, self.cosine_period = lr, cosine_period
+        self.settings, self.descent = settings, descent
         b, k = shape.side.shape
         t = shape.group_used.shape[1]
         # Drawn by each pair's own shape, so that batch padding does not change the start.
@@ -152,7 +171,8 @@ class GroupMask(LightningModule):
         ):
             z[row, :words, :groups] = torch.randn(words, groups, generator=generators[row])
             g[row, :groups] = torch.randn(groups, generator=generators[row])
-        start = 0.0 if logit_bound is None else 1.0
+        start = 0.0 if settings.logit_bound is None else 1.0
+        init_noise = settings.init_noise
         self.z_raw = torch.nn.Parameter((start + init_noise * z).to(shape.side.device))
         self.g_raw = torch.nn.Parameter((start + init_noise * g).to(shape.side.device))
 
@@ -160,12 +180,14 @@ class GroupMask(LightningModule):
     def z_logits(self) -> Tensor:
         """Logits of Z (B, k, t); -inf in groups a pair does not have."""
         absent = ~self.shape.group_used[:, None]
-        return bounded(self.z_raw, self.logit_bound).masked_fill(absent, -torch.inf)
+        return bounded(self.z_raw, self.settings.logit_bound).masked_fill(absent, -torch.inf)
 
     @property
     def g_logits(self) -> Tensor:
         """Logits of G (B, t)."""
-        return bounded(self.g_raw, self.logit_bound).masked_fill(~self.shape.group_used, -torch.inf)
+        return bounded(self.g_raw, self.settings.logit_bound).masked_fill(
+            ~self.shape.group_used, -torch.inf
+        )
 
     @property
     def phi(self) -> Tensor:
@@ -181,12 +203,13 @@ class GroupMask(LightningModule):
         """Eq. 7 of each pair, (B,)."""
         loss = self.expected_loss(self.z_logits, self.g_logits)
         evenness = sum(self._side_entropy(side) for side in (0, 1))
-        return loss - self.gamma_z * evenness + self.gamma_g * entropy(self.psi)
+        of = self.settings
+        return loss - of.gamma_z * evenness + of.gamma_g * entropy(self.psi)
 
     def _side_entropy(self, side: int) -> Tensor:
         """H(Z^U) or H(Z^L), Eq. 6, (B,); a constant for a side without candidates."""
         phi = self.phi * (self.shape.side == side)[..., None]
-        if self.evenness == "softmax":
+        if self.settings.evenness == "softmax":
             absent = ~self.shape.group_used
             return entropy(phi.sum(1).masked_fill(absent, -torch.inf).softmax(-1))
         count = (self.shape.side == side).sum(1, keepdim=True)
@@ -196,10 +219,10 @@ class GroupMask(LightningModule):
         return self.objective().sum()
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.descent.lr)
         schedulers = []
-        if self.cosine_period is not None:
-            annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.cosine_period)
+        if (period := self.descent.cosine_period) is not None:
+            annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period)
             schedulers.append(annealing)
         return [optimizer], schedulers
 

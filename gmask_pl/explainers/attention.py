@@ -19,11 +19,10 @@ class Attention(Explainer):
     Raises UserError for a model that does not tell its attention.
     """
 
-    needs_gradients = False
     reads_attention = True
 
     @checked
-    def __init__(self, *, removal: RemovalName, layer: int) -> None:
+    def __init__(self, *, removal: RemovalName | None = None, layer: int = -1) -> None:
         super().__init__(removal=removal)
         self.layer = layer
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import checked
 from gmask_pl.types import JSON, Attributions
@@ -18,21 +18,17 @@ from gmask_pl.types import JSON, Attributions
 class Explainer(ABC):
     """Attributes a model's predictions on a batch of pairs to their words.
 
-    removal: what removing a word means while explaining (see `gmask_pl.masking.masked_model`).
-    needs_gradients: whether it differentiates the model, or only asks for its answers.
+    removal: what removing a word means while explaining (see `gmask_pl.masking.masked_model`);
+    None: the model's usual removal.
+    differentiates_masks: whether it asks for gradients in masks, which depend on the removal.
     reads_attention: whether it asks the model for its attention.
     """
 
-    needs_gradients: bool
+    differentiates_masks: bool = False
     reads_attention: bool = False
 
-    @property
-    def differentiates_masks(self) -> bool:
-        """Whether its gradients are with respect to masks, and so depend on the removal."""
-        return self.needs_gradients
-
     @checked
-    def __init__(self, *, removal: RemovalName) -> None:
+    def __init__(self, *, removal: RemovalName | None = None) -> None:
         self.removal = removal
 
     @property
@@ -41,14 +37,14 @@ class Explainer(ABC):
         own = type(self).prepare is not Explainer.prepare
         return own or any(part.learns for part in self._parts)
 
-    def prepare(self, study: Study) -> JSON:
+    def prepare(self, training: TrainingContext) -> JSON:
         """Called once before the first pair: learns from the training pairs what it needs.
 
         Returns what that cost, for the report; nothing where there is nothing to learn.
         """
         facts: JSON = {}
         for part in self._parts:
-            facts |= part.prepare(study)
+            facts |= part.prepare(training)
         return facts
 
     @property

@@ -1,64 +1,75 @@
-"""GMASK: word-group masks across a sentence pair (Section 3)."""
+"""GMASK: word-group masks across a sentence pair (Section 3).
+
+Where the equations are:
+
+- Eq. 1, what a mask does to the text: `gmask_pl.masking.masked_model`;
+- Eqs. 2 to 4, a word is kept when the group that it belongs to is: here, `GMask.expected_loss`,
+  over the answers that `ResponseTables` asks for;
+- Eqs. 5 to 7, memberships phi, importance psi and the objective: `_group_mask.GroupMask`, with
+  the samples of Eqs. 12 and 13 (Appendix A) in `_group_mask.SampledLoss`;
+- Eq. 8, the score of a word: `GMask.theta`.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor
 
+from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     CONTEXTS,
+    DROP,
     KEEP,
     VALUES,
     all_coalitions,
     check_table,
     choose_candidates,
-    merge_scores,
     word_masks,
 )
-from gmask_pl.explainers._fit import fit
+from gmask_pl.explainers._fit import Fit, fit_groups
 from gmask_pl.explainers._group_mask import (
-    EVENNESS,
     ExactLoss,
     ExpectedLoss,
     GroupMask,
     GroupShape,
+    Objective,
     SampledLoss,
+    Sampling,
     table_answer,
 )
 from gmask_pl.explainers._readout import missed_order, owen_values, two_sided_order
 from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers.paired_ridge import PairedRidge
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
-from gmask_pl.settings import Count, NotNegative, OneOf, Positive, Seed, at_least, checked
+from gmask_pl.settings import NotNegative, OneOf, Seed, at_least, checked, made
 from gmask_pl.types import Attributions, Groups, PairBatch, UserError
 
 ESTIMATORS = ("exact", "straight_through", "sampled")
 READOUTS = ("membership", "owen", "order", "missed")
 
 
-class GMask(Explainer):
+class GMask(CandidateExplainer):
     """Groups correlated words of both sides and weighs the groups (Eqs. 2 to 8).
 
-    word_filter: the explainer whose k best words are grouped (IMASK in the paper). t: the number of
-    groups; None: min(k_1, k_2) as in the paper, but at least 2, since one group ranks nothing.
+    word_filter: the explainer whose k best words are grouped; None: IMASK, as in the paper.
+    t: the number of groups; None: min(k_1, k_2) as in the paper, but at least 2, since one group
+    ranks nothing. context: whether the words outside the k are dropped or kept while the k are
+    studied.
 
     estimator of E[cross-entropy] in Eq. 7:
     - ``exact``: in closed form from a table of the model's answers to all 2^k masks; it needs
       no gradients beyond those of the filter;
     - ``straight_through``: the paper's Gumbel-softmax samples, read from such a table;
     - ``sampled``: the same samples, the model being asked at every step, as the paper ran it.
+    sampling: of the two that sample. objective, fit: of Eq. 7 and its descent.
 
-    context: whether the words outside the k are dropped or kept while the k are studied.
     value: what the loss asks of a group alone: ``log_probability``, the cross-entropy of Eq. 7, or
-    ``probability``, for -p(y|.) in its place.
-    samples, temperature, gradient_scale: of the two sampling estimators. epochs, tolerance,
-    patience: see `_fit.fit`; the other settings are GroupMask's.
-
-    removed_weight: of p(y | the text without the group), beside the cross-entropy of Eq. 7 on the
-    group alone. The paper has none of it and asks of a group that it suffices; with it the group
-    must be missed as well. Its table, of the text without each subset, is asked for then.
+    ``probability``, for -p(y|.) in its place. removed_weight: of p(y | the text without the
+    group), beside it. The paper has none of it and asks of a group that it suffices; with it the
+    group must be missed as well. Its table, of the text without each subset, is asked for then.
 
     readout: the scores of the k words,
     - ``membership``: theta of Eq. 8;
@@ -71,84 +82,68 @@ class GMask(Explainer):
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
     holds to its prediction without any words, that may be a group of no interest.
 
-    The other words follow in the filter's order, see `merge_scores`.
+    Example: ``GMask()`` is the paper's, ``GMask(k=4, t=2)`` smaller, ``GMask.two_sided()`` this
+    project's.
     """
 
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        word_filter: Explainer,
-        k: Annotated[int, at_least(2, "words, to form groups")],
-        t: Annotated[int, at_least(2, "one group ranks nothing; null: as in the paper")] | None,
-        estimator: Annotated[str, OneOf(ESTIMATORS)],
-        context: Annotated[str, OneOf(CONTEXTS)],
-        value: Annotated[str, OneOf(VALUES)],
-        samples: Count,
-        temperature: Positive,
-        gradient_scale: Positive,
-        epochs: Count,
-        tolerance: NotNegative | None,
-        patience: Count,
-        gamma_z: float,
-        gamma_g: float,
-        logit_bound: Positive | None,
-        init_noise: NotNegative,
-        lr: Positive,
-        cosine_period: Count | None,
-        evenness: Annotated[str, OneOf(EVENNESS)],
-        removed_weight: NotNegative,
-        readout: Annotated[str, OneOf(READOUTS)],
-        order_weight: NotNegative,
-        seed: Seed,
+        removal: RemovalName | None = None,
+        word_filter: Explainer | None = None,
+        k: Annotated[int, at_least(2, "words, to form groups")] = 10,  # Section 3.3
+        t: Annotated[int, at_least(2, "one group ranks nothing; null: as in the paper")]
+        | None = None,
+        context: Annotated[str, OneOf(CONTEXTS)] = DROP,  # as in the authors' code
+        estimator: Annotated[str, OneOf(ESTIMATORS)] = "exact",
+        sampling: Sampling = Sampling(),
+        objective: Objective = Objective(),
+        fit: Fit = Fit(),
+        value: Annotated[str, OneOf(VALUES)] = "log_probability",  # Eq. 7
+        removed_weight: NotNegative = 0.0,  # Eq. 7
+        readout: Annotated[str, OneOf(READOUTS)] = "membership",  # Eq. 8
+        order_weight: NotNegative = 3.0,  # chosen on dev pairs
+        seed: Seed = 0,
     ) -> None:
-        super().__init__(removal=removal)
+        super().__init__(removal=removal, word_filter=word_filter, k=k, seed=seed)
         if t is not None and t > k:
             raise UserError(f"t={t}: {k} words (k={k}) form no more than {k} groups")
         if estimator != "sampled":
             check_table(k)
-        self.word_filter, self.k, self.t = word_filter, k, t
-        self.estimator, self.context, self.value = estimator, context, value
+        self.t, self.context, self.estimator = t, context, estimator
+        self.sampling, self.objective = made(Sampling, sampling), made(Objective, objective)
+        self.fit, self.value = made(Fit, fit), value
         self.removed_weight, self.readout, self.order_weight = removed_weight, readout, order_weight
-        self.sampling: dict[str, Any] = {
-            "samples": samples,
-            "temperature": temperature,
-            "gradient_scale": gradient_scale,
-        }
-        self.stopping: dict[str, Any] = {
-            "epochs": epochs,
-            "tolerance": tolerance,
-            "patience": patience,
-        }
-        self.objective: dict[str, Any] = {
-            "gamma_z": gamma_z,
-            "gamma_g": gamma_g,
-            "logit_bound": logit_bound,
-            "init_noise": init_noise,
-            "lr": lr,
-            "cosine_period": cosine_period,
-            "evenness": evenness,
-        }
         self.seed = seed
-        self.needs_gradients = word_filter.needs_gradients or estimator != "exact"
+        self.differentiates_masks |= estimator != "exact"
 
-    def __call__(self, masked: MaskedModel) -> Attributions:
-        filtered = self.word_filter(masked).scores
-        candidates = self.chosen(filtered, masked.batch)
+    @classmethod
+    def two_sided(cls, *, seed: int = 0, **changes: Any) -> Self:
+        """Words that suffice and are missed, in their best order, and groups of them.
+
+        Not in the paper; the settings were chosen on dev pairs. It asks for answers only, so
+        nothing needs gradients of the model.
+        """
+        own: dict[str, Any] = {
+            "word_filter": PairedRidge(removal=changes.get("removal"), seed=seed),
+            "objective": Objective(logit_bound=None),  # free logits reach better optima
+            "removed_weight": 1.0,  # 3 splits words that only decide together
+            "readout": "order",
+        }
+        return cls(**own | changes, seed=seed)
+
+    def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         shape = group_shape(candidates, masked.batch, self.t)
         generators = example_generators(self.seed, masked.batch.keys)
-        asked = Asked(self.studied(masked, candidates), candidates, self.context)
-        phi, psi = self.groups(asked, shape, generators)
-        theta = self.theta(asked, phi, psi)
+        tables = ResponseTables(self.learnt_on(masked, candidates), candidates, self.context)
+        phi, psi = self.groups(tables, shape, generators)
+        theta = self.theta(tables, phi, psi)
         if self.readout != "membership":
-            psi = worth_shares(asked, phi, shape)
-        return Attributions(
-            merge_scores(theta, candidates, filtered, masked.batch.word_valid),
-            read_groups(candidates, phi, psi, shape),
-        )
+            psi = worth_shares(tables, phi, shape)
+        return Attributions(theta, read_groups(candidates, phi, psi, shape))
 
-    def chosen(self, filtered: Tensor, batch: PairBatch) -> Tensor:
+    def candidates(self, filtered: Tensor, batch: PairBatch) -> Tensor:
         """The words to be grouped (B, k), in the order of the text.
 
         The order of the filter would change with the rounding of two scores that are alike, and
@@ -160,59 +155,59 @@ class GMask(Explainer):
         return torch.where(ordered == last, -1, ordered)
 
     def groups(
-        self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]
+        self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
         """phi (B, k, t) and psi (B, t) of every pair."""
-        loss = self.expected_loss(asked, shape, generators)
-        masks = GroupMask(shape, loss, generators, **self.objective)
-        phi, psi, _ = fit(masks, **self.stopping)
+        loss = self.expected_loss(tables, shape, generators)
+        masks = GroupMask(shape, loss, generators, self.objective, self.fit)
+        phi, psi, _ = fit_groups(masks, self.fit)
         return phi, psi
 
-    def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
+    def learnt_on(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
         """The model and the text over which the masks of the candidates are learnt."""
         return masked
 
     def expected_loss(
-        self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]
+        self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
     ) -> ExpectedLoss:
         """The chosen estimator of the expected loss over masks of the candidates."""
         weight = self.removed_weight
         if self.estimator == "exact":
-            kept = asked.kept if self.value == "log_probability" else -(-asked.kept).exp()
-            return ExactLoss(kept + weight * asked.removed if weight else kept)
+            kept = tables.kept if self.value == "log_probability" else -(-tables.kept).exp()
+            return ExactLoss(kept + weight * tables.removed if weight else kept)
 
         def ask(bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
-            loss, gradient = asked.kept_gradient(bits, distinct=distinct)
+            loss, gradient = tables.kept_gradient(bits, distinct=distinct)
             if self.value == "probability":
                 p = (-loss).exp()
                 loss, gradient = -p, p[..., None] * gradient
             if weight:
-                p, slope = asked.removed_gradient(bits, distinct=distinct)
+                p, slope = tables.removed_gradient(bits, distinct=distinct)
                 loss, gradient = loss + weight * p, gradient + weight * slope
             return loss, gradient * shape.used[:, None]
 
         if self.estimator == "sampled":
             return SampledLoss(
-                lambda bits: ask(bits, distinct=False), shape, generators, **self.sampling
+                lambda bits: ask(bits, distinct=False), shape, generators, self.sampling
             )
-        answer = table_answer(*ask(asked.bits, distinct=True))
-        return SampledLoss(answer, shape, generators, **self.sampling)
+        answer = table_answer(*ask(tables.bits, distinct=True))
+        return SampledLoss(answer, shape, generators, self.sampling)
 
-    def theta(self, asked: Asked, phi: Tensor, psi: Tensor) -> Tensor:
+    def theta(self, tables: ResponseTables, phi: Tensor, psi: Tensor) -> Tensor:
         """The scores of the candidates (B, k), by ``readout``."""
         if self.readout == "membership":
             return (phi * psi[:, None]).sum(-1)
         if self.readout == "owen":
-            return owen_values(asked.worth, phi.argmax(-1))
-        kept, removed = (-asked.kept.double()).exp(), asked.removed.double()
-        used = asked.candidates >= 0
+            return owen_values(tables.worth, phi.argmax(-1))
+        kept, removed = (-tables.kept.double()).exp(), tables.removed.double()
+        used = tables.candidates >= 0
         if self.readout == "missed":
             return missed_order(kept, removed, used)
         weight = self.order_weight
-        return two_sided_order(kept, asked.decided, removed, used, removed_weight=weight)
+        return two_sided_order(kept, tables.decided, removed, used, removed_weight=weight)
 
 
-class Asked:
+class ResponseTables:
     """What the model says of subsets of the candidates alone, and of the text without them.
 
     context: of `word_masks`, for a subset alone. Tables are in table order, asked for once.
@@ -277,7 +272,7 @@ class Asked:
         return gradient.gather(2, columns)
 
 
-def worth_shares(asked: Asked, phi: Tensor, shape: GroupShape) -> Tensor:
+def worth_shares(tables: ResponseTables, phi: Tensor, shape: GroupShape) -> Tensor:
     """Each group's share of what the groups do, (B, t), a word being in the group it is most in.
 
     A group does what its words bring where there are none, and what is lost when they go from the
@@ -288,7 +283,7 @@ def worth_shares(asked: Asked, phi: Tensor, shape: GroupShape) -> Tensor:
     member = torch.nn.functional.one_hot(words, t) * shape.used[..., None]
     places = 2 ** torch.arange(k - 1, -1, -1, device=words.device)
     index = (member * places[:, None]).sum(1)  # of every group as a subset, (B, t)
-    alone, without = (-asked.kept.double()).exp(), asked.removed.double()
+    alone, without = (-tables.kept.double()).exp(), tables.removed.double()
     gained = alone.gather(1, index) - alone[:, :1]
     lost = without[:, :1] - without.gather(1, index)
     worth = (gained + lost).clamp_min(0).masked_fill(~shape.group_used, 0)

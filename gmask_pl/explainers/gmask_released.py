@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import choose_candidates
-from gmask_pl.explainers.gmask import GMask
-from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.explainers._fit import Fit
+from gmask_pl.explainers._group_mask import Objective, Sampling
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.gmask import ESTIMATORS, GMask
+from gmask_pl.explainers.imask import IMask
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
+from gmask_pl.settings import OneOf, Seed, checked
 from gmask_pl.types import PairBatch
 
 
@@ -19,12 +25,39 @@ class GMaskReleased(GMask):
     The masks are learnt on a pair rewritten to hold the k words only, in importance order; the
     other differences are settings of GMask: logits through a sigmoid, a softmax of sums in
     Eq. 6, cosine annealing, no early stop. The prediction to preserve is that on the whole pair.
+
+    The defaults are for models whose attention is masked (BERT): their mask of it has the slope 1e4
+    and ours 1, which ``sampling.gradient_scale`` makes up for. It is 1 where embeddings are masked.
     """
 
-    def chosen(self, filtered: Tensor, batch: PairBatch) -> Tensor:
+    @checked
+    def __init__(
+        self,
+        *,
+        removal: RemovalName | None = None,
+        word_filter: Explainer | None = None,
+        estimator: Annotated[str, OneOf(ESTIMATORS)] = "straight_through",
+        sampling: Sampling = Sampling(gradient_scale=1e4),
+        objective: Objective = Objective(logit_bound=1.0, init_noise=0.0, evenness="softmax"),
+        fit: Fit = Fit(tolerance=None, cosine_period=10),
+        seed: Seed = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            removal=removal,
+            word_filter=word_filter or IMask.released(removal=removal, seed=seed),
+            estimator=estimator,
+            sampling=sampling,
+            objective=objective,
+            fit=fit,
+            seed=seed,
+            **settings,
+        )
+
+    def candidates(self, filtered: Tensor, batch: PairBatch) -> Tensor:
         return choose_candidates(filtered, batch, self.k)
 
-    def studied(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
+    def learnt_on(self, masked: MaskedModel, candidates: Tensor) -> MaskedModel:
         return masked.rebind(cut(masked.batch, candidates))
 
 

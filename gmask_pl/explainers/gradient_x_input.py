@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
+from gmask_pl.settings import checked
 from gmask_pl.types import Attributions
 
 
@@ -21,7 +22,11 @@ class GradientXInput(Explainer):
     Cost of a pair: one evaluation for the prediction, and one with its gradient.
     """
 
-    needs_gradients = True
+    differentiates_masks = True
+
+    @checked
+    def __init__(self, *, removal: RemovalName | None = "zero") -> None:
+        super().__init__(removal=removal)
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         _, gradient = masked.cross_entropy_gradient(masked.batch.word_valid[:, None])

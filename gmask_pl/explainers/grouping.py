@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from gmask_pl.explainers._group_mask import GroupShape
-from gmask_pl.explainers.gmask import Asked, GMask, worth_shares
+from gmask_pl.explainers.gmask import GMask, ResponseTables, worth_shares
 from gmask_pl.explainers.interaction import interaction_index
 
 
@@ -23,22 +23,26 @@ class GivenGroups(GMask):
     """
 
     @abstractmethod
-    def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
+    def cut(
+        self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
+    ) -> Tensor:
         """The group of every candidate, (B, k) int64, from 0 to t - 1."""
 
     def groups(
-        self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]
+        self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
-        group = self.cut(asked, shape, generators)
+        group = self.cut(tables, shape, generators)
         largest = shape.group_used.shape[1]
         phi = torch.nn.functional.one_hot(group, largest).double() * shape.used[..., None]
-        return phi, worth_shares(asked, phi, shape)
+        return phi, worth_shares(tables, phi, shape)
 
 
 class RandomGroups(GivenGroups):
     """The k words dealt out to t groups at random, as evenly as they go."""
 
-    def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
+    def cut(
+        self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
+    ) -> Tensor:
         b, k = shape.side.shape
         group = torch.zeros(b, k, dtype=torch.int64)
         words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
@@ -50,11 +54,13 @@ class RandomGroups(GivenGroups):
 class InteractionGroups(GivenGroups):
     """Words that interact most stand together, see `interaction_groups`."""
 
-    def cut(self, asked: Asked, shape: GroupShape, generators: list[torch.Generator]) -> Tensor:
-        return interaction_groups(asked, shape)
+    def cut(
+        self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
+    ) -> Tensor:
+        return interaction_groups(tables, shape)
 
 
-def interaction_groups(asked: Asked, shape: GroupShape) -> Tensor:
+def interaction_groups(tables: ResponseTables, shape: GroupShape) -> Tensor:
     """Groups (B, k) int64 of the candidates by what they do in pairs; 0 for an unused slot.
 
     Two words are the closer the more they do together where only candidates are kept, and the
@@ -62,8 +68,8 @@ def interaction_groups(asked: Asked, shape: GroupShape) -> Tensor:
     interaction in the one table and the negative part in the other. Average linkage, cut into at
     most t groups.
     """
-    together = interaction_index((-asked.kept.double()).exp()).clamp_min(0)
-    superfluous = -interaction_index(asked.removed.double().flip(1)).clamp_max(0)
+    together = interaction_index((-tables.kept.double()).exp()).clamp_min(0)
+    superfluous = -interaction_index(tables.removed.double().flip(1)).clamp_max(0)
     strength = (together + superfluous).cpu().numpy()
     group = torch.zeros(shape.side.shape, dtype=torch.int64)
     words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()

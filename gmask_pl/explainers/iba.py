@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gmask_pl.explainers._layers import layer_named, replaced
 from gmask_pl.explainers.explainer import Explainer, example_generators
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, NotNegative, Positive, Seed, at_least, checked
 from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
@@ -37,26 +37,23 @@ class IBA(Explainer):
     layer: see `layers.layer_named`. initial_alpha, lr, steps: of Adam. copies: noisy copies of a
     pair in a step; steps * copies model evaluations a pair are differentiated, and one more
     reads x. mu and sigma of every feature are taken from at least ``tokens`` word tokens of
-    training pairs; min_std bounds sigma from below.
+    training pairs; min_std bounds sigma from below. Defaults are those of their code.
     """
-
-    needs_gradients = True
-    differentiates_masks = False  # but what it mixes into a layer
 
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        layer: str | int,
-        beta: NotNegative,
-        initial_alpha: float,
-        lr: Positive,
-        steps: Count,
-        copies: Count,
-        min_std: Positive,
-        tokens: Annotated[int, at_least(2, "for a standard deviation")],
-        seed: Seed,
+        removal: RemovalName | None = None,
+        layer: str | int = 0,  # the first encoder layer was best on e-SNLI dev pairs
+        beta: NotNegative = 10.0,
+        initial_alpha: float = 5.0,  # nearly everything passes at first
+        lr: Positive = 1.0,
+        steps: Count = 10,
+        copies: Count = 10,
+        min_std: Positive = 0.01,
+        tokens: Annotated[int, at_least(2, "for a standard deviation")] = 10_000,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(removal=removal)
         self.layer, self.beta, self.initial_alpha = layer, beta, initial_alpha
@@ -65,18 +62,18 @@ class IBA(Explainer):
         self.mean: Tensor | None = None
         self.std: Tensor | None = None
 
-    def prepare(self, study: Study) -> JSON:
-        pairs = self._enough(study)
-        place = study.place("iba", {"layer": self.layer}, pairs)
+    def prepare(self, training: TrainingContext) -> JSON:
+        pairs = self._enough(training)
+        place = training.place("iba", {"layer": self.layer}, pairs)
         kept = place.read()
-        learnt, facts = self._statistics(study, pairs) if kept is None else kept
+        learnt, facts = self._statistics(training, pairs) if kept is None else kept
         if kept is None:
             rank_zero_only(place.write)(learnt, facts)
         self.mean, self.std = learnt["mean"], learnt["std"].clamp_min(self.min_std)
         return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
 
     def _statistics(
-        self, study: Study, pairs: Sequence[PairExample]
+        self, training: TrainingContext, pairs: Sequence[PairExample]
     ) -> tuple[dict[str, Tensor], JSON]:
         """Mean and standard deviation (D,) of the layer over the word tokens of the pairs."""
         start = time.perf_counter()
@@ -85,7 +82,7 @@ class IBA(Explainer):
         def see(first: int, masked: MaskedModel) -> None:
             seen.append(self._features(masked)[word_tokens(masked.batch)].double().cpu())
 
-        evaluations = study.visit(pairs, self.removal, see)
+        evaluations = training.visit(pairs, self.removal, see)
         features = torch.cat(seen)
         facts = {
             "pairs": len(pairs),
@@ -95,11 +92,11 @@ class IBA(Explainer):
         }
         return {"mean": features.mean(0).float(), "std": features.std(0).float()}, facts
 
-    def _enough(self, study: Study) -> list[PairExample]:
+    def _enough(self, training: TrainingContext) -> list[PairExample]:
         """Training pairs, drawn at random, that together have ``tokens`` word tokens."""
-        pairs = study.pairs(None, self.seed)
+        pairs = training.pairs(None, self.seed)
         count = found = 0
-        for batch in study.batches(pairs):
+        for batch in training.batches(pairs):
             count, found = count + len(batch), found + int(word_tokens(batch).sum())
             if found >= self.tokens:
                 return pairs[:count]
@@ -110,7 +107,7 @@ class IBA(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         if self.mean is None or self.std is None:
-            raise RuntimeError("IBA explains only after prepare(study)")
+            raise RuntimeError("IBA explains only after prepare(training)")
         batch, copies = masked.batch, self.copies
         x, tokens = self._features(masked), word_tokens(batch)
         mean, std = self.mean.to(x), self.std.to(x)

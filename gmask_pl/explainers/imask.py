@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor
@@ -39,23 +39,25 @@ class IMask(Explainer):
     The regulariser ``entropy`` is the KL divergence from Bernoulli(1/2), Chen and Ji's
     information bottleneck; ``released`` is the sum of p log p over the keeping half alone, as in
     the authors' GMASK code. temperature is that of the straight-through masks; logit_bound: None,
-    or the bound of a sigmoid on the logits (1 in the authors' code).
+    or the bound of a sigmoid on the logits (1 in the authors' code). The numbers are those of the
+    authors' code, but for the estimator, which is far better than theirs on e-SNLI dev pairs of
+    BERT, and the bound.
     """
 
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        estimator: Annotated[str, OneOf(ESTIMATORS)],
-        samples: Count,
-        epochs: Count,
-        lr: Positive,
-        beta: NotNegative,
-        temperature: Positive,
-        logit_bound: Positive | None,
-        regulariser: Annotated[str, OneOf(REGULARISERS)],
-        seed: Seed,
+        removal: RemovalName | None = None,
+        estimator: Annotated[str, OneOf(ESTIMATORS)] = "score_function",
+        samples: Count = 10,
+        epochs: Count = 10,
+        lr: Positive = 0.1,
+        beta: NotNegative = 0.1,
+        temperature: Positive = 1.0,
+        logit_bound: Positive | None = None,
+        regulariser: Annotated[str, OneOf(REGULARISERS)] = "entropy",
+        seed: Seed = 0,
     ) -> None:
         super().__init__(removal=removal)
         if estimator == "score_function" and samples < 2:
@@ -67,7 +69,22 @@ class IMask(Explainer):
         self.temperature, self.logit_bound = temperature, logit_bound
         self.regulariser, self.seed = regulariser, seed
         self.estimator = estimator
-        self.needs_gradients = estimator == "straight_through"
+        self.differentiates_masks = estimator == "straight_through"
+
+    @classmethod
+    def released(cls, **changes: Any) -> Self:
+        """IMASK as in the authors' code, for models whose attention is masked (BERT).
+
+        Their mask of attention has the slope 1e4 and ours 1: their beta is divided by it. It is 1
+        for models whose embeddings are masked.
+        """
+        own: dict[str, Any] = {
+            "estimator": "straight_through",
+            "beta": 1e-5,
+            "logit_bound": 1.0,
+            "regulariser": "released",
+        }
+        return cls(**own | changes)
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         batch = masked.batch

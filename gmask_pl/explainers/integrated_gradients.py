@@ -28,11 +28,15 @@ class IntegratedGradients(Explainer):
     Cost of a pair: one evaluation for the prediction, and n_steps with their gradients.
     """
 
-    needs_gradients = True
+    differentiates_masks = True
 
     @checked
     def __init__(
-        self, *, removal: RemovalName, n_steps: Count, method: Annotated[str, OneOf(METHODS)]
+        self,
+        *,
+        removal: RemovalName | None = "zero",  # the zero embedding is the usual baseline
+        n_steps: Count = 50,  # captum's default; 20 to 300 (Section 5)
+        method: Annotated[str, OneOf(METHODS)] = "gausslegendre",  # captum's default
     ) -> None:
         super().__init__(removal=removal)
         self.points, self.weights = quadrature(method, n_steps)

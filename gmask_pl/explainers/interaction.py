@@ -8,13 +8,13 @@ from typing import Annotated
 
 from torch import Tensor
 
+from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     BOTH,
     CONTEXTS,
+    DROP,
     VALUES,
     TableSize,
-    choose_candidates,
-    merge_scores,
     value_table,
 )
 from gmask_pl.explainers.explainer import Explainer
@@ -31,7 +31,7 @@ PARTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Interaction(Explainer):
+class Interaction(CandidateExplainer):
     """A word's score is what it does for the prediction together with words of the other side.
 
     word_filter: the explainer whose k best words take part. context: whether the other words are
@@ -51,28 +51,22 @@ class Interaction(Explainer):
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        word_filter: Explainer,
-        k: TableSize,
-        context: Annotated[str, OneOf((*CONTEXTS, BOTH))],
-        value: Annotated[str, OneOf(VALUES)],
-        part: Annotated[str, OneOf(PARTS)],
+        removal: RemovalName | None = None,
+        word_filter: Explainer | None = None,
+        k: TableSize = 10,
+        context: Annotated[str, OneOf((*CONTEXTS, BOTH))] = DROP,
+        value: Annotated[str, OneOf(VALUES)] = "probability",
+        part: Annotated[str, OneOf(PARTS)] = "positive",
     ) -> None:
-        super().__init__(removal=removal)
-        self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
-        self.part = PARTS[part]
-        self.needs_gradients = word_filter.needs_gradients
+        super().__init__(removal=removal, word_filter=word_filter, k=k)
+        self.context, self.value, self.part = context, value, PARTS[part]
 
-    def __call__(self, masked: MaskedModel) -> Attributions:
-        batch = masked.batch
-        filtered = self.word_filter(masked).scores
-        candidates = choose_candidates(filtered, batch, self.k)
+    def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
+        side = masked.batch.word_side
         table = value_table(masked, candidates, context=self.context, value=self.value)
-        index = interaction_index(table) * across(candidates, batch.word_side)
-        theta = self.part(index).sum(2)
-        scores = merge_scores(theta, candidates, filtered, batch.word_valid)
-        pairs = read_pairs(index, candidates, batch.word_side)
-        return Attributions(scores, (None,) * len(batch), pairs)
+        index = interaction_index(table) * across(candidates, side)
+        pairs = read_pairs(index, candidates, side)
+        return Attributions(self.part(index).sum(2), (None,) * len(table), pairs)
 
 
 def across(candidates: Tensor, word_side: Tensor) -> Tensor:

@@ -29,16 +29,14 @@ class KernelShap(Explainer):
     each distinct other coalition, so at most samples + 2; no gradients.
     """
 
-    needs_gradients = False
-
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        samples: Annotated[int, at_least(2, "coalitions come in pairs")],
-        value: Annotated[str, OneOf(VALUES)],
-        seed: Seed,
+        removal: RemovalName | None = None,
+        samples: Annotated[int, at_least(2, "coalitions come in pairs")] = 2048,  # shap: 2048 + 2n
+        value: Annotated[str, OneOf(VALUES)] = "probability",  # what AOPC measures
+        seed: Seed = 0,
     ) -> None:
         super().__init__(removal=removal)
         self.samples, self.value, self.seed = samples, value, seed

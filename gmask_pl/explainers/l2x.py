@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gmask_pl.explainers._l2x_network import L2XNetwork
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.processes import training_loader
 from gmask_pl.settings import Count, Positive, Seed, Share, checked
@@ -34,30 +34,29 @@ class L2X(Explainer):
     as in their paper. Weights are those after the last epoch.
 
     train_pairs: how many training pairs to learn from, drawn by ``seed``; None for all.
-    batch_size, epochs: of the training; ``settings`` are L2XNetwork's.
+    batch_size, epochs: of the training; lr, rho: of RMSprop; the others are L2XNetwork's. Defaults
+    are those of their code (imdb-word).
     """
-
-    needs_gradients = False
 
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        k: Count,
-        temperature: Positive,
-        embedding_size: Count,
-        filters: Count,
-        kernel_size: Count,
-        hidden_size: Count,
-        dropout: Share,
-        side_embedding: bool,
-        lr: Positive,
-        rho: Share,
-        batch_size: Count,
-        epochs: Count,
-        train_pairs: Count | None,
-        seed: Seed,
+        removal: RemovalName | None = None,
+        k: Count = 10,
+        temperature: Positive = 0.5,
+        embedding_size: Count = 50,
+        filters: Count = 100,
+        kernel_size: Count = 3,
+        hidden_size: Count = 250,
+        dropout: Share = 0.2,
+        side_embedding: bool = False,
+        lr: Positive = 1e-3,
+        rho: Share = 0.9,
+        batch_size: Count = 40,
+        epochs: Count = 5,
+        train_pairs: Count | None = None,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(removal=removal)
         self.settings: dict[str, Any] = {
@@ -76,19 +75,19 @@ class L2X(Explainer):
         self.train_pairs, self.seed = train_pairs, seed
         self.network: L2XNetwork | None = None
 
-    def prepare(self, study: Study) -> JSON:
-        pairs = study.pairs(self.train_pairs, self.seed)
-        training = {"batch_size": self.batch_size, "epochs": self.epochs, "seed": self.seed}
-        place = study.place("l2x", self.settings | training, pairs)
+    def prepare(self, training: TrainingContext) -> JSON:
+        pairs = training.pairs(self.train_pairs, self.seed)
+        fitted_by = {"batch_size": self.batch_size, "epochs": self.epochs, "seed": self.seed}
+        place = training.place("l2x", self.settings | fitted_by, pairs)
         kept = place.read()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             network = L2XNetwork(
-                vocabulary_size=study.encode.vocabulary_size,
-                classes=len(study.labels),
+                vocabulary_size=training.encode.vocabulary_size,
+                classes=len(training.labels),
                 **self.settings,
             )
-            state, facts = self._learn(network, study, pairs) if kept is None else kept
+            state, facts = self._learn(network, training, pairs) if kept is None else kept
         if kept is None:
             rank_zero_only(place.write)(state, facts)
         network.load_state_dict(state)
@@ -97,7 +96,7 @@ class L2X(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         if self.network is None:
-            raise RuntimeError("L2X explains only after prepare(study)")
+            raise RuntimeError("L2X explains only after prepare(training)")
         selector = self.network.selector.to(masked.batch.device)
         with torch.no_grad():
             logits = selector(masked.batch).float()
@@ -106,34 +105,34 @@ class L2X(Explainer):
         return Attributions(logits.softmax(-1) * valid, (None,) * len(valid))
 
     def _learn(
-        self, network: L2XNetwork, study: Study, pairs: Sequence[PairExample]
+        self, network: L2XNetwork, training: TrainingContext, pairs: Sequence[PairExample]
     ) -> tuple[dict[str, Tensor], JSON]:
         """Asks the model about every pair and fits the network to its answers.
 
         A pair of which the model reads no word has none to choose, and is left out.
         """
         start = time.perf_counter()
-        answers = torch.zeros(len(pairs), len(study.labels))
+        answers = torch.zeros(len(pairs), len(training.labels))
 
         def see(first: int, masked: MaskedModel) -> None:
             readable = masked.batch.word_valid.any(1, keepdim=True)
             found = (masked.probabilities.float() * readable).cpu()
             answers[first : first + len(found)] = found
 
-        evaluations = study.visit(pairs, self.removal, see, [answers])
+        evaluations = training.visit(pairs, self.removal, see, [answers])
 
         def collate(rows: Sequence[Row]) -> tuple[PairBatch, Tensor]:
             examples, targets = zip(*rows, strict=True)
-            return study.encode(examples), torch.stack(targets)
+            return training.encode(examples), torch.stack(targets)
 
-        trainer = study.trainer(max_epochs=self.epochs)
+        trainer = training.trainer(max_epochs=self.epochs)
         loader = training_loader(
             [row for row in zip(pairs, answers, strict=True) if bool(row[1].any())],
             self.batch_size,
             collate,
             seed=self.seed,
             trainer=trainer,
-            workers=study.workers,
+            workers=training.workers,
         )
         with torch.enable_grad():
             trainer.fit(network, loader)

@@ -24,20 +24,18 @@ class Lime(Explainer):
     penalty; the intercept goes free. A positive score supports the prediction.
 
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
-    samples + 1; no gradients.
+    samples + 1; no gradients. Defaults are those of `lime_text`.
     """
-
-    needs_gradients = False
 
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        samples: Annotated[int, at_least(2, "the whole pair and one mask")],
-        kernel_width: Positive,
-        alpha: Positive,
-        seed: Seed,
+        removal: RemovalName | None = None,
+        samples: Annotated[int, at_least(2, "the whole pair and one mask")] = 5000,
+        kernel_width: Positive = 25.0,
+        alpha: Positive = 1.0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(removal=removal)
         self.samples, self.kernel_width, self.alpha = samples, kernel_width, alpha

@@ -30,16 +30,14 @@ class Occlusion(Explainer):
     prediction; no gradients.
     """
 
-    needs_gradients = False
-
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        context: Annotated[str, OneOf((*CONTEXTS, BOTH))],
-        rounds: Count,
-        per_round: Count,
+        removal: RemovalName | None = None,
+        context: Annotated[str, OneOf((*CONTEXTS, BOTH))] = KEEP,
+        rounds: Count = 1,
+        per_round: Count = 5,
     ) -> None:
         super().__init__(removal=removal)
         self.contexts = CONTEXTS if context == BOTH else (context,)

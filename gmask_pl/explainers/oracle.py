@@ -27,17 +27,16 @@ class Oracle(Explainer):
     each step that it does not need.
     """
 
-    needs_gradients = False
-
     @checked
     def __init__(
         self,
         *,
-        removal: Annotated[str, OneOf(REMOVALS, "the oracle bounds AOPC under one removal")],
-        goal: Annotated[str, OneOf(GOALS)],
-        max_removed: Count,
-        beam: Count,
-        exact_words: Whole,
+        removal: Annotated[str, OneOf(REMOVALS, "the oracle bounds AOPC under one removal")]
+        | None = None,
+        goal: Annotated[str, OneOf(GOALS)] = "highest",
+        max_removed: Count = 10,  # U of Eq. 9 (Section 5.1.1)
+        beam: Count = 5,  # Edin et al. (2025)
+        exact_words: Whole = 12,  # 2^12 model evaluations a pair
     ) -> None:
         super().__init__(removal=removal)
         self.goal, self.max_removed = GOALS[goal], max_removed

@@ -13,10 +13,8 @@ from gmask_pl.types import Attributions
 class Random(Explainer):
     """Scores drawn uniformly from (0, 1), a draw of its own for every pair."""
 
-    needs_gradients = False
-
     @checked
-    def __init__(self, *, removal: RemovalName, seed: Seed) -> None:
+    def __init__(self, *, removal: RemovalName | None = None, seed: Seed = 0) -> None:
         super().__init__(removal=removal)
         self.seed = seed
 

@@ -8,13 +8,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     BOTH,
     CONTEXTS,
+    KEEP,
     VALUES,
     TableSize,
-    choose_candidates,
-    merge_scores,
     value_table,
 )
 from gmask_pl.explainers.explainer import Explainer
@@ -23,37 +23,32 @@ from gmask_pl.settings import OneOf, checked
 from gmask_pl.types import Attributions
 
 
-class Shapley(Explainer):
+class Shapley(CandidateExplainer):
     """A word's score is its fair share of what the k candidate words do for the prediction.
 
     word_filter: the explainer whose k best words take part. context: whether the other words are
     dropped or kept meanwhile, or both, which takes the mean; value: the probability of the
     predicted class or its logarithm. No sampling: 2^k model evaluations a pair, for both contexts
     2^(k+1), beside those of the filter. The shares add up to the worth of all k words less that
-    of none. The other words follow in the filter's order, see `merge_scores`.
+    of none.
     """
 
     @checked
     def __init__(
         self,
         *,
-        removal: RemovalName,
-        word_filter: Explainer,
-        k: TableSize,
-        context: Annotated[str, OneOf((*CONTEXTS, BOTH))],
-        value: Annotated[str, OneOf(VALUES)],
+        removal: RemovalName | None = None,
+        word_filter: Explainer | None = None,
+        k: TableSize = 10,
+        context: Annotated[str, OneOf((*CONTEXTS, BOTH))] = KEEP,
+        value: Annotated[str, OneOf(VALUES)] = "probability",
     ) -> None:
-        super().__init__(removal=removal)
-        self.word_filter, self.k, self.context, self.value = word_filter, k, context, value
-        self.needs_gradients = word_filter.needs_gradients
+        super().__init__(removal=removal, word_filter=word_filter, k=k)
+        self.context, self.value = context, value
 
-    def __call__(self, masked: MaskedModel) -> Attributions:
-        filtered = self.word_filter(masked).scores
-        candidates = choose_candidates(filtered, masked.batch, self.k)
+    def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         table = value_table(masked, candidates, context=self.context, value=self.value)
-        values, valid = shapley_values(table), masked.batch.word_valid
-        scores = merge_scores(values, candidates, filtered, valid)
-        return Attributions(scores, (None,) * len(scores))
+        return Attributions(shapley_values(table), (None,) * len(table))
 
 
 def shapley_values(table: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.vocabulary import word_counts
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
 from gmask_pl.identity.parts import described
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
@@ -93,9 +93,9 @@ def data_module(
     )
 
 
-def make_study(
+def training_context(
     cfg: DictConfig, source: PairSource, classifier: PairClassifier, model: ModelIdentity
-) -> Study:
+) -> TrainingContext:
     """The training pairs of the run's dataset, its model, its Trainer, and a folder.
 
     model: the identity of the classifier.
@@ -113,11 +113,12 @@ def make_study(
                 "nothing"
             ) from None
 
-    return Study(
+    return TrainingContext(
         classifier=classifier,
         encode=classifier.encoder(cfg.unit),
         train=train,
         labels=source.labels,
+        removal=cfg.model.removal,
         trainer=partial(make_trainer, cfg, loggers=[], callbacks=[]),
         token_budget=TokenBudget(cfg.token_budget),
         batch_size=cfg.model.fit.batch_size,

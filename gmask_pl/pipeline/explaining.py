@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.data.selection import OnlyPairs
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.files import damaged, limit_expanded, write_text
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
 from gmask_pl.masking.token_packing import TokenBudget
@@ -23,11 +23,11 @@ from gmask_pl.pipeline.build import (
     data_module,
     logger_names,
     make_logger,
-    make_study,
     make_trainer,
     model_identity,
     page_of,
     plain,
+    training_context,
 )
 from gmask_pl.pipeline.damaged_folders import reading
 from gmask_pl.pipeline.failures import check_run, check_split
@@ -62,7 +62,7 @@ class Run:
 
     identity: Identity
     explainer: Explainer
-    study: Study
+    training: TrainingContext
     metrics: Metrics
     inference: Inference
     unread: dict[str, str]
@@ -117,7 +117,7 @@ def computed(cfg: DictConfig, folder: Path, run: Run) -> JSON:
     seed_everything(cfg.seed, workers=True, verbose=False)
     store, identity = Path(cfg.output) / STORE, run.identity.of_explanations
     explained = explain_pairs(
-        store, identity, run.explainer, run.study, run.inference, reuse=cfg.reuse
+        store, identity, run.explainer, run.training, run.inference, reuse=cfg.reuse
     )
     return score_explanations(
         folder,
@@ -153,12 +153,12 @@ def built(cfg: DictConfig, folder: Path) -> Run:
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
     )
-    study = make_study(cfg, source, classifier, model)
-    learnt_from = study.train() if explainer.learns else ()
+    training = training_context(cfg, source, classifier, model)
+    learnt_from = training.train() if explainer.learns else ()
     return Run(
         identity_of_run(plain(cfg), model, data.explained, learnt_from),
         explainer,
-        study,
+        training,
         metrics,
         Inference(
             trainer, classifier, model, data, TokenBudget(cfg.token_budget), cfg.response_cache

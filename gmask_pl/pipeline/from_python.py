@@ -22,11 +22,11 @@ from gmask_pl.api import PairExplainer
 from gmask_pl.command_names import command_name
 from gmask_pl.identity.parts import CONF, TARGET
 from gmask_pl.pipeline.build import (
-    make_study,
     make_trainer,
     model_identity,
     plain,
     stored_classifier,
+    training_context,
 )
 from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
@@ -78,7 +78,7 @@ def from_settings(*overrides: str) -> PairExplainer:
             seed=cfg.seed,
             token_budget=cfg.token_budget,
             response_cache=cfg.response_cache,
-            training_pairs=make_study(cfg, source, classifier, model),
+            training_pairs=training_context(cfg, source, classifier, model),
             clean=cfg.dataset.get("clean", False),
             workers=cfg.workers,
             trainer={key: value for key, value in plain(cfg.trainer).items() if key != TARGET},

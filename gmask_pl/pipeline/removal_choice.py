@@ -40,8 +40,11 @@ def settled(
     """
     verdict, gradients = tried_for(explainer, classifier, folder, model)
     name = name_of(classifier)
-    changed = _by_default(cfg, verdict, gradients=gradients, overrides=overrides)
-    explained = cfg.explainer.get("removal", explainer.removal)
+    unsaid = "removal" in cfg.explainer and cfg.explainer.removal is None
+    if unsaid:
+        cfg.explainer.removal = DEFAULT
+    changed = _by_default(cfg, verdict, gradients=gradients, overrides=overrides) or unsaid
+    explained = cfg.explainer.get("removal", explainer.removal) or cfg.model.removal
     verdict.refuse(name, explained, setting="explainer.removal", gradients=gradients)
     for removal in metric_removals(cfg):
         verdict.refuse(name, removal, setting="metric.removal")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import UnionType
+from dataclasses import dataclass, is_dataclass, replace
+from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
@@ -30,6 +30,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
+from gmask_pl.identity.parts import config_folders
 from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.pipeline.settings_schema import BY_CODE, Explain, Others
 from gmask_pl.pipeline.settings_signatures import PLAIN, signature_of
@@ -46,7 +47,7 @@ OF_HYDRA = {TARGET: str, "_convert_": str, "_recursive_": bool, "_partial_": boo
 MISSING, UNKNOWN = object(), object()  # values: none is given; it hangs on a script that runs
 SINGLE = ("dataset", "model", "explainer", "trainer", "experiment")  # one of each is chosen
 _SHOWN = 12  # faults in a message
-_REFERENCE = re.compile(r"\$\{(\.*)([^${}:]+)\}")
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?(\.*)([^${}:,]+)(?:,[^${}]*)?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,10 @@ def leaves(cfg: DictConfig, script: type = Explain) -> list[Leaf]:
     """Every setting of a composed configuration, in its order, and what is missing."""
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
     raw.pop("hydra", None)
-    read = set(_references(raw, ""))
+    offered = sorted(set(_read_by_explainers()))
+    read = {*_references(raw, ""), *offered}
     found = list(_walk({key: _resolved(cfg, key, key) for key in raw}, raw, script, ""))
-    known = [leaf.path for leaf in found if leaf.kind is not None]
+    known = [*(leaf.path for leaf in found if leaf.kind is not None), *offered]
     return [
         replace(leaf, problem=_unknown(leaf, known))
         if leaf.kind is None and not leaf.problem and leaf.path not in read
@@ -135,7 +137,7 @@ def _walk(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
     kind, others = _opened(kind)
     if _is_part(kind):
         yield from _part(value, raw, kind, path)
-    elif is_typeddict(kind):
+    elif _has_keys(kind):
         yield from _keys(value, raw, kind, others, path)
     elif isinstance(value, Mapping) and (kind is None or _is_mapping(kind)):
         each = None if kind is None else get_args(kind)[1]
@@ -149,7 +151,7 @@ def _walk(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
 
 
 def _keys(value: Any, raw: Any, kind: Any, others: Any, path: str) -> Iterator[Leaf]:
-    """The settings that a TypedDict names, and the parts beside them."""
+    """The settings that a TypedDict or a dataclass names, and the parts beside them."""
     kinds = get_type_hints(kind, include_extras=True)
     if not isinstance(value, Mapping):
         said = f"{path}={typed(value)}: it is no setting by itself, but has {', '.join(kinds)}"
@@ -159,7 +161,7 @@ def _keys(value: Any, raw: Any, kind: Any, others: Any, path: str) -> Iterator[L
     for key, one in value.items():
         yield from _walk(one, _below(raw, key), kinds.get(key, others), f"{prefix}{key}")
     for key, own in kinds.items():
-        if key not in value and get_origin(own) is not NotRequired:
+        if key not in value and is_typeddict(kind) and get_origin(own) is not NotRequired:
             yield _missing(f"{prefix}{key}", own)
 
 
@@ -216,8 +218,14 @@ def _opened(kind: Any) -> tuple[Any, Any]:
 def _is_part(kind: Any) -> bool:
     """Whether a class, or one of several, that Hydra instantiates."""
     if get_origin(kind) in (Union, UnionType):
-        return all(map(_is_part, get_args(kind)))
-    return isinstance(kind, type) and not is_typeddict(kind) and kind not in PLAIN
+        kinds = [one for one in get_args(kind) if one is not NoneType]
+        return all(map(_is_part, kinds))
+    return isinstance(kind, type) and not _has_keys(kind) and kind not in PLAIN
+
+
+def _has_keys(kind: Any) -> bool:
+    """Whether settings by their names, of which no class is chosen."""
+    return is_typeddict(kind) or (isinstance(kind, type) and is_dataclass(kind))
 
 
 def _is_subclass(found: type, kind: Any) -> bool:
@@ -286,6 +294,14 @@ def _references(raw: Any, path: str) -> Iterator[str]:
         for dots, name in _REFERENCE.findall(raw):
             above = path.split(".")[: -len(dots)] if dots else []
             yield ".".join([*above, name])
+
+
+def _read_by_explainers() -> Iterator[str]:
+    """What explainers read of a model's settings, the one that is chosen and the others."""
+    for folder in config_folders():
+        for file in (folder / "explainer").glob("*.yaml"):
+            names = [name for _, name in _REFERENCE.findall(file.read_text("utf-8"))]
+            yield from (name for name in names if name.startswith("model.explainers."))
 
 
 def _source(raw: Any, path: str) -> str:

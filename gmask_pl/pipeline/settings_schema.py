@@ -10,7 +10,6 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from gmask_pl.data.source import SPLITS
-from gmask_pl.explainers import imask
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.metrics.model_free import ModelFreeMetric
@@ -46,18 +45,13 @@ class Fit(TypedDict):
 
 
 class Model(TypedDict):
-    """What a model's file says beside the network: what other groups read of it."""
+    """What a model's file says beside the network: what other groups read of it.
+
+    ``explainers`` may hold better values than their own: what files of explainers read of it.
+    """
 
     name: str
     removal: RemovalName
-    imask_estimator: Annotated[str, OneOf(imask.ESTIMATORS)]
-    imask_beta: NotNegative
-    imask_bound: Positive | None
-    iba_layer: str | int
-    iba_beta: NotNegative
-    gmask_samples: Count
-    released_slope: Positive
-    released_beta: NotNegative
     net: PairClassifier
     fit: Fit
 

@@ -19,7 +19,7 @@ from pytorch_lightning import Trainer
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.learning import Study
+from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.files import set_aside, whole_file, write_text
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.of_result import Identity
@@ -97,14 +97,14 @@ def explain_pairs(
     store: Path,
     identity: Identity,
     explainer: Explainer,
-    study: Study,
+    training: TrainingContext,
     inference: Inference,
     *,
     reuse: bool,
 ) -> Path:
     """The folder below ``store`` with the explanations of this identity; makes what is lacking.
 
-    It holds them, why pairs have none, and what learning from the training pairs of ``study`` cost.
+    It holds them, why pairs have none, and what learning from the pairs of ``training`` cost.
     Whatever scores them, and however often, they are made once. reuse: False makes them anew.
     """
     folder, trainer = store / identity.digest, inference.trainer
@@ -114,7 +114,7 @@ def explain_pairs(
         identity,
         EXPLAINED,
         rank=trainer.global_rank,
-        write=partial(write_explanations, labels=study.labels),
+        write=partial(write_explanations, labels=training.labels),
         read=read_explanations,
         check=check_stored,
         others={EXPLANATIONS: check_stored, PREPARATION: read_preparation},
@@ -130,7 +130,7 @@ def explain_pairs(
         prepared = preparation.is_file()
         trainer.strategy.barrier()  # before one of them leaves what another one looks for
         if left or not prepared:
-            cost = explainer.prepare(study)
+            cost = explainer.prepare(training)
             if cost:
                 say(f"learnt from training pairs: {cost}")
             if trainer.is_global_zero:
@@ -140,7 +140,7 @@ def explain_pairs(
         if trainer.is_global_zero:
             if not there:
                 found = chain.from_iterable(progress.rows())
-                write_explanations(explanations, found, study.labels, progress.failed())
+                write_explanations(explanations, found, training.labels, progress.failed())
             progress.drop_batches()
         trainer.strategy.barrier()
     return folder

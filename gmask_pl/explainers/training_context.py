@@ -28,19 +28,20 @@ WEIGHTS, SETTINGS, FACTS = "weights.safetensors", "settings.json", "facts.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class TrainingContext:
     """The training pairs of a run, the model to explain, and a folder for what is learnt.
 
     train: the training split, read when it is called; it raises UserError where there is none.
-    trainer: a Trainer of the run, with further settings. batch_size: pairs of one forward pass;
-    workers: processes that load data. identity: what decides the model's answers, for the name
-    under which what is learnt is kept.
+    removal: the usual one of the model. trainer: a Trainer of the run, with further settings.
+    batch_size: pairs of one forward pass; workers: processes that load data. identity: what
+    decides the model's answers, for the name under which what is learnt is kept.
     """
 
     classifier: Classifier
     encode: PairEncoder
     train: Callable[[], Sequence[PairExample]]
     labels: tuple[str, ...]
+    removal: str
     trainer: Callable[..., Trainer]
     token_budget: TokenBudget | int
     batch_size: int
@@ -57,21 +58,22 @@ class Study:
     def visit(
         self,
         pairs: Sequence[PairExample],
-        removal: str,
+        removal: str | None,
         see: Callable[[int, MaskedModel], None],
         sums: Sequence[Tensor] | None = None,
     ) -> int:
         """Shows pairs, bound to the model, batch by batch to ``see``; returns the evaluations.
 
-        see: also told the position of the batch's first pair. sums: what it adds to; every batch
-        is then shown in one of the processes, and the sums are those of all. None: every process
-        sees all pairs.
+        removal: None is the model's usual one. see: also told the position of the batch's first
+        pair. sums: what it adds to; every batch is then shown in one of the processes, and the sums
+        are those of all. None: every process sees all pairs.
         """
         trainer = self.trainer(inference_mode=False)
         rank, processes = (0, 1) if sums is None else place_of(trainer)
         starts = range(0, len(pairs), self.batch_size)[rank::processes]
         own = [pair for start in starts for pair in pairs[start : start + self.batch_size]]
-        visit = _Visit(self, removal, lambda number, masked: see(starts[number], masked))
+        how = removal or self.removal
+        visit = _Visit(self, how, lambda number, masked: see(starts[number], masked))
         trainer.predict(visit, self.batches(own), return_predictions=False)
         if sums is not None:
             sum_over_processes(trainer, (*sums, visit.evaluations))
@@ -132,12 +134,14 @@ class Place:
 class _Visit(LightningModule):
     """Binds every batch to the model, on the Trainer's device."""
 
-    def __init__(self, study: Study, removal: str, see: Callable[[int, MaskedModel], None]) -> None:
+    def __init__(
+        self, training: TrainingContext, removal: str, see: Callable[[int, MaskedModel], None]
+    ) -> None:
         super().__init__()
         # There may be fewer batches than processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.classifier: Any = study.classifier
-        self.removal, self.see, self.token_budget = removal, see, study.token_budget
+        self.classifier: Any = training.classifier
+        self.removal, self.see, self.token_budget = removal, see, training.token_budget
         self.evaluations = torch.zeros((), dtype=torch.int64)
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
