@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from safetensors import SafetensorError
 
+from gmask_pl.escaping import terminal
 from gmask_pl.types import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -112,7 +113,7 @@ def remove_ours(folder: Path, ours: Callable[[str], bool]) -> None:
         folder.rmdir()
     except OSError:
         left = ", ".join(sorted(entry.name for entry in folder.iterdir())[:3])
-        _log.info(f"{folder} stays, as it holds what this project has not made: {left}")
+        _log.info(terminal(f"{folder} stays, as it holds what this project has not made: {left}"))
 
 
 def is_draft(path: Path) -> bool:
@@ -132,7 +133,7 @@ def set_aside(path: Path, *, kept: Callable[[Path], bool]) -> None:
     names = (path.with_name(f"{path.name}.aside{number or ''}") for number in range(1000))
     free = next(name for name in names if not os.path.lexists(name))
     path.rename(free)
-    _log.info(f"{path}: something else was in its place, which is now {free.name}")
+    _log.info(terminal(f"{path}: something else was in its place, which is now {free.name}"))
 
 
 def damaged(path: Path, reason: object) -> None:
@@ -140,14 +141,14 @@ def damaged(path: Path, reason: object) -> None:
     if str(path) not in _WARNED:
         _WARNED.add(str(path))
         why = " ".join(str(reason).split())[:200]
-        _log.info(f"{path} is damaged ({why}): taken as not done, and made again")
+        _log.info(terminal(f"{path} is damaged ({why}): taken as not done, and made again"))
 
 
 def warn_once(key: str, message: str) -> None:
     """Warns of what a run does without, the first time in a process."""
     if key not in _WARNED:
         _WARNED.add(key)
-        _log.warning(message)
+        _log.warning(terminal(message))
 
 
 def check_folder(setting: str, folder: Path | str, *, written: bool = True) -> None:

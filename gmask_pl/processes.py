@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from gmask_pl.escaping import terminal
 from gmask_pl.files import warn_once
 from gmask_pl.types import UserError
 
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 @rank_zero_only
 def say(message: str) -> None:
     """Logs a message, which may name anything, in one of the processes."""
-    _log.info(message)
+    _log.info(terminal(message))
 
 
 def new_trainer(make: Callable[..., Trainer] = Trainer, **settings: Any) -> Trainer:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from gmask_pl.escaping import terminal
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.models.model_check import Verdict, name_of
@@ -28,7 +29,9 @@ def removal_for(explainer: Explainer, classifier: PairClassifier) -> str:
     if wanted not in right and explainer.removal is None and right:
         tried = verdict.gradients if verdict.removals[wanted].ok else verdict.removals
         why = tried[wanted].reason
-        _log.warning(f"removal={right[0]}, as {wanted} is not right for this model: {why}")
+        _log.warning(
+            terminal(f"removal={right[0]}, as {wanted} is not right for this model: {why}")
+        )
         return right[0]
     verdict.refuse(name_of(classifier), wanted, setting="removal", gradients=gradients)
     return wanted

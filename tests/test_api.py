@@ -489,7 +489,7 @@ def test_training_pairs_are_given_as_texts(weights: Path, tmp_path: Path) -> Non
 
 def test_answers_are_kept_for_the_weights_that_gave_them(weights: Path, tmp_path: Path) -> None:
     model = TinyBert.from_weights(weights)
-    explain = PairExplainer(model, explainer_of("occlusion"), answers=tmp_path)
+    explain = PairExplainer(model, explainer_of("occlusion"), response_cache=tmp_path)
     first = explain(TEXTS)
     with mock.patch.object(MaskedModel, "_ask", side_effect=AssertionError):
         assert close(explain(TEXTS), first)

@@ -77,7 +77,8 @@ def test_metrics_follow_the_removal_of_the_explainer(
     cfg = composed(overrides)
     explainer, source = instantiate(cfg.explainer), instantiate(cfg.dataset)
     classifier = stored_classifier(cfg, source, cfg.weights, None)
-    assert settled(cfg, classifier, explainer, folder=None, overrides=overrides)
+    model = identity_of_model(classifier, "32-true")
+    assert settled(cfg, classifier, explainer, model, folder=None, overrides=overrides)
     assert (cfg.explainer.removal, cfg.metric.removal) == (removal, removal)
 
 
@@ -86,7 +87,7 @@ def test_an_explainer_without_a_removal_has_the_best_that_is_right(
     name: str, gradients: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     explainer = explainer_of("occlusion")
-    explainer.removal, explainer.needs_gradients = None, gradients
+    explainer.removal, explainer.differentiates_masks = None, gradients
     assert removal_for(explainer, zoo.made("bert")) == "pad"
     assert capsys.readouterr().err == ""
     assert removal_for(explainer, zoo.made(name)) == "mask"
@@ -142,7 +143,7 @@ def test_a_verdict_is_kept_and_a_broken_one_made_again(
     def again(gradients: bool = False) -> None:
         monkeypatch.setattr(trust, "_known", {})  # as in another process
         identity = identity_of_model(model, "32-true")
-        verdict = tried(model, identity, tmp_path, gradients=gradients)
+        verdict = tried(model, tmp_path, gradients=gradients, model=identity)
         assert verdict.right() == ["mask", "delete", "zero"]
         assert identity_of_model(model, "32-true") == identity  # trying it changes nothing
 
@@ -161,7 +162,9 @@ def test_a_verdict_is_kept_and_a_broken_one_made_again(
     monkeypatch.setattr(trust, "_known", {})
     (tmp_path / "file").write_text("", "utf-8")
     identity = identity_of_model(model, "bf16-mixed")
-    tried(model, identity, tmp_path / "file", gradients=False)  # not kept, and tried all the same
+    tried(
+        model, tmp_path / "file", gradients=False, model=identity
+    )  # not kept, and tried all the same
     assert len(asked) == 8
 
 

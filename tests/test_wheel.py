@@ -116,8 +116,9 @@ def test_it_explains_from_python(
     assert explained.returncode == 0
     program = """
 import gmask_paper, gmask_pl
-from gmask_pl.api import PairExplainer
-explain = PairExplainer("weights=outputs/models/planted_bert_tiny", "explainer=occlusion")
+from gmask_pl import Occlusion, PairExplainer, TinyBert
+model = TinyBert.from_weights("outputs/models/planted_bert_tiny")
+explain = PairExplainer(model, Occlusion())
 (found,) = explain([("a cat sleeps", "an animal rests")])
 print(gmask_pl.__file__, gmask_paper.__file__, len(found.scores), sep="\\n")
 """

@@ -7,14 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gmask_pl.escaping import terminal
-
 
 class Console(logging.Handler):
-    """Prints messages, and warnings as such beside them, each as a terminal can show it."""
+    """Prints messages, and warnings as such on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = terminal(record.getMessage())
+        text = record.getMessage()
         if record.levelno >= logging.WARNING:
             print(f"warning: {text}", file=sys.stderr)
         else:
