@@ -18,7 +18,7 @@ from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.gmask import GMask
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.of_model import identity_of_model
-from gmask_pl.loops import ExplainLoop, Keep
+from gmask_pl.loops import ExplainLoop, Keep, removal_of
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.process_switches import apart
@@ -188,7 +188,7 @@ class PairExplainer:
                     encode=self.classifier.encoder(self.unit),
                     train=lambda: given.pairs,
                     labels=self.labels,
-                    removal=self.explainer.removal or self.classifier.usual_removal,
+                    removal=removal_of(self.explainer, self.classifier),
                     trainer=self._new_trainer,
                     token_budget=TokenBudget(self.token_budget),
                     batch_size=self.batch_size,

@@ -22,7 +22,6 @@ from gmask_pl.escaping import terminal
 from gmask_pl.types import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 DRAFT = ".draft"
 _WARNED: set[str] = set()
 _log = logging.getLogger(__name__)
