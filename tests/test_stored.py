@@ -77,6 +77,12 @@ def test_an_index_names_safetensors_of_its_folder_alone(folder: Path, name: str)
         read(inner)
 
 
+@pytest.mark.parametrize("place", ["/no/such/folder", "./none"])
+def test_a_folder_that_is_not_there_is_no_hub_id(place: str) -> None:
+    with pytest.raises(UserError, match=rf"weights={place}: there is no such folder"):
+        BertPairClassifier.from_weights(place)
+
+
 def test_weights_named_by_the_configuration_stay_in_the_folder(folder: Path) -> None:
     for name in ("../model.safetensors", "model.bin"):
         change(folder / "config.json", transformers_weights=name)

@@ -199,6 +199,13 @@ def test_a_run_of_a_sweep_whose_results_are_damaged_is_named(tmp_path: Path) -> 
     assert "metrics.json: a list and no object" in told
 
 
+def test_a_sweep_of_one_run_names_its_explainer(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"aopc": {"value": 0.5}}', "utf-8")
+    job = {"overrides": ["model=bert", "explainer=lime"], "folder": str(tmp_path), "fate": DONE}
+    row = next(line for line in format_sweep([job]).splitlines() if "0.500" in line)
+    assert row.split()[0] == "lime"
+
+
 def documents(text: str, folder: Path) -> list[Path]:
     """Everything that a report writes, with the text wherever a text of others may stand."""
     e = explanation(text)

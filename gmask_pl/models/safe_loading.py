@@ -35,6 +35,8 @@ def load(
     model that was never fine-tuned do. Raises UserError for whatever cannot be loaded, for weights
     that are not in safetensors files of the folder itself, and for a model that brings its code.
     """
+    if not Path(source).exists() and (Path(source).is_absolute() or source.startswith(".")):
+        raise UserError(f"{setting}={source}: there is no such folder")
     if revision is not None and Path(source).is_dir():
         raise UserError(
             f"model.revision={revision}: {setting}={source} is a folder, which has none; leave it "

@@ -26,6 +26,7 @@ from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
 DONE = "done"
+EXPLAINER = "explainer="
 
 
 class SweepSummary(Callback):
@@ -162,13 +163,14 @@ def format_sweep(jobs: list[JSON]) -> str:
 
 
 def _names(overrides: list[list[str]]) -> list[str]:
-    """A name for each run: the overrides by which it differs from the others."""
-    common = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
-    names = (
-        " ".join(part.removeprefix("explainer=") for part in parts if part not in common)
-        for parts in overrides
-    )
-    return [name or f"run {index}" for index, name in enumerate(names)]
+    """A name for each run: the overrides by which it differs from the others, or its explainer."""
+    common = set.intersection(*map(set, overrides)) if overrides else set()
+    names = []
+    for index, parts in enumerate(overrides):
+        own = [part for part in parts if part not in common]
+        own = own or [part for part in parts if part.startswith(EXPLAINER)] or [f"run {index}"]
+        names.append(" ".join(part.removeprefix(EXPLAINER) for part in own))
+    return names
 
 
 def _short(path: Path) -> str:
