@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,11 +20,14 @@ from conftest import CONF, LABELS, ROOT, untrained
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import LightningModule
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gmask_paper.archive import archived_runs
+from gmask_pl.explainers.gmask import GMask
 from gmask_pl.identity import of_model, of_result
+from gmask_pl.identity.of_code import code_of
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pairs_digest
 from gmask_pl.identity.of_result import (
@@ -33,7 +38,10 @@ from gmask_pl.identity.of_result import (
 )
 from gmask_pl.identity.parts import KIND, described, kind_of, kinds, target_of
 from gmask_pl.identity.setting_roles import EXPLAIN, TRAIN, Told, place_of
+from gmask_pl.models import words
 from gmask_pl.models.bert_tiny import TinyBert
+from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.verdicts import check_key
 from gmask_pl.pipeline.build import plain
 from gmask_pl.pipeline.explaining import explain
 from gmask_pl.pipeline.hydra_setup import deciding_settings, register
@@ -177,6 +185,7 @@ def test_an_identity_of_an_earlier_version_is_another_one(tmp_path: Path) -> Non
 
 def test_a_class_can_be_renamed_and_a_model_is_all_that_answers_depend_on() -> None:
     model = untrained("bert_tiny")
+    model.__class__ = type("Own", (TinyBert,), {})
     before = identity_of_model(model, "32-true")
     model.encoder("word").tokenizer("a b", truncation=True, max_length=3, padding=True)  # type: ignore[attr-defined]
     model.dev_accuracy.update(torch.eye(3), torch.arange(3))
@@ -245,6 +254,93 @@ def test_whatever_a_model_holds_is_told(way: str) -> None:
     assert one == again
     assert one.weights == other.weights
     assert one.digest != other.digest
+
+
+CODE = """
+from gmask_pl.explainers.occlusion import Occlusion
+from torch import nn
+
+SCALE, UNUSED = {scale}, {unused}
+
+
+def scaled(x):
+    {comment}
+    return x * SCALE
+
+
+class Base:
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Network(Base, nn.Module):
+    power = {power}
+    inner = staticmethod(lambda x: scaled(x) ** {exponent})
+
+
+class Mine(Occlusion):
+    def __call__(self, masked):
+        found = super().__call__(masked)
+        return type(found)(scaled(found.scores), found.groups)
+"""
+WRITTEN = {"scale": 1.0, "unused": 1, "comment": '"""As it is."""', "power": 1, "exponent": 1}
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """A module of a user's own, written with some values in it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(**values: Any) -> ModuleType:
+        sys.modules.pop("own_parts", None)
+        (tmp_path / "own_parts.py").write_text(CODE.format(**WRITTEN | values), "utf-8")
+        importlib.invalidate_caches()
+        return importlib.import_module("own_parts")
+
+    return write
+
+
+def test_the_code_of_ones_own_is_told(written: Callable[..., ModuleType]) -> None:
+    def told(**values: Any) -> str:
+        return identity_of_model(written(**values).Network(), "32-true").digest
+
+    assert told() == told(unused=2, comment="# in other words")
+    changes: list[dict[str, Any]] = [{"scale": 3.0}, {"power": 2}, {"exponent": 2}]
+    assert len({told(), *(told(**change) for change in changes)}) == 4
+
+
+def test_the_code_of_packages_is_told_by_their_names() -> None:
+    for part in (nn.Linear, TinyBert, GMask, json.dumps, Path, print, LightningModule.log, 3):
+        assert code_of(part) == ""
+
+
+def test_a_run_of_an_explainer_of_ones_own_is_made_anew_when_its_code_changes(
+    tmp_path: Path, written: Callable[..., ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path)
+    own = ("explainer._target_=own_parts.Mine",)
+    written()
+    before = lab.explain(*own)
+    assert lab.explain(*own) == before
+    written(comment="# in other words")
+    assert lab.explain(*own) == before
+    assert capsys.readouterr().out.count("were there already") == 2
+    written(scale=-1.0)
+    assert lab.explain(*own)["aopc"]["value"] != before["aopc"]["value"]
+    assert "setting explainer.code: made again" in capsys.readouterr().out
+
+
+def test_a_model_is_tried_again_when_the_code_of_its_class_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = identity_of_model(untrained("dattn"), "32-true")
+    before = check_key(model, DecomposableAttention, gradients=False)
+    assert check_key(model, DecomposableAttention, gradients=False) == before
+    changed = tmp_path / "words.py"
+    changed.write_text(Path(words.__file__).read_text("utf-8") + "\n# changed\n", "utf-8")
+    monkeypatch.setattr(words, "__file__", str(changed))  # of a base class
+    assert check_key(model, DecomposableAttention, gradients=False) != before
 
 
 def test_a_thing_within_itself_is_told_once() -> None:

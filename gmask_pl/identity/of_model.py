@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType, NoneType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from gmask_pl.identity.of_code import code_of
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, digest_of
 from gmask_pl.types import JSON
 
@@ -38,7 +39,8 @@ class ModelIdentity:
     the model, the configuration where it is not as usual, and a digest of all rules and words.
     settings: every other attribute of the model, down to arrays and what a function closes over,
     such as the settings it was made with, its labels, the order of its outputs, or a temperature;
-    and the kinds of its layers. What holds no data, such as a built-in, is told by its name.
+    the kinds of its layers; and the code of what the user wrote. What holds no data, such as a
+    built-in, is told by its name.
     precision: that it is computed in.
     """
 
@@ -72,6 +74,8 @@ def identity_of_model(model: nn.Module, precision: str) -> ModelIdentity:
             for name, item in value.items():
                 tell(item, f"{place}.{name}")
         elif isinstance(value, nn.Module):
+            if code := code_of(type(value)):
+                settings[f"{place}.code" if place else "code"] = code
             if hasattr(value, "config") and hasattr(value.config, "to_diff_dict"):
                 network[place] = _configuration(value.config)
                 return
@@ -155,9 +159,13 @@ def _json(value: Any, within: tuple[int, ...] = ()) -> Any:
     if isinstance(value, FunctionType):
         return _function(value, within)
     name = getattr(value, "__qualname__", type(value).__qualname__)
-    if isinstance(value, type | ModuleType | nn.Module) or not (held := _held(value)):
+    if isinstance(value, ModuleType | nn.Module):
         return name
-    return {"kind": name} | _json(held, within)
+    kind = value if isinstance(value, type) else type(value)
+    told = {"kind": name} | ({"code": code} if (code := code_of(kind)) else {})
+    if kind is not value:
+        told |= _json(_held(value), within)
+    return told if len(told) > 1 else name
 
 
 def _held(value: Any) -> JSON:
@@ -168,13 +176,9 @@ def _held(value: Any) -> JSON:
 
 
 def _function(value: FunctionType, within: tuple[int, ...]) -> Any:
-    """The name of a function and what it holds; of one that is made on the spot its code, too."""
-    held: list[Any] = [value.__defaults__, value.__kwdefaults__]
+    """The name of a function and what it holds; the code of one that is the user's own."""
+    held: list[Any] = [value.__defaults__, value.__kwdefaults__, code_of(value) or None]
     held += [cell.cell_contents for cell in value.__closure__ or ()]
-    if "<" in value.__qualname__:
-        code = value.__code__
-        constants = [item for item in code.co_consts if not isinstance(item, CodeType)]
-        held += [code.co_code.hex(), code.co_names, constants]
     name = value.__qualname__
     return [name, _json(held, within)] if any(map(_tells, held)) else name
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gmask_pl.files import write_text
+from gmask_pl.identity.of_code import code_at
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.of_pairs import pairs_digest, texts_digest
 from gmask_pl.identity.parts import described
@@ -111,7 +112,7 @@ def identity_of_run(
     """
     learnt = list(learnt_from)
     return Identity(
-        _as_read(told_settings(described(settings), EXPLAIN, BY_VALUE)),
+        _as_read(told_settings(described(settings, code_at), EXPLAIN, BY_VALUE)),
         model.told,
         pairs_digest(pairs),
         texts_digest(learnt) if learnt else "",
@@ -131,7 +132,7 @@ def identity_of_training(settings: JSON, pairs: Iterable[PairExample]) -> Identi
         if isinstance(value, str) and Path(value).exists()
     }
     own = {key: settings[key] for key in ("model", "trainer", "seed") if key in settings}
-    deciding = _as_read(told_settings(described(own), TRAIN, BY_VALUE))
+    deciding = _as_read(told_settings(described(own, code_at), TRAIN, BY_VALUE))
     return Identity(deciding, {}, pairs_digest(pairs), files=files)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # At the top of a checkout, where it is the user's too; in a wheel within the package.
 CONF = next((p for p in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if p.is_dir()), _PACKAGE)
 GROUPS = ("dataset", "explainer", "logger", "metric", "model", "trainer")
-TARGET, KIND = "_target_", "kind"
+TARGET, KIND, CODE = "_target_", "kind", "code"
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -38,14 +38,22 @@ def config_folders() -> list[Path]:
     return found
 
 
-def described(settings: Any) -> Any:
-    """Settings in which every part has its ``kind`` in place of the path of its class."""
+def described(settings: Any, code_at: Callable[[str], str] | None = None) -> Any:
+    """Settings in which every part has its ``kind`` in place of the path of its class.
+
+    code_at: tells the code of a class that is the user's own by its path, as
+    `gmask_pl.identity.of_code.code_at` does; it imports the class. None: nothing is imported.
+    """
     if isinstance(settings, list):
-        return [described(value) for value in settings]
+        return [described(value, code_at) for value in settings]
     if not isinstance(settings, Mapping):
         return settings
-    found = {key: described(value) for key, value in settings.items() if key != TARGET}
-    return {KIND: kind_of(str(settings[TARGET]))} | found if TARGET in settings else found
+    found = {key: described(value, code_at) for key, value in settings.items() if key != TARGET}
+    if TARGET not in settings:
+        return found
+    path = str(settings[TARGET])
+    code = code_at(path) if code_at is not None else ""
+    return {KIND: kind_of(path)} | ({CODE: code} if code else {}) | found
 
 
 def kind_of(target: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def tried(
     folder: where that is kept for other processes; None: nowhere. model: its identity, where that
     is known.
     """
-    key = check_key(model or identity_of_model(classifier, "32-true"), gradients=gradients)
+    model = model or identity_of_model(classifier, "32-true")
+    key = check_key(model, type(classifier), gradients=gradients)
     if key not in _known:
         file = None if folder is None else folder / f"{key}.json"
         found = None if file is None else _read(file)
@@ -44,13 +46,21 @@ def tried(
     return _known[key]
 
 
-def check_key(model: ModelIdentity, *, gradients: bool) -> str:
-    """A name for all that decides what comes of trying a model: it is tried in float32."""
+def check_key(model: ModelIdentity, kind: type[PairClassifier], *, gradients: bool) -> str:
+    """A name for all that decides what comes of trying a model: it is tried in float32.
+
+    kind: its class, which may be a new one of this project that is being written.
+    """
     digest = replace(model, precision="32-true").digest
     tools = f"{torch.__version__} {transformers.__version__}"
+    own = [
+        sys.modules[base.__module__]
+        for base in kind.__mro__
+        if base.__module__.startswith("gmask_pl.")
+    ]
     trial = [
         Path(str(module.__file__)).read_text("utf-8")
-        for module in (masked_model, model_check, reading_traits)
+        for module in (masked_model, model_check, reading_traits, *own)
     ]
     return digest_of([digest, gradients, tools, trial], size=12)
 
