@@ -256,6 +256,33 @@ def test_whatever_a_model_holds_is_told(way: str) -> None:
     assert one.digest != other.digest
 
 
+def hooked(network: Any) -> None:
+    network.classifier.register_forward_hook(lambda module, inputs, out: out + 1)
+
+
+def activated(network: Any) -> None:
+    network.bert.encoder.layer[0].intermediate.intermediate_act_fn = nn.Tanh()
+
+
+def replaced(network: Any) -> None:
+    usual = network.classifier.forward
+    network.classifier.forward = lambda x: usual(x) + 1
+
+
+def buffered(network: Any) -> None:
+    network.bert.embeddings.position_ids.add_(1)
+
+
+@pytest.mark.parametrize("change", [hooked, activated, replaced, buffered])
+def test_whatever_changes_a_network_is_told(change: Callable[[Any], None]) -> None:
+    model = untrained("bert_tiny")
+    before = identity_of_model(model, "32-true")
+    change(model.network)
+    after = identity_of_model(model, "32-true")
+    assert after.weights == before.weights
+    assert after.digest != before.digest
+
+
 CODE = """
 from gmask_pl.explainers.occlusion import Occlusion
 from torch import nn
@@ -475,12 +502,12 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], tuple[str, ...], str]] = {
     "configuration": (
         lambda lab: lab.json("config.json", lambda config: config.update(hidden_act="relu")),
         (),
-        "network configuration of the model (network.hidden_act)",
+        "network configuration of the model (network.hidden_act, network.layers)",
     ),
     "attention heads": (
         lambda lab: lab.json("config.json", lambda config: config.update(num_attention_heads=4)),
         (),
-        "network configuration of the model (network.num_attention_heads)",
+        "network configuration of the model (network.layers, network.num_attention_heads)",
     ),
     "label order": (
         lambda lab: lab.json("config.json", swap_labels),

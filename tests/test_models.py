@@ -238,6 +238,18 @@ def test_weights_of_earlier_versions_come_back(examples: list[PairExample], tmp_
     assert renamed.labels == ("yes", "so so", "no")
 
 
+def test_outputs_have_names_of_their_own() -> None:
+    model = untrained("bert_tiny")
+    network, tokenizer = model.network, model.tokenizer
+    for labels in (["a", "b", "a"], ["a", "a", "b"]):
+        with pytest.raises(UserError, match="two have one name"):
+            BertPairClassifier.from_network(network, tokenizer, label_order=labels)  # type: ignore[arg-type]
+    network.config.id2label = {0: "a", 1: "b"}  # type: ignore[union-attr]
+    short = BertPairClassifier.from_network(network, tokenizer)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="has 3 outputs, and num_labels and id2label .* say 2"):
+        short.reading()
+
+
 def test_a_network_in_memory_says_what_its_outputs_are() -> None:
     network, tokenizer = small_network()
     model = BertPairClassifier.from_network(network, tokenizer)

@@ -13,6 +13,8 @@ import zoo
 from conftest import make_example
 from torch import Tensor
 
+from gmask_pl.api import NotExplained, PairExplainer
+from gmask_pl.explainers.random import Random
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.model_check import PREFERENCE, check
@@ -28,7 +30,8 @@ PAIRS = [
 
 def asked(model: BertPairClassifier, example: PairExample, **changes: Tensor) -> Tensor:
     """As the family's own documentation has it."""
-    tokens = model.tokenizer(example.text1, example.text2, return_tensors="pt")
+    cut = {"truncation": True, "max_length": model.max_length}
+    tokens = model.tokenizer(example.text1, example.text2, return_tensors="pt", **cut)
     with torch.no_grad():
         return model.network(**tokens | changes).logits[0]
 
@@ -131,6 +134,96 @@ def test_the_table_of_positions_bounds_the_input() -> None:
         assert batch.token_ids.shape == (1, room)
         assert bool(batch.truncated.all())
         assert bool(model.read(batch).isfinite().all())
+
+
+def network_of(name: str, **settings: Any) -> BertPairClassifier:
+    """A family's model with other settings."""
+    family = replace(zoo.FAMILIES[name], settings=zoo.FAMILIES[name].settings | settings)
+    with mock.patch.dict(zoo.FAMILIES, {name: family}):
+        return zoo.made(name)
+
+
+def uneven() -> list[PairExample]:
+    """Pairs of all lengths from 2 words to 12, and a long one."""
+    sides = [(n // 2, n - n // 2) for n in range(2, 13)] + [(12, 10)]
+    texts = [[" ".join(zoo.WORDS[i : i + n]) for i, n in enumerate(size)] for size in sides]
+    return [make_example(f"{i}", *pair) for i, pair in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("funnel", {"block_sizes": [1, 1, 1]}),
+        ("funnel", {"block_sizes": [1, 1, 1], "separate_cls": False}),
+        (
+            "eurobert",
+            {
+                "max_position_embeddings": 64,
+                "rope_parameters": {
+                    "rope_type": "longrope",
+                    "rope_theta": 10000.0,
+                    "short_factor": [1.0] * 4,
+                    "long_factor": [4.0] * 4,
+                    "original_max_position_embeddings": 16,
+                    "factor": 4.0,
+                },
+            },
+        ),
+    ],
+)
+def test_lengths_that_disturb_one_another_are_found(name: str, settings: dict[str, Any]) -> None:
+    model, examples = network_of(name, **settings), uneven()
+    assert check(model).together != "any"
+    masked = MaskedModel(model, model.encoder("word")(examples), "pad", token_budget=4096)
+    expected = torch.stack([asked(model, example) for example in examples]).softmax(-1)
+    torch.testing.assert_close(masked.probabilities, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [("roberta", "<pad>"), ("bart", "</s>"), ("gpt2", "<|pad|>"), ("esm", "<pad>")],
+)
+def test_a_text_with_a_token_that_a_network_counts_by_fails_alone(name: str, token: str) -> None:
+    model = zoo.made(name)
+    texts = [("a dog runs", f"women sleep {token}"), ("a dog runs", "women sleep")]
+    removal = check(model).right()[0]
+    with pytest.raises(NotExplained, match=f"pair 1: its text holds {re.escape(token)}") as raised:
+        PairExplainer(model, Random(removal=removal))(texts)
+    nothing, found = raised.value.explanations
+    assert nothing is None
+    assert found is not None
+    expected = asked(model, make_example("two", *texts[1])).softmax(-1)
+    torch.testing.assert_close(torch.tensor(found.probabilities), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_token_that_a_network_counts_nothing_by_may_be_in_a_text() -> None:
+    model, pair = zoo.made("bert"), make_example("one", "a dog [PAD] runs", "[SEP] women [PAD]")
+    masked = MaskedModel(model, model.encoder("word")([pair]), "pad", token_budget=4096)
+    expected = asked(model, pair).softmax(-1)
+    torch.testing.assert_close(masked.probabilities[0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_hooks_that_change_answers_are_tried_with() -> None:
+    model = zoo.made("bert")
+    first = model.network.bert.encoder.layer[0]
+    with first.register_forward_hook(lambda module, inputs, out: out + 3 * out.mean(1, True)):
+        model._reading = None
+        assert check(model).together != "any"
+        masked = MaskedModel(model, model.encoder("word")(PAIRS), "mask", token_budget=4096)
+        expected = torch.stack([asked(model, example) for example in PAIRS]).softmax(-1)
+    torch.testing.assert_close(masked.probabilities, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_forward_that_somebody_has_replaced_stays_and_is_asked() -> None:
+    model = zoo.made("bert")
+    last = model.network.bert.encoder.layer[-1]
+    usual = last.forward
+    last.forward = lambda *args, **named: 2 * usual(*args, **named)  # type: ignore[method-assign]
+    patched = last.forward
+    masked = MaskedModel(model, model.encoder("word")(PAIRS), "pad", token_budget=4096)
+    assert last.forward is patched
+    expected = torch.stack([asked(model, example) for example in PAIRS]).softmax(-1)
+    torch.testing.assert_close(masked.probabilities, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_pairs_longer_than_a_window_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

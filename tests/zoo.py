@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -396,7 +396,7 @@ FAMILIES: dict[str, Family] = {
     "mpt": decodes(
         {"d_model": 16, "n_heads": 2, "n_layers": 2, "expansion_ratio": 2, "max_seq_len": 64}
     ),
-    "openai-gpt": decodes(GPT),
+    "openai-gpt": replace(decodes(GPT), right="delete zero"),  # hides no token where it hides all
     "opt": decodes(SIZES | {"ffn_dim": 32, "word_embed_proj_dim": 16}),
     "phi": decodes(SIZES),
     "qwen2": decodes(LLAMA),

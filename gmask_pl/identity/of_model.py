@@ -18,10 +18,15 @@ from torch import Tensor, nn
 
 from gmask_pl.identity.of_code import code_of
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, digest_of
-from gmask_pl.types import JSON
+from gmask_pl.types import JSON, UserError
 
 # Of a Hugging Face configuration: where it came from and how it is computed.
 _ORIGIN = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+# Of a Hugging Face network: told by its configuration, or left behind by a loader or a call.
+_OF_NETWORK = (
+    *("config", "generation_config", "warnings_issued", "name_or_path", "kernel_config"),
+    *("gradient_checkpointing", "loss_type", "seq_len", "pooling_mult"),
+)
 # Of a tokenizer: what a call leaves behind.
 _OF_A_CALL = ("truncation", "padding")
 # Lightning's own, and what a model is trained with.
@@ -36,11 +41,11 @@ class ModelIdentity:
     """All that a model's answer about a masked pair depends on, but for the pair and the mask.
 
     weights: a digest of all tensors. network, tokenizer: of Hugging Face's parts, by their place in
-    the model, the configuration where it is not as usual, and a digest of all rules and words.
-    settings: every other attribute of the model, down to arrays and what a function closes over,
-    such as the settings it was made with, its labels, the order of its outputs, or a temperature;
-    the kinds of its layers; and the code of what the user wrote. What holds no data, such as a
-    built-in, is told by its name.
+    the model: the configuration where it is not as usual, with a digest of what else the network's
+    layers hold; a digest of all rules and words. settings: every other attribute of the model, down
+    to arrays and what a function closes over, such as the settings it was made with, its labels,
+    the order of its outputs, or a temperature; the kinds of its layers; hooks on them; and the code
+    of what the user wrote. What holds no data, such as a built-in, is told by its name.
     precision: that it is computed in.
     """
 
@@ -74,11 +79,13 @@ def identity_of_model(model: nn.Module, precision: str) -> ModelIdentity:
             for name, item in value.items():
                 tell(item, f"{place}.{name}")
         elif isinstance(value, nn.Module):
+            if hasattr(value, "config") and hasattr(value.config, "to_diff_dict"):
+                network[place] = _configuration(value.config) | {"layers": _layers(value)}
+                return
             if code := code_of(type(value)):
                 settings[f"{place}.code" if place else "code"] = code
-            if hasattr(value, "config") and hasattr(value.config, "to_diff_dict"):
-                network[place] = _configuration(value.config)
-                return
+            if hooks := _hooks(value):
+                settings[f"{place}.hooks" if place else "hooks"] = _plain(hooks)
             library = type(value).__module__.partition(".")[0]
             if library == "torchmetrics":
                 return
@@ -101,7 +108,13 @@ def weights_digest(model: nn.Module) -> str:
     """
     tag = getattr(model, "weights_tag", type(model).__qualname__)
     digest = hashlib.blake2b(tag.encode(), digest_size=16)
-    for name, weight in sorted(model.state_dict().items()):
+    state: dict[str, Any] = model.state_dict()
+    for name, weight in sorted(state.items()):
+        if not hasattr(weight, "dtype"):  # as quantised layers pack them
+            digest.update(f"{name} {json.dumps(_json(weight), sort_keys=True)}".encode())
+            continue
+        if weight.is_meta:
+            raise UserError(f"{name} is on the meta device and has no numbers: load its weights")
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
@@ -194,6 +207,30 @@ def _array(value: Tensor | np.ndarray | np.generic) -> str:
         value = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
+
+
+def _layers(network: nn.Module) -> str:
+    """A digest of what a network's layers are and hold beside weights, and of hooks on them."""
+    found = []
+    for name, part in network.named_modules():
+        code = code_of(type(part))
+        held = {
+            key: value
+            for key, value in _attributes(part).items()
+            if key not in _OF_NETWORK and (code or callable(value) or not key.startswith("_"))
+        }
+        found.append([name, type(part).__qualname__, code, part.extra_repr(), _hooks(part), held])
+    return digest_of(_json(found), size=16)
+
+
+def _hooks(module: nn.Module) -> list[Any]:
+    """The functions that change, or see, what goes into a module and what comes out of it.
+
+    Without those that transformers leaves behind, which record what a caller asked to see.
+    """
+    both = (module._forward_pre_hooks, module._forward_hooks)
+    every = [hook for hooks in both for hook in hooks.values()]
+    return [h for h in every if not str(getattr(h, "__module__", "")).startswith("transformers.")]
 
 
 def _configuration(config: Any) -> JSON:

@@ -117,6 +117,8 @@ class MaskedModel:
         self.response_cache = response_cache
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
+        if (unreadable := getattr(classifier, "unreadable", None)) and (found := unreadable(batch)):
+            raise PairsFailed(found, batch.ids)
         whole = self.logits(batch.word_valid[:, None])[:, 0]
         self.probabilities: Tensor = whole.softmax(-1)
         self.prediction: Tensor = whole.argmax(-1)

@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from gmask_pl.models.encoding import check_unit
 from gmask_pl.models.first_token import first_token_only, last_layer
-from gmask_pl.models.pair_classifier import PairClassifier, is_watched, output_columns, unwatched
+from gmask_pl.models.pair_classifier import PairClassifier, is_watched, output_columns
 from gmask_pl.models.reading_traits import (
     Reading,
     find_reading,
@@ -35,7 +35,7 @@ from gmask_pl.models.safe_loading import (
 from gmask_pl.models.subwords import SubwordEncoder
 from gmask_pl.models.trial_pairs import tokenizer_words, trial_pairs
 from gmask_pl.settings import at_least, checked
-from gmask_pl.types import ModelInput, PairEncoder, PairExample, UserError, WordCounts
+from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
 
 
 class BertPairClassifier(PairClassifier):
@@ -250,24 +250,45 @@ class BertPairClassifier(PairClassifier):
     def _find_reading(self) -> Reading:
         count = min(self.max_length, max(12, self.window * 3 // 2 + 8))
         words = self.trial_words()
-        pairs = trial_pairs(words, [(2, 3), (count // 3, count - count // 3)])
+        lengths = [(n // 2, n - n // 2) for n in range(6, 13) if n <= count]
+        pairs = trial_pairs(words, [(2, 3), (count // 3, count - count // 3), *lengths])
         return find_reading(
             self._logits,
             self.encoder("word")(pairs).to(self.device),
             positions=(*tables_of_positions(self.network), 0) if self._takes_positions else (),
             first_token=self._first_token and last_layer(self.network) is not None,
+            special=self._special_ids(),
         )
+
+    def _special_ids(self) -> set[int]:
+        """The tokens that the tokenizer or the network has a use of its own for."""
+        names = [f"{name}_token_id" for name in ("pad", "bos", "eos", "sep", "cls", "mask", "unk")]
+        owners = (self.tokenizer, self.network.config)
+        ids = {getattr(owner, name, None) for owner in owners for name in names}
+        return {id for id in ids if isinstance(id, int) and self._usable(id) == id}
+
+    def unreadable(self, batch: PairBatch) -> dict[int, str]:
+        reasons: dict[int, str] = {}
+        for id in sorted(self.reading().unreadable):
+            name = self.tokenizer.convert_ids_to_tokens(id)
+            found = ((batch.token_ids == id) & (batch.word_of_token >= 0)).any(1)
+            for row in found.nonzero().flatten().tolist():
+                reasons[row] = (
+                    f"its text holds {name}, by which {type(self.network).__name__} finds places "
+                    "in its own input: leave that out of the text"
+                )
+        return reasons
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """And without dropout, mixed precision, hooks and warnings."""
+        """And without dropout, mixed precision and warnings."""
         modes = [(module, module.training) for module in self.modules()]
         said = logging.get_verbosity()
         logging.set_verbosity_error()  # it warns of what is being tried
         self.eval()
         try:
             mixed = torch.autocast(self.device.type, enabled=False)
-            with torch.no_grad(), mixed, unwatched(self.network):
+            with torch.no_grad(), mixed:
                 yield
         finally:
             logging.set_verbosity(said)
@@ -293,7 +314,15 @@ class BertPairClassifier(PairClassifier):
         layer = last_layer(self.network) if reading.first_token else None
         alone = nullcontext() if layer is None else first_token_only(layer)
         with _kernels(inputs.attention), alone:
-            logits: Tensor = self.network(**self._named(inputs, reading)).logits
+            return self._chosen(self.network(**self._named(inputs, reading)).logits)
+
+    def _chosen(self, logits: Tensor) -> Tensor:
+        """The outputs (N, C) in the order of the labels."""
+        if logits.shape[-1] != count_outputs(self.network):
+            raise UserError(
+                f"{type(self.network).__name__} has {logits.shape[-1]} outputs, and num_labels and "
+                f"id2label of its configuration say {count_outputs(self.network)}: correct these"
+            )
         return logits[:, self.columns]
 
     def direct(
@@ -339,8 +368,7 @@ class BertPairClassifier(PairClassifier):
                 if (first := self.reading().first_position) is not None:
                     places = torch.arange(ids.shape[1], device=ids.device)
                     named["position_ids"] = places[None] + first
-        logits: Tensor = self.network(**named).logits
-        return logits[0, self.columns]
+        return self._chosen(self.network(**named).logits)[0]
 
     def received_attention(self, inputs: ModelInput, layer: int) -> Tensor:
         """What the first token pays to every token in a layer, the mean of its heads: (N, L).

@@ -216,14 +216,21 @@ class _Bench:
         In one padded batch of all these pairs, whole and masked.
         """
         batch, keep, wholes = self.batch.select(rows), self.keep[rows], self.wholes[rows]
-        answers = self._asked(batch, name).logits(torch.stack([batch.word_valid, keep], 1))
+        none = torch.zeros_like(keep)
+        answers = self._asked(batch, name).logits(torch.stack([batch.word_valid, keep, none], 1))
         altered = self._asked(self._altered(batch, keep), name).logits(keep[:, None])[:, 0]
         naive = torch.stack([self._naive(row, self.keep[row], name) for row in rows])
+        empty = answers[:, 2].clone()
+        for place, row in enumerate(rows):
+            # A text without any token is none that the model's own call can be asked about.
+            others = (self.batch.word_of_token[row] < 0) & self.batch.attention[row]
+            if bool(others.any()) or not REMOVALS[name].closes_up:
+                empty[place] = self._naive(row, none[place], name)
         effect = max(_largest(wholes - naive), _largest(wholes - wholes.roll(1, 0)))
         found = {
             "whole": _largest(answers[:, 0] - wholes),
             "leak": _largest(answers[:, 1] - altered),
-            "naive": _largest(answers[:, 1] - naive),
+            "naive": _largest(answers[:, 1:] - torch.stack([naive, empty], 1)),
         }
         limit = tolerance(wholes, effect)
         if (largest := max(found.values())) <= limit:

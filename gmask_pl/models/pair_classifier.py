@@ -194,6 +194,10 @@ class PairClassifier(LightningModule):
         with torch.no_grad():
             yield
 
+    def unreadable(self, batch: PairBatch) -> dict[int, str]:
+        """Why the model cannot be asked about pairs of a batch, by their rows."""
+        return {}
+
     def trial_words(self) -> Sequence[str]:
         """Words that the model knows, to be tried on: its ``vocabulary``, where it has one."""
         words = [word for word in self.vocabulary if word.isalnum()]
@@ -287,6 +291,12 @@ def output_columns(
             "and a score, such as a re-ranker's, is not explained"
         )
     names = list(label_order) if label_order is not None else list(stored)
+    for said, given in ((source, stored), ("label_order", names), ("labels", labels)):
+        if len({*given}) < len(given):
+            raise UserError(
+                f"{said} names the outputs {list(given)}, of which two have one name: give each "
+                "class a name of its own, in the model's config.json (id2label) or by label_order"
+            )
     if sorted(names) != sorted(labels):
         said = "label_order" if label_order is not None else source
         raise UserError(
@@ -306,23 +316,6 @@ def output_columns(
 def is_watched(network: nn.Module) -> bool:
     """Whether a hook on a part of a network may want to see every token in it."""
     return any(map(_watches, (h for hooks in _hooks(network) for h in hooks.values())))
-
-
-@contextmanager
-def unwatched(network: nn.Module) -> Iterator[None]:
-    """Within it, no hook on a part of a network sees what the part computes."""
-    resting = []
-    for hooks in _hooks(network):
-        resting.append((hooks, dict(hooks)))
-        for key, hook in list(hooks.items()):
-            if _watches(hook):
-                del hooks[key]
-    try:
-        yield
-    finally:
-        for hooks, before in resting:
-            hooks.clear()
-            hooks.update(before)
 
 
 def _hooks(network: nn.Module) -> Iterator[dict[int, Any]]:

@@ -7,7 +7,7 @@ is found by trying on a pair of its tokenizer's own words, longer than its atten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ _POSITIONS = frozenset(
 )
 _WINDOWS = (
     *("window", "local_attention", "block", "chunk", "stride", "kernel", "landmark", "bucket"),
-    *("relative", "span", "num_rand", "segment_len"),
+    *("relative", "span", "num_rand", "segment_len", "original_max_position"),
 )
 
 
@@ -34,7 +34,8 @@ class Reading:
     first_position: the position id of the first token; None: the network counts by itself.
     skips_hidden: hidden tokens are left out. together: which rows stand in a batch. softens: the
     attention paid to a token may be a number between 0 and 1. first_token: the last layer is
-    computed for the first token alone.
+    computed for the first token alone. unreadable: special tokens that no text may hold, as the
+    network finds places by them.
     """
 
     first_position: int | None = None
@@ -42,6 +43,7 @@ class Reading:
     together: str = "alone"
     softens: bool = False
     first_token: bool = False
+    unreadable: frozenset[int] = frozenset()
 
 
 PLAIN = Reading()
@@ -49,14 +51,21 @@ Ask = Callable[[ModelInput, Reading], Tensor]
 
 
 def find_reading(
-    ask: Ask, batch: PairBatch, *, positions: Sequence[int], first_token: bool
+    ask: Ask,
+    batch: PairBatch,
+    *,
+    positions: Sequence[int],
+    first_token: bool,
+    special: Collection[int] = (),
 ) -> Reading:
     """The fastest way of asking that `ask` allows, tried on the pairs of ``batch``.
 
-    batch: a short pair, and one longer than the attention window. positions: the first positions
-    to try; first_token: whether to try that. Raises UserError where the plainest way fails.
+    batch: a short pair, one longer than the attention window, and others of various lengths, which
+    are tried in a batch with them. positions: the first positions to try; first_token: whether to
+    try that; special: ids of tokens that a text may hold by their names. Raises UserError where the
+    plainest way fails.
     """
-    rows = [one_row(batch, row) for row in range(2)]
+    rows, others = ([one_row(batch, i) for i in some] for some in ((0, 1), range(2, len(batch))))
     _short, _long = rows
     try:
         wholes = [ask(row, PLAIN) for row in rows]
@@ -87,7 +96,10 @@ def find_reading(
         raise UserError(UNASKED.format(told(error))) from error
     if all(same(left_out(r), best, e) for r, e in zip(hidden, expected, strict=True)):
         best = replace(best, skips_hidden=True)
-    best = replace(best, together=_together(same, ask, rows, wholes, best))
+    best = replace(best, together=_together(same, ask, rows, others, best))
+    words = (batch.word_of_token[0] >= 0).nonzero().flatten()[[0, -1]]
+    unreadable = (id for id in special if not _readable(id, same, ask, rows[0], words, best))
+    best = replace(best, unreadable=frozenset(unreadable))
     soft = [replace(row, attention=row.attention.float()) for row in hidden]
     how = replace(best, softens=True)
     if all(same(row, how, e) for row, e in zip(soft, expected, strict=True)):
@@ -107,26 +119,61 @@ def _together(
     same: Callable[[ModelInput, Reading, Tensor], bool],
     ask: Ask,
     rows: list[ModelInput],
-    wholes: list[Tensor],
+    others: list[ModelInput],
     how: Reading,
 ) -> str:
     """Which rows may stand in a batch, read by their ids and, where that works, embeddings."""
-    equal = [rows[1], replace(rows[1], token_ids=rows[1].token_ids.flip(1))]
+    short, long = rows
+    equal = [[long, replace(long, token_ids=long.token_ids.flip(1))]]
+    if how.skips_hidden:  # of a long pair may be left as few tokens, far from the beginning
+        seen = long.positions >= long.positions.shape[1] - short.positions.shape[1]
+        equal.append([short, left_out(replace(long, attention=seen))])
     cases = []
-    for kind, batch in (("any", rows), ("equal", equal)):
-        try:
-            answers = wholes if kind == "any" else [ask(row, how) for row in batch]
-            found = [(padded(batch), torch.cat(answers))]
-        except Exception:
-            return "alone"
-        gated = [thinned(row) for row in batch]
-        with suppress(Exception):  # it may take no embeddings: then none are asked about together
-            found.append((padded(gated), torch.cat([ask(row, how) for row in gated])))
+    for kind, batches in (("any", [[*rows, *others], *equal]), ("equal", equal)):
+        found = []
+        for batch in batches:
+            try:
+                found.append((padded(batch), torch.cat([ask(row, how) for row in batch])))
+            except Exception:
+                return "alone"
+            gated = [thinned(row) for row in batch]
+            with suppress(Exception):  # it may take no embeddings: none are asked about together
+                found.append((padded(gated), torch.cat([ask(row, how) for row in gated])))
         cases.append((kind, found))
     for kind, found in cases:
         if all(same(inputs, how, wanted) for inputs, wanted in found):
             return kind
     return "alone"
+
+
+def _readable(
+    id: int,
+    same: Callable[[ModelInput, Reading, Tensor], bool],
+    ask: Ask,
+    row: ModelInput,
+    words: Tensor,
+    how: Reading,
+) -> bool:
+    """Whether a text whose first and last token is ``id`` is read as the plainest way reads it.
+
+    Some networks count positions, or find the token that they classify by, by such ids. By
+    embeddings they cannot, and in a batch some ask for as many of them in every row.
+    """
+    ids = row.token_ids.index_fill(1, words, id)
+    held = replace(row, token_ids=ids)
+    try:
+        wanted = ask(held, PLAIN)
+    except Exception:
+        return False
+    if how.together == "any" and not same(
+        padded([held, row]), how, torch.cat([wanted, ask(row, how)])
+    ):
+        return False
+    whole = torch.ones_like(ids, dtype=torch.float32)
+    with suppress(Exception):  # it may take no embeddings
+        if not same(replace(row, gate=whole), how, ask(row, how)):
+            return same(held, how, wanted)
+    return same(held, how, wanted) and same(replace(held, gate=whole), how, wanted)
 
 
 def alike(found: Tensor, wanted: Tensor, effect: float) -> bool:
@@ -183,7 +230,8 @@ def padded(rows: list[ModelInput]) -> ModelInput:
     def together(name: str) -> Tensor:
         parts = [getattr(row, name) for row in rows]
         if name == "positions":  # padding has some, too
-            return torch.arange(length, device=parts[0].device).expand(len(rows), length)
+            every = torch.arange(length, device=parts[0].device)[None]
+            return torch.cat([torch.cat([p, every[:, p.shape[1] :]], 1) for p in parts])
         filler = 1.0 if name == "gate" else 0
         pad = torch.nn.functional.pad
         return torch.cat([pad(p, (0, length - p.shape[1]), value=filler) for p in parts])
@@ -219,23 +267,19 @@ def tables_of_positions(network: PreTrainedModel) -> dict[int, int]:
 def widest_window(network: PreTrainedModel, longest: int) -> int:
     """The largest number below ``longest`` that the configuration has for a stretch of tokens.
 
-    As windows, blocks and kernels of local attention; 0 where there is none.
+    As windows, blocks and kernels of local attention, or the length from which positions are
+    scaled; 0 where there is none.
     """
 
-    def numbers(value: object) -> Iterator[int]:
-        if isinstance(value, bool) or value is None:
-            return
-        if isinstance(value, int):
+    def numbers(value: object, named: bool) -> Iterator[int]:
+        if isinstance(value, int) and named and not isinstance(value, bool):
             yield value
         elif isinstance(value, list | tuple):
             for part in value:
-                yield from numbers(part)
+                yield from numbers(part, named)
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                yield from numbers(part, any(word in str(name) for word in _WINDOWS))
 
-    found = [
-        number
-        for name, value in network.config.to_dict().items()
-        if any(part in name for part in _WINDOWS)
-        for number in numbers(value)
-        if 0 < number < longest
-    ]
-    return max(found, default=0)
+    found = numbers(network.config.to_dict(), named=False)
+    return max((number for number in found if 0 < number < longest), default=0)
