@@ -294,3 +294,19 @@ def test_results_of_fewer_pairs_are_made_again(
     run(weights, tmp_path)
     assert "it lacks" in capsys.readouterr().out
     assert told(tmp_path) == told(whole)
+
+
+@pytest.mark.parametrize("name", ["report.html", "curves.csv"])
+def test_a_report_of_which_a_file_is_damaged_is_made_again(
+    name: str, weights: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    run(weights, tmp_path, "report.max_pairs=2")  # whose page names this folder
+    file = tmp_path / RUN / name
+    made = file.read_bytes()
+    for damage in DAMAGE.values():
+        damage(file)
+        run(weights, tmp_path, "report.max_pairs=2")
+        assert file.read_bytes() == made
+    monkeypatch.setattr(explaining, "report", refused)
+    run(weights, tmp_path, "report.max_pairs=2")

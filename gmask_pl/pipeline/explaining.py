@@ -42,6 +42,7 @@ from gmask_pl.pipeline.run_results import (
     EXPLANATIONS,
     PAIR_SCORES,
     WHAT_A_RUN_LEAVES,
+    is_reported,
     log,
     report,
 )
@@ -182,7 +183,7 @@ def say_what_changed(folder: Path, identity: Identity) -> None:
 
 
 def report_anew(cfg: DictConfig, folder: Path, name: str, results: JSON) -> None:
-    """Makes the report of the results in a folder, unless one of the same settings is there.
+    """Makes the report of the results in a folder, unless one of the same settings is there whole.
 
     The settings that the folder keeps say what it was made of; where they are damaged, or others,
     they are written anew in the end.
@@ -194,7 +195,7 @@ def report_anew(cfg: DictConfig, folder: Path, name: str, results: JSON) -> None
     except Unreadable as error:
         damaged(folder / CONFIG, error.reason)
         same = False
-    if not same or not (folder / PAGE_FILE).is_file():
+    if not same or not is_reported(folder, results):
         report(folder, page, results)
         say(f"report: {folder / PAGE_FILE}")
     if not same:
