@@ -34,6 +34,7 @@ from gmask_pl.pipeline.failures import EXPLAINING
 from gmask_pl.pipeline.report.result_files import check_results
 from gmask_pl.pipeline.run_settings import leave_out, settings_of
 from gmask_pl.processes import alone
+from gmask_pl.seals import read_sealed
 from gmask_pl.store import write_parquet
 from gmask_pl.types import JSON, Unreadable, UserError
 
@@ -175,7 +176,7 @@ def read_rows(file: Path) -> list[JSON]:
     with reading(file, ": not a file of archived runs, delete it"):
         if not file.is_file():
             raise ValueError("no file")
-        table = pq.read_table(file)
+        table = pq.read_table(pa.BufferReader(read_sealed(file)))
         if table.schema.remove_metadata() != SCHEMA:
             raise ValueError(f"its columns are {', '.join(table.schema.names)}")
         rows: list[JSON] = table.to_pylist()

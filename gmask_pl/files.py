@@ -22,7 +22,7 @@ from gmask_pl.escaping import terminal
 from gmask_pl.types import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-DRAFT = ".draft"
+_DRAFT = re.compile(r"\..{1,200}\.\d+-[0-9a-f]+\.draft", re.DOTALL)
 _WARNED: set[str] = set()
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def remove_ours(folder: Path, ours: Callable[[str], bool]) -> None:
 
 def is_draft(path: Path) -> bool:
     """Whether a path is a draft that was left by a process that was killed."""
-    return path.name.startswith(".") and path.name.endswith(DRAFT)
+    return bool(_DRAFT.fullmatch(path.name))
 
 
 def set_aside(path: Path, *, kept: Callable[[Path], bool]) -> None:
@@ -129,10 +129,15 @@ def set_aside(path: Path, *, kept: Callable[[Path], bool]) -> None:
         with suppress(OSError):
             path.rmdir()
             return
+    path.rename(_aside(path))
+
+
+def _aside(path: Path) -> Path:
+    """A new name for what somebody else has put there; it is told."""
     names = (path.with_name(f"{path.name}.aside{number or ''}") for number in range(1000))
     free = next(name for name in names if not os.path.lexists(name))
-    path.rename(free)
     _log.info(terminal(f"{path}: something else was in its place, which is now {free.name}"))
+    return free
 
 
 def damaged(path: Path, reason: object) -> None:
@@ -171,7 +176,7 @@ def check_folder(setting: str, folder: Path | str, *, written: bool = True) -> N
 
 def _draft_of(path: Path) -> Path:
     own = f"{os.getpid()}-{threading.get_ident():x}"
-    return path.with_name(f".{path.name[:200]}.{own}{DRAFT}")
+    return path.with_name(f".{path.name[:200]}.{own}.draft")
 
 
 @contextmanager
@@ -212,7 +217,7 @@ def _flush(path: Path) -> None:
 
 def _even_out(folder: Path) -> None:
     """Gives all files below a folder the permissions of a new one, and waits for the disk."""
-    sample = folder / f".sample{DRAFT}"
+    sample = _draft_of(folder / "sample")
     sample.touch()
     mode = sample.stat().st_mode
     sample.unlink()
@@ -231,8 +236,8 @@ def _move_over(earlier: Path, folder: Path, ours: Collection[str]) -> None:
         here = folder / entry.name
         if is_draft(entry) or (entry.name in ours and not entry.is_dir()):
             entry.unlink()
-        elif not os.path.lexists(here):
-            entry.rename(here)
+        else:
+            entry.rename(here if not os.path.lexists(here) else _aside(here))
     remove_ours(earlier, lambda name: False)
 
 

@@ -68,7 +68,7 @@ def alone(lock: Path, *, processes: int | str) -> Iterator[None]:
     lock: a file that stays. A run that ends in whatever way lets the next one in. Not where a run
     has several ``processes``, which do it together, nor where the lock is not to be had: somebody
     else's, or a file system without any. That is told; equal runs at a time then do the same work
-    twice, and as their files appear whole, leave what one of them would leave.
+    twice, and one that another overtakes may end in a message; the same command goes on.
     """
     if processes != 1:
         yield

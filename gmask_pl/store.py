@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gmask_pl.command_names import command_name
 from gmask_pl.files import whole_file
+from gmask_pl.seals import UNSEALED, read_sealed, seal
 from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
 
 ROWS_PER_GROUP = 512
-LABELS_KEY, _FAILED = b"labels", b"failed"
+LABELS_KEY, _FAILED, _SEAL = b"labels", b"failed", b"seal"
+# What contents that were not written here raise, whatever reads them.
+_DAMAGED = (pa.ArrowException, OSError, LookupError, TypeError, ValueError)
+_Row = TypeVar("_Row")
 
 _STRINGS = pa.list_(pa.string())
 _NUMBERS = pa.list_(pa.float64())
@@ -86,9 +90,16 @@ def write_pair_scores(
 
 
 def read_failed(path: Path | str) -> dict[str, str]:
-    """The pairs that a file of explanations or pair scores lacks, and why, by id."""
-    found: dict[str, str] = json.loads((pq.read_metadata(path).metadata or {}).get(_FAILED, "{}"))
-    return found
+    """The pairs that a file of explanations or pair scores lacks, and why, by id.
+
+    Raises UserError where they cannot be read.
+    """
+    with _parquet(path, "explanations or pair scores") as file:
+        told = (file.metadata.metadata or {}).get(_FAILED, b"{}")
+    try:
+        return {str(id): str(reason) for id, reason in json.loads(told).items()}
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: its list of failed pairs is damaged ({error})") from error
 
 
 def _told(failed: Mapping[str, str] | None) -> dict[bytes, bytes]:
@@ -100,19 +111,22 @@ def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    for batch in _batches(path, PAIR_SCORES, "pair scores"):
-        for row in batch.to_pylist():
-            yield PairScore(**row | {"row": tuple(row["row"])})
+    return _rows(
+        path, PAIR_SCORES, "pair scores", lambda row: PairScore(**row | {"row": tuple(row["row"])})
+    )
 
 
 def write_parquet(path: Path | str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
     """Write rows as they come. The file appears whole or not at all: when anything fails, an
-    earlier file of that name stays as it was."""
+    earlier file of that name stays as it was. It is sealed."""
     count = 0
-    with whole_file(path) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        while chunk := list(islice(rows, ROWS_PER_GROUP)):
-            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
-            count += len(chunk)
+    schema = schema.with_metadata((schema.metadata or {}) | {_SEAL: UNSEALED.encode()})
+    with whole_file(path) as draft:
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            while chunk := list(islice(rows, ROWS_PER_GROUP)):
+                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+                count += len(chunk)
+        seal(draft)
     return count
 
 
@@ -121,33 +135,42 @@ def read_explanations(path: Path | str) -> Iterator[Explanation]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    for batch in _batches(path, SCHEMA, "explanations"):
-        yield from map(_from_row, batch.to_pylist())
+    return _rows(path, SCHEMA, "explanations", _from_row)
 
 
-def check_stored(path: Path | str, *, scores: bool = False) -> None:
-    """Raises UserError where a file of explanations, or of pair scores, cannot be read whole."""
-    schema, what = (PAIR_SCORES, "pair scores") if scores else (SCHEMA, "explanations")
-    for _ in _batches(path, schema, what):
-        pass
-    try:
-        read_failed(path)
-    except ValueError as error:
-        raise UserError(f"{path}: its list of failed pairs is damaged ({error})") from error
+def check_stored(path: Path | str, ids: Collection[str], *, scores: bool = False) -> None:
+    """Raises UserError where a file of explanations, or of pair scores, cannot be read whole, or
+    has neither a row for each of these pairs nor the reason why not."""
+    check_pairs(path, read_pair_scores(path) if scores else read_explanations(path), ids)
 
 
-def _batches(path: Path | str, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:
+def check_pairs(
+    path: Path | str, rows: Iterable[Explanation | PairScore], ids: Collection[str]
+) -> None:
+    """Raises UserError where some of these pairs have no row and are not named as failed."""
+    lacking = set(ids) - {row.id for row in rows} - read_failed(path).keys()
+    if lacking:
+        raise UserError(f"{path}: it lacks {len(lacking)} of {len(ids)} pairs")
+
+
+def _rows(
+    path: Path | str, schema: pa.Schema, what: str, make: Callable[[dict[str, Any]], _Row]
+) -> Iterator[_Row]:
     with _open(path, schema, what) as file:
         try:
-            yield from file.iter_batches(batch_size=ROWS_PER_GROUP)
-        except (pa.ArrowException, OSError) as error:
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                yield from map(make, batch.to_pylist())
+        except _DAMAGED as error:
             raise UserError(f"{path}: damaged, not all {what} can be read ({error})") from error
 
 
 def read_costs(path: Path | str) -> dict[str, tuple[float, int]]:
     """Seconds and model evaluations of every pair by its id, without reading the rest."""
     with _open(path, SCHEMA, "explanations") as file:
-        columns = file.read(["id", "seconds", "evaluations"]).to_pydict()
+        try:
+            columns = file.read(["id", "seconds", "evaluations"]).to_pydict()
+        except _DAMAGED as error:
+            raise UserError(f"{path}: damaged, no costs can be read ({error})") from error
     return dict(
         zip(
             columns["id"], zip(columns["seconds"], columns["evaluations"], strict=True), strict=True
@@ -158,18 +181,25 @@ def read_costs(path: Path | str) -> dict[str, tuple[float, int]]:
 def read_labels(path: Path | str) -> tuple[str, ...]:
     """The label names of a file of explanations, in index order."""
     with _open(path, SCHEMA, "explanations") as file:
-        return tuple(json.loads(file.schema_arrow.metadata[LABELS_KEY]))
+        try:
+            return tuple(json.loads(file.schema_arrow.metadata[LABELS_KEY]))
+        except _DAMAGED as error:
+            raise UserError(f"{path}: its labels are damaged ({error})") from error
 
 
-def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
+def _parquet(path: Path | str, what: str) -> pq.ParquetFile:
     if not Path(path).is_file():
         raise UserError(
             f"{path}: no such file of {what}; run {command_name('explain')} to make one"
         )
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        return pq.ParquetFile(pa.BufferReader(read_sealed(path)))
+    except _DAMAGED as error:
         raise UserError(f"{path}: not a Parquet file of {what} ({error})") from error
+
+
+def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
+    file = _parquet(path, what)
     labelled = schema is not SCHEMA or LABELS_KEY in (file.schema_arrow.metadata or {})
     found = {field.name: field for field in file.schema_arrow}
     # A column that may be null may be missing too: an earlier version did not write it.

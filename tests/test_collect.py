@@ -720,7 +720,7 @@ def test_rows_of_an_archive_that_are_damaged_stay_and_are_named(
 ) -> None:
     (file,) = archive(output, tmp_path / "archive")
     rows = pq.read_table(file).to_pylist()
-    schema = pq.read_schema(file)
+    schema = pq.read_schema(file).remove_metadata()  # and so without a seal
     by_name = {row["explainer"]: row for row in rows}
     by_name["gmask"]["scores"][0]["width"] = 5
     config = json.loads(by_name["imask"]["config"])
@@ -831,3 +831,17 @@ def test_seeds_that_are_not_there_are_told(tmp_path: Path) -> None:
     said = collected(tmp_path, "table2", "seed=1")["table2.md"].read_text("utf-8")
     assert "1 seed of what draws at random." in said
     assert "not there yet" not in said
+
+
+def test_an_archive_that_is_altered_is_left_out(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file,) = archive(output, tmp_path / "archive")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 1
+    file.write_bytes(data)
+    collected(tmp_path / "empty", "table2", ASKED, f"archive={file.parent}")
+    assert f"left out: {file}: its contents are not those that were" in capsys.readouterr().out
+    with pytest.raises(UserError, match="not a file of archived runs"):
+        archive(output, file.parent)
+    assert file.read_bytes() == data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pytorch_lightning import Trainer
 from gmask_pl import files
 from gmask_pl.loops import EVALUATIONS, ExplainLoop
 from gmask_pl.models import verdicts as trust
-from gmask_pl.pipeline import explaining
+from gmask_pl.pipeline import explaining, stages
 from gmask_pl.pipeline.build import fresh_classifier
 from gmask_pl.pipeline.explaining import explain
 from gmask_pl.pipeline.hydra_setup import register
@@ -250,3 +251,62 @@ def test_files_of_the_user_in_the_folder_of_a_run_stay(
     assert told(tmp_path / "own") == told(whole)
     assert len(list((tmp_path / "own").rglob("thesis.txt"))) == 4
     assert sorted(path.name for path in unfinished.iterdir()) == ["notes", "thesis.txt"]
+
+
+def test_where_no_lock_is_a_run_that_is_overtaken_replaces_nothing(
+    weights: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one ends, and removes the batches of both, when this one puts them together."""
+    rows, left = Progress.rows, []
+
+    def overtaken(self: Progress[Any]) -> Any:
+        if not left:
+            left.append({})
+            run(weights, tmp_path)
+            left[0] = contents(tmp_path)
+        return rows(self)
+
+    monkeypatch.setattr(explaining, "alone", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(stages, "alone", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(Progress, "rows", overtaken)
+    with pytest.raises(UserError, match=r"another run .* start the same command again"):
+        run(weights, tmp_path)
+    assert contents(tmp_path) == left[0]
+    assert told(tmp_path) == told(whole)
+    monkeypatch.setattr(Trainer, "predict", refused)
+    run(weights, tmp_path)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["explanations.parquet", "pair_scores.parquet"])
+def test_results_of_fewer_pairs_are_made_again(
+    name: str, weights: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a file that says nothing of having been altered."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.rglob(name):
+        table = pq.read_table(file)
+        kept = {key: text for key, text in table.schema.metadata.items() if key != b"seal"}
+        pq.write_table(table.slice(0, len(table) // 2).replace_schema_metadata(kept), file)
+    run(weights, tmp_path)
+    assert "it lacks" in capsys.readouterr().out
+    assert told(tmp_path) == told(whole)
+
+
+@pytest.mark.parametrize("name", ["report.html", "curves.csv"])
+def test_a_report_of_which_a_file_is_damaged_is_made_again(
+    name: str, weights: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    run(weights, tmp_path, "report.max_pairs=2")  # whose page names this folder
+    file = tmp_path / RUN / name
+    made = file.read_bytes()
+    for damage in DAMAGE.values():
+        damage(file)
+        run(weights, tmp_path, "report.max_pairs=2")
+        assert file.read_bytes() == made
+    monkeypatch.setattr(explaining, "report", refused)
+    run(weights, tmp_path, "report.max_pairs=2")

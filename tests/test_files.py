@@ -8,6 +8,7 @@ import gzip
 import math
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,8 +188,14 @@ def test_of_an_earlier_folder_only_what_is_ours_goes(tmp_path: Path) -> None:
     (folder / "d" / "e").mkdir(parents=True)
     (folder / "d" / "e" / "thesis.txt").write_text("mine")
     (folder / "thesis.txt").write_text("mine")
+    (folder / "mine").write_text("mine")
+    (draft / "mine").write_text("new")
     put_folder(draft, folder, ("a", "b", "c", "d"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["it"]
+    assert (folder / "mine").read_text() == "new"
+    assert (folder / "mine.aside").read_text() == "mine"
+    for name in ("mine", "mine.aside"):
+        (folder / name).unlink()
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b", "d", "thesis.txt"]
     assert {(folder / name).read_text() for name in "ab"} == {"new"}
     assert (folder / "d" / "e" / "thesis.txt").read_text() == "mine"
@@ -234,10 +241,15 @@ def test_of_a_folder_only_our_files_are_removed(
 ) -> None:
     folder = tmp_path / "it"
     (folder / "a").mkdir(parents=True)
-    for name in ("b", "thesis.txt", ".b.1-2.draft"):
+    mine = [".thesis.draft", ".thesis.1-x.draft", "thesis.1-2.draft", "thesis.txt"]
+    for name in ("b", ".b.1-2.draft", *mine):
         (folder / name).write_text("x")
+    with pytest.raises(KeyboardInterrupt), whole_file(folder / "c") as draft:
+        shutil.copyfile(draft, tmp_path / draft.name)
+        raise KeyboardInterrupt
+    (tmp_path / draft.name).rename(draft)  # of a process that was killed
     remove_ours(folder, lambda name: name in "ab")
-    assert sorted(path.name for path in folder.iterdir()) == ["a", "thesis.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["a", *mine])
     assert f"{folder} stays" in capsys.readouterr().out
     (tmp_path / "link").symlink_to(folder)
     remove_ours(tmp_path / "link", lambda name: True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from gmask_pl.pipeline.explaining import earlier_results
 from gmask_pl.pipeline.progress import EXPLAINED, Progress
 from gmask_pl.pipeline.stages import by_batch
 from gmask_pl.store import check_stored, read_explanations, write_explanations, write_pair_scores
-from gmask_pl.types import Explanation, PairScore
+from gmask_pl.types import Explanation, PairScore, UserError
 
 LABELS = ("no", "yes")
 ONE = Identity({"k": 10, "metric": {"aopc": 1}}, {"weights": "some"}, "pairs")
@@ -30,16 +30,18 @@ def scores(name: str) -> list[PairScore]:
     return [PairScore(name, "pad", "aopc", (0.5,)), PairScore(name, "mask", "aopc", (0.25,))]
 
 
-def explained(folder: Path, identity: Identity = ONE, rank: int = 0) -> Progress[Explanation]:
+def explained(
+    folder: Path, identity: Identity = ONE, rank: int = 0, ids: Iterable[Collection[str]] = ("a",)
+) -> Progress[Explanation]:
     return Progress(
         folder,
         identity,
         EXPLAINED,
         rank=rank,
+        ids=ids,
         write=partial(write_explanations, labels=LABELS),
         read=read_explanations,
-        check=check_stored,
-        others={"explanations.parquet": check_stored},
+        others={"explanations.parquet": partial(check_stored, ids=["a"])},
     )
 
 
@@ -52,10 +54,28 @@ def test_results_stand_only_when_they_are_whole_and_of_the_same_run(tmp_path: Pa
     (tmp_path / "config.yaml").touch()
     write_explanations(tmp_path / "explanations.parquet", [explanation("a")], LABELS)
     write_pair_scores(tmp_path / "pair_scores.parquet", scores("a"))
-    assert earlier_results(tmp_path, ONE) is None
+    assert earlier_results(tmp_path, ONE, ["a"]) is None
     (tmp_path / "metrics.json").write_text('{"aopc": {"value": 1}}')
-    assert earlier_results(tmp_path, ONE) == {"aopc": {"value": 1}}
-    assert earlier_results(tmp_path, replace(ONE, model={"weights": "others"})) is None
+    assert earlier_results(tmp_path, ONE, ["a"]) == {"aopc": {"value": 1}}
+    assert earlier_results(tmp_path, replace(ONE, model={"weights": "others"}), ["a"]) is None
+
+
+def test_results_of_some_of_the_pairs_do_not_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has an explanation and scores, or a reason why not."""
+    ONE.write(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    failed = '"failed": {"explaining": {"c": "too long"}, "scoring": {"b": "no numbers"}}'
+    (tmp_path / "metrics.json").write_text(f'{{"scoring": {{}}, {failed}}}')
+    reasons = {"c": "too long"}
+    for explained, scored, whole in (("ab", "a", True), ("a", "a", False), ("ab", "b", False)):
+        file = tmp_path / "explanations.parquet"
+        write_explanations(file, map(explanation, explained), LABELS, reasons)
+        write_pair_scores(tmp_path / "pair_scores.parquet", scores(scored))
+        assert (earlier_results(tmp_path, ONE, "abc") is not None) == whole
+        told = capsys.readouterr().out
+        assert ("it lacks 1 of" in told) != whole
 
 
 @pytest.mark.parametrize(
@@ -74,12 +94,13 @@ def test_results_that_are_damaged_are_named_and_made_again(
     for other in ("config.yaml", "explanations.parquet", "pair_scores.parquet", "metrics.json"):
         (tmp_path / other).write_text("{}")
     (tmp_path / name).write_text(text)
-    assert earlier_results(tmp_path, ONE) is None
+    assert earlier_results(tmp_path, ONE, []) is None
     assert re.search(f"{re.escape(str(tmp_path))}: {why}.*: made again", capsys.readouterr().out)
 
 
 def test_batches_of_several_processes_come_back_in_their_order(tmp_path: Path) -> None:
-    first, second = (explained(tmp_path, rank=rank) for rank in (0, 1))
+    batches = ("ab", "cd", "e")
+    first, second = (explained(tmp_path, rank=rank, ids=batches) for rank in (0, 1))
     first.begin(afresh=False)
     assert first.left(4) == [0, 1, 2, 3]
     for number, names in {2: "e", 0: "ab"}.items():
@@ -138,7 +159,7 @@ def test_explanations_come_back_by_the_batches_of_their_pairs(tmp_path: Path) ->
 
 
 def test_pairs_that_failed_are_told_batch_by_batch(tmp_path: Path) -> None:
-    progress = explained(tmp_path)
+    progress = explained(tmp_path, ids=(["a", "b\n\u202e"], "c"))
     progress.begin(afresh=False)
     failed = {"a": "too long", "b\n\u202e": 'no "number"'}
     progress.keep(0, [], failed)
@@ -146,3 +167,31 @@ def test_pairs_that_failed_are_told_batch_by_batch(tmp_path: Path) -> None:
     assert progress.failed() == failed
     assert ids(progress.rows()) == ["", "c"]
     assert progress.left(2) == []
+
+
+def test_a_batch_that_lacks_pairs_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = explained(tmp_path, ids=("ab", "cd", "e"))
+    progress.begin(afresh=False)
+    for number, names in enumerate("acde"[i : i + 2] for i in (0, 1, 3)):
+        progress.keep(number, map(explanation, names), {})
+    progress.begin(afresh=False)
+    assert progress.left(3) == [0]
+    assert "explained-0000000-0000.parquet is damaged" in capsys.readouterr().out
+
+
+def test_what_another_run_has_taken_away_is_missed(tmp_path: Path) -> None:
+    """Without a lock it removes the batches of both, once it is done."""
+    first, second = (explained(tmp_path, ids=("a", "b")) for _ in range(2))
+    first.begin(afresh=False)
+    for number, name in enumerate("ab"):
+        first.keep(number, [explanation(name)], {})
+    assert second.left(2) == []
+    found = second.rows()
+    assert ids([next(found)]) == ["a"]
+    first.drop_batches()
+    with pytest.raises(UserError, match="no such file"):
+        next(found)
+    with pytest.raises(UserError, match=r"another run .* start the same command again"):
+        list(second.rows())

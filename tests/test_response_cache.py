@@ -90,6 +90,17 @@ def cut_off(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-3])
 
 
+def altered(place: int) -> Callable[[Path], object]:
+    """Another bit, in the byte at this place from the end."""
+
+    def alter(file: Path) -> None:
+        data = bytearray(file.read_bytes())
+        data[-place] ^= 1
+        file.write_bytes(data)
+
+    return alter
+
+
 def holding(data: bytes) -> Callable[[Path], object]:
     return lambda file: file.write_bytes(data)
 
@@ -108,6 +119,8 @@ MASK = np.array([[224]], np.uint8)
 OTHERS: dict[str, Callable[[Path], object]] = {
     "nothing": holding(b""),
     "cut": cut_off,
+    "another mask": altered(1),
+    "another answer": altered(6),
     "garbage": holding(b"\x07" * 99),
     "a folder": folder_instead,
     "three classes": stored(masks=MASK, logits=np.ones((1, 3), np.float32)),

@@ -14,7 +14,10 @@ import pytest
 
 from gmask_pl import store
 from gmask_pl.store import (
+    check_stored,
+    read_costs,
     read_explanations,
+    read_failed,
     read_labels,
     read_pair_scores,
     write_explanations,
@@ -150,7 +153,8 @@ def test_the_two_kinds_of_file_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_file_of_before_a_column_that_may_be_null_is_read(tmp_path: Path) -> None:
     write_explanations(tmp_path / "e.parquet", [GROUPED, PLAIN], LABELS)
-    table = pq.read_table(tmp_path / "e.parquet")
+    kept = {store.LABELS_KEY: b'["entailment", "neutral", "contradiction"]'}  # and no seal
+    table = pq.read_table(tmp_path / "e.parquet").replace_schema_metadata(kept)
     pq.write_table(table.drop_columns(["truncated"]), tmp_path / "old.parquet")
     assert list(read_explanations(tmp_path / "old.parquet")) == [GROUPED, PLAIN]
     for name, wrong in (
@@ -160,3 +164,54 @@ def test_a_file_of_before_a_column_that_may_be_null_is_read(tmp_path: Path) -> N
         pq.write_table(wrong, tmp_path / f"{name}.parquet")
         with pytest.raises(UserError, match="make it again"):
             next(read_explanations(tmp_path / f"{name}.parquet"))
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_every_bit_that_is_altered_is_noticed(tmp_path: Path, scores: bool) -> None:
+    path, read = tmp_path / "a.parquet", read_pair_scores if scores else read_explanations
+    if scores:
+        write_pair_scores(path, PAIR_SCORES, {"pair-3": "too long"})
+    else:
+        write_explanations(path, [GROUPED, PLAIN], LABELS, {"pair-3": "too long"})
+    data = path.read_bytes()
+    expected = list(read(path)), read_failed(path)
+    unnoticed = 0
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        try:
+            check_stored(path, (), scores=scores)
+        except UserError as error:
+            assert str(path) in str(error)
+        else:  # of the mark of the seal
+            unnoticed += 1
+            assert (list(read(path)), read_failed(path)) == expected
+    assert unnoticed < 20
+
+
+@pytest.mark.parametrize("value", [b"entailment", b"pair-1", "ذهب".encode()])
+def test_a_text_that_is_none_is_one_message(tmp_path: Path, value: bytes) -> None:
+    """In a file without a seal, as earlier versions wrote them."""
+    path = tmp_path / "e.parquet"
+    table = pa.Table.from_pylist(
+        [store._to_row(GROUPED, LABELS)],
+        schema=store.SCHEMA.with_metadata({store.LABELS_KEY: b'["a", "b", "c"]'}),
+    )
+    pq.write_table(table, path, compression="none")
+    check_stored(path, ["pair-1"])
+    path.write_bytes(path.read_bytes().replace(value, b"\xff" + value[1:]))
+    for read in (read_explanations, read_costs, lambda file: check_stored(file, ())):
+        try:
+            list(read(path) or ())
+        except UserError as error:
+            assert str(path) in str(error)
+        else:
+            assert read is read_costs
+            assert value != b"pair-1"
+
+
+def test_pairs_that_a_file_neither_holds_nor_names_are_missed(tmp_path: Path) -> None:
+    path = tmp_path / "e.parquet"
+    write_explanations(path, [GROUPED, PLAIN], LABELS, {"pair-3": "too long"})
+    check_stored(path, ["pair-1", "pair-2", "pair-3"])
+    with pytest.raises(UserError, match=r"e\.parquet: it lacks 2 of 4 pairs"):
+        check_stored(path, ["pair-1", "pair-4", "pair-3", "pair-5"])

@@ -261,15 +261,23 @@ def test_what_is_not_ours_stays_beside_new_weights(
     for own in (weights, weights / "notes"):
         (own / "thesis.txt").write_text("mine")
     (weights / "vocab.json").write_text("damaged")
+    others = ("vocab.txt", "tokenizer.json", "chat_template.jinja")  # which other models have
+    for name in others:
+        (weights / name).write_text("mine")
     first = {path.name for path in weights.iterdir()}
     put = train_module.put_folder
     monkeypatch.setattr(train_module, "put_folder", lambda *_: 1 / 0)  # a kill as it is put there
     with pytest.raises(ZeroDivisionError):
-        trained(tmp_path, "dattn", *TINY, "seed=1")
+        trained(tmp_path, "dattn", *TINY, "seed=1", "reuse=false")
     monkeypatch.setattr(train_module, "put_folder", put)
     assert {path.name for path in weights.iterdir()} == first
-    found = trained(tmp_path, "dattn", *TINY, "seed=1")
+    (draft,) = (tmp_path / "models").glob(".*.training")
+    for name in (".tmpAb3xY9", ".state.safetensors.12-ab.draft"):  # of a kill as it is written
+        (draft / name).write_text("half")
+    (draft / ".best-0.12-ab.draft").mkdir()
+    found = trained(tmp_path, "dattn", *TINY, "seed=1", "reuse=false")
     assert "the training goes on" in capsys.readouterr().out
+    assert {(weights / name).read_text() for name in others} == {"mine"}
     fresh = trained(tmp_path / "fresh", "dattn", *TINY, "seed=1")
     assert all(torch.equal(found[name], fresh[name]) for name in fresh)
     assert {path.name for path in weights.iterdir()} == first
@@ -318,14 +326,37 @@ def test_weights_that_are_damaged_are_made_again(
 ) -> None:
     whole = trained(tmp_path, "dattn", *TINY)
     weights = tmp_path / "models" / "planted_dattn"
-    for name in (IDENTITY, "training.json", "model.safetensors"):
-        DAMAGE["half"](weights / name)
+    for name, kind in ((IDENTITY, "half"), ("training.json", "half"), ("vocab.json", "gone")):
+        DAMAGE[kind](weights / name)
         files._WARNED.clear()
         again = trained(tmp_path, "dattn", *TINY)
         out = capsys.readouterr().out
         assert "is damaged" in out
         assert str(weights) in out
         assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_weights_that_are_others_now_are_neither_taken_nor_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may be somebody's own, whether they can be read or not."""
+    loaded = trained(tmp_path, "dattn", *TINY)
+    whole = {name: tensor.clone() for name, tensor in loaded.items()}  # not of the file itself
+    file = tmp_path / "models" / "planted_dattn" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-2000:] = bytes(2000)
+    for others in (bytes(data), bytes(data[:-9])):
+        file.write_bytes(others)
+        for more in ((), ("seed=1",)):
+            with pytest.raises(UserError, match=r"model\.safetensors changed .* reuse=false"):
+                trained(tmp_path, "dattn", *TINY, *more)
+        assert file.read_bytes() == others
+    again = trained(tmp_path, "dattn", *TINY, "reuse=false")
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+    capsys.readouterr()
+    trained(tmp_path, "dattn", *TINY)
+    assert "were there already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EPERM])

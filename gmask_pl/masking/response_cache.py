@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 from torch import Tensor
 
 from gmask_pl.files import warn_once, whole_file
+from gmask_pl.seals import UNSEALED, read_sealed, seal
 
 Known = dict[bytes, np.ndarray]  # the logits (C,) of a mask, named by its bits
 
@@ -21,7 +22,8 @@ class ResponseCache:
 
     keys: a name of each pair that says all that an answer depends on, the mask aside. Every pair
     has a file of its own, read when the pair is met, so memory does not grow with the test set.
-    classes: how many numbers an answer has; files that hold something else are not believed.
+    classes: how many numbers an answer has; files that hold something else, or other bytes than
+    were written, are not believed.
     reused: how many answers were those of earlier runs.
 
     What cannot be read is asked again, and what cannot be written is not kept; both are told once.
@@ -68,7 +70,7 @@ class ResponseCache:
 
     def _read(self, file: Path) -> Known:
         try:
-            stored = load_file(file)
+            stored = load(read_sealed(file))
             return _checked(stored["masks"], stored["logits"], self.classes)
         except (FileNotFoundError, NotADirectoryError):
             return {}
@@ -105,4 +107,6 @@ def _write(file: Path, known: Known) -> None:
     width = max(map(len, known))
     masks = np.stack([np.frombuffer(name.ljust(width, b"\0"), np.uint8) for name in known])
     with whole_file(file, lasting=False) as draft:
-        save_file({"masks": masks, "logits": np.stack(list(known.values()))}, draft)
+        answers = {"masks": masks, "logits": np.stack(list(known.values()))}
+        save_file(answers, draft, {"seal": UNSEALED})
+        seal(draft)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from gmask_pl.pipeline.build import (
     training_context,
 )
 from gmask_pl.pipeline.damaged_folders import reading
-from gmask_pl.pipeline.failures import check_run, check_split
+from gmask_pl.pipeline.failures import check_run, check_split, failed_pairs
 from gmask_pl.pipeline.model_weights import classifier_to_explain
 from gmask_pl.pipeline.output_places import check_places
 from gmask_pl.pipeline.removal_choice import CHECKS, settled
@@ -41,6 +42,7 @@ from gmask_pl.pipeline.run_results import (
     EXPLANATIONS,
     PAIR_SCORES,
     WHAT_A_RUN_LEAVES,
+    is_reported,
     log,
     report,
 )
@@ -87,9 +89,9 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     limit_expanded(cfg.max_expanded_gb)
     check_run_folder(folder)
     run = built(cfg, folder)
-    trainer = run.inference.trainer
+    trainer, ids = run.inference.trainer, [pair.id for pair in run.inference.data.explained]
     with alone(folder / LOCK, processes=trainer.world_size):
-        known = earlier_results(folder, run.identity) if cfg.reuse else None
+        known = earlier_results(folder, run.identity, ids) if cfg.reuse else None
         results = computed(cfg, folder, run) if known is None else known
         if not trainer.is_global_zero:
             return {}
@@ -102,7 +104,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
             for choice in logger_names(cfg)
         }
         log(folder, results, loggers, cfg.report.max_pairs)
-        check_run(results.get("failed", {}), len(run.inference.data.explained), cfg.max_failed)
+        check_run(results.get("failed", {}), len(ids), cfg.max_failed)
         return results
 
 
@@ -181,7 +183,7 @@ def say_what_changed(folder: Path, identity: Identity) -> None:
 
 
 def report_anew(cfg: DictConfig, folder: Path, name: str, results: JSON) -> None:
-    """Makes the report of the results in a folder, unless one of the same settings is there.
+    """Makes the report of the results in a folder, unless one of the same settings is there whole.
 
     The settings that the folder keeps say what it was made of; where they are damaged, or others,
     they are written anew in the end.
@@ -193,7 +195,7 @@ def report_anew(cfg: DictConfig, folder: Path, name: str, results: JSON) -> None
     except Unreadable as error:
         damaged(folder / CONFIG, error.reason)
         same = False
-    if not same or not (folder / PAGE_FILE).is_file():
+    if not same or not is_reported(folder, results):
         report(folder, page, results)
         say(f"report: {folder / PAGE_FILE}")
     if not same:
@@ -204,10 +206,10 @@ def settings_text(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(cfg, resolve=True)
 
 
-def earlier_results(folder: Path, identity: Identity) -> JSON | None:
+def earlier_results(folder: Path, identity: Identity, ids: Collection[str]) -> JSON | None:
     """The results of the same settings, weights and pairs in ``folder``; None where none are.
 
-    Of damaged ones it is told, and they are made again.
+    Of damaged ones, or of some of the pairs alone, it is told, and they are made again.
     """
     try:
         with reading(folder):
@@ -215,8 +217,11 @@ def earlier_results(folder: Path, identity: Identity) -> JSON | None:
             if not whole or identity_in(folder) != identity:
                 return None
             known = read_metrics(folder)
-            check_stored(folder / EXPLANATIONS)
-            check_stored(folder / PAIR_SCORES, scores=True)
+            check_stored(folder / EXPLANATIONS, ids)
+            # Metrics that ask the model, where there are any, have numbers of every pair.
+            scored = set(ids) if "scoring" in known else set()
+            scored -= failed_pairs(known.get("failed", {})).keys()
+            check_stored(folder / PAIR_SCORES, scored, scores=True)
             return known
     except Unreadable as error:
         say(f"{error}: made again")

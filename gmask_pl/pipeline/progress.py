@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from gmask_pl.files import damaged, remove_ours, set_aside
 from gmask_pl.identity.of_result import IDENTITY, Identity
-from gmask_pl.store import read_failed
-from gmask_pl.types import UserError
+from gmask_pl.store import check_pairs, read_failed
+from gmask_pl.types import Explanation, PairScore, UserError
 
 EXPLAINED, SCORED = "explained", "scored"
-Row = TypeVar("Row")
+Row = TypeVar("Row", Explanation, PairScore)
 
 
 class Progress(Generic[Row]):
@@ -25,9 +25,9 @@ class Progress(Generic[Row]):
     them takes it, so a stage that goes on, on as many processes as it likes, gives what an
     uninterrupted one gives.
 
-    done: what becomes of a batch. rank: of this process. write, read, check: of the file of a
-    batch; the last raises UserError where it cannot be read whole. others: what else the stage
-    leaves in the folder, by name, and what checks it.
+    done: what becomes of a batch. rank: of this process. ids: of the pairs of every batch.
+    write, read: of the file of a batch; the last raises UserError where it cannot be read whole.
+    others: what else the stage leaves in the folder, by name, and what checks it.
     """
 
     def __init__(
@@ -37,13 +37,15 @@ class Progress(Generic[Row]):
         done: str,
         *,
         rank: int,
+        ids: Iterable[Collection[str]],
         write: Callable[..., object],
         read: Callable[[Path], Iterator[Row]],
-        check: Callable[[Path], object],
         others: Mapping[str, Callable[[Path], object]],
     ) -> None:
         self.folder, self.identity, self.done, self.rank = folder, identity, done, rank
-        self.write, self.read, self.check, self.others = write, read, check, others
+        self.ids = dict(enumerate(ids))
+        self.write, self.others = write, others
+        self.read: Callable[[Path], Iterator[Row]] = read
         self._name = re.compile(rf"{done}-(\d+)-\d+\.parquet")
 
     def begin(self, *, afresh: bool) -> None:
@@ -55,7 +57,7 @@ class Progress(Generic[Row]):
             self.end()
         self.identity.write(self.folder)
         for file in sorted(self.folder.iterdir()):
-            check = self.check if self._name.fullmatch(file.name) else self.others.get(file.name)
+            check = self._read if self._name.fullmatch(file.name) else self.others.get(file.name)
             try:
                 if check is not None:
                     check(file)
@@ -83,7 +85,7 @@ class Progress(Generic[Row]):
         """The files of the batches that are done, by batch in order."""
         found: dict[int, Path] = {}
         for file in self._files():
-            found.setdefault(int(file.name.split("-")[1]), file)
+            found.setdefault(_number(file), file)
         return dict(sorted(found.items()))
 
     def left(self, batches: int) -> list[int]:
@@ -99,9 +101,27 @@ class Progress(Generic[Row]):
         return every
 
     def rows(self) -> Iterator[list[Row]]:
-        """What was found so far, batch by batch."""
-        return (list(self.read(file)) for file in self.batches().values())
+        """What was found, batch by batch. Raises UserError where a batch, or a pair, is not there:
+        somebody else has been at work in the folder."""
+        files = self.batches()
+        for number in self.ids:
+            if number not in files:
+                raise UserError(
+                    f"{self.folder}: batch {number} is not there any more, as another run was at "
+                    "work in this folder: start the same command again, when no other one runs"
+                )
+            yield self._read(files[number])
+
+    def _read(self, file: Path) -> list[Row]:
+        rows = list(self.read(file))
+        check_pairs(file, rows, self.ids.get(_number(file), ()))
+        return rows
 
     def _files(self) -> list[Path]:
         files = sorted(self.folder.glob(f"{self.done}-*.parquet"))
         return [file for file in files if self._name.fullmatch(file.name)]
+
+
+def _number(file: Path) -> int:
+    """Of which batch it is."""
+    return int(file.name.split("-")[1])

@@ -16,7 +16,13 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from gmask_pl.files import damaged, write_text
 from gmask_pl.pipeline.report.page import write_page
-from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, write_curves
+from gmask_pl.pipeline.report.result_files import (
+    CURVES_FILE,
+    METRICS_FILE,
+    PAGE_FILE,
+    curves_text,
+    write_curves,
+)
 from gmask_pl.pipeline.report.wandb_media import log_to_wandb, scalars
 from gmask_pl.processes import say
 from gmask_pl.store import read_explanations, read_labels
@@ -81,6 +87,15 @@ def report(folder: Path, page: Page, results: JSON) -> None:
         labels=read_labels(folder / EXPLANATIONS),
         max_pairs=page.max_pairs,
     )
+
+
+def is_reported(folder: Path, results: JSON) -> bool:
+    """Whether a folder has the curves of these results, and a page with its end."""
+    try:
+        page, curves = ((folder / name).read_bytes() for name in (PAGE_FILE, CURVES_FILE))
+    except OSError:
+        return False
+    return page.rstrip().endswith(b"</html>") and curves == curves_text(results).encode()
 
 
 def log(

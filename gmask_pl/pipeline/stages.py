@@ -35,6 +35,7 @@ from gmask_pl.pipeline.scoring import Metrics, asked_results, model_free_results
 from gmask_pl.processes import alone, meet, say
 from gmask_pl.store import (
     check_stored,
+    read_costs,
     read_explanations,
     read_failed,
     read_pair_scores,
@@ -109,15 +110,16 @@ def explain_pairs(
     """
     folder, trainer = store / identity.digest, inference.trainer
     explanations, preparation = folder / EXPLANATIONS, folder / PREPARATION
+    check = partial(check_stored, ids=[pair.id for pair in inference.data.explained])
     progress = Progress(
         folder,
         identity,
         EXPLAINED,
         rank=trainer.global_rank,
+        ids=inference.data.batch_ids(),
         write=partial(write_explanations, labels=training.labels),
         read=read_explanations,
-        check=check_stored,
-        others={EXPLANATIONS: check_stored, PREPARATION: read_preparation},
+        others={EXPLANATIONS: check, PREPARATION: read_preparation},
     )
     with alone(store / f".{identity.digest}.lock", processes=trainer.world_size):
         if trainer.is_global_zero:
@@ -164,14 +166,15 @@ def score_explanations(
     the split that hold no pair. reuse: False scores anew. Raises UserError where no pair is left.
     """
     trainer, pairs = inference.trainer, inference.data.explained
+    known = read_costs(explained / EXPLANATIONS)
     progress = Progress(
         folder / f"{UNFINISHED}{identity.digest}",
         identity,
         SCORED,
         rank=trainer.global_rank,
+        ids=([id for id in ids if id in known] for ids in inference.data.batch_ids()),
         write=write_pair_scores,
         read=read_pair_scores,
-        check=partial(check_stored, scores=True),
         others={},
     )
     if trainer.is_global_zero:
@@ -193,6 +196,17 @@ def score_explanations(
         SCORING: progress.failed(),
     }
     check_any_left(failed, len(pairs))
+    # Before anything of an earlier run goes.
+    results = facts(read_explanations(explained / EXPLANATIONS))
+    results["model"]["weights"] = inference.model.weights
+    if any(failed.values()):
+        results["failed"] = failed
+    if cost := read_preparation(explained / PREPARATION):
+        results["preparation"] = cost
+    results |= asked_results(metrics, progress.rows())
+    found = read_explanations(explained / EXPLANATIONS)
+    others, rows = model_free_results(metrics, found, pairs, inference.classifier.labels)
+    results |= others
     for name in (METRICS_FILE, PAGE_FILE):  # of an earlier identity
         set_aside(folder / name, kept=os.path.isfile)
         (folder / name).unlink(missing_ok=True)
@@ -200,17 +214,8 @@ def score_explanations(
         shutil.copyfile(explained / EXPLANATIONS, draft)
     identity.write(folder)
     write_text(folder / CONFIG, settings)
-    results = facts(read_explanations(folder / EXPLANATIONS))
-    results["model"]["weights"] = inference.model.weights
-    if any(failed.values()):
-        results["failed"] = failed
-    if cost := read_preparation(explained / PREPARATION):
-        results["preparation"] = cost
-    results |= asked_results(metrics, progress.rows())
-    found = read_explanations(folder / EXPLANATIONS)
-    others, rows = model_free_results(metrics, found, pairs, inference.classifier.labels)
-    results |= others
-    write_pair_scores(folder / PAIR_SCORES, chain(chain.from_iterable(progress.rows()), rows))
+    scored = chain.from_iterable(progress.rows()) if metrics.asked else ()
+    write_pair_scores(folder / PAIR_SCORES, chain(scored, rows))
     write_text(folder / LOGGED, "[]\n")
     write_metrics(folder, results)
     progress.end()

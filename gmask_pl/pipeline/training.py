@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from functools import cached_property, partial
 from itertools import chain
@@ -19,13 +20,19 @@ from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.files import (
     check_folder,
     damaged,
+    is_draft,
     limit_expanded,
     put_folder,
     remove_ours,
     whole_folder,
     write_text,
 )
-from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_training
+from gmask_pl.identity.of_result import (
+    IDENTITY,
+    Identity,
+    contents_digest,
+    identity_of_training,
+)
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import (
     data_module,
@@ -46,6 +53,7 @@ SUMMARY_FILE = "training.json"
 STATE = "state.safetensors"  # of a training under way
 # The state names one of them: the other may be half written when a training is killed.
 BEST = ("best-0", "best-1")
+_UNDER_WAY = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # what safetensors writes before it has its name
 # What models are stored as, in a folder whose summary does not list it.
 STORED = frozenset(
     (
@@ -113,8 +121,9 @@ class Training:
     """A training of a task model, which leaves its best weights in a folder.
 
     Weights of the same settings and pairs that are there stand (``reuse=false``: do not). Others
-    are replaced, only when the training is complete; what else lies in their folder stays, and a
-    folder that no training has made is refused. One that was interrupted goes on after its
+    are replaced, only when the training is complete; what else lies in their folder stays. A
+    folder that no training has made is refused, and files that are not as one has left them are,
+    unless by ``reuse=false``. One that was interrupted goes on after its
     last whole epoch; of several at a time that would leave the same weights' folder, one waits for
     the other. Pairs that the model cannot read whole are counted; the counts and accuracies, and
     what decided the weights, stay with them.
@@ -146,6 +155,8 @@ class Training:
     def run(self) -> dict[str, float]:
         """The accuracies, once the weights are there."""
         with alone(lock_of(self.final), processes=self.processes):
+            if self.reuse:
+                check_as_left(self.final)
             if self.reuse and (accuracy := self.earlier_accuracy()):
                 said = "weights of this training were there already (reuse=false trains again)"
                 say(f"{said}: {self.final}")
@@ -212,6 +223,7 @@ class Training:
         """Makes the draft's folder, and empties it of another training, or of a damaged one."""
         draft, there = self.draft, Identity.read(self.draft)
         if there == self.identity and self.goes_on():
+            remove_unfinished(draft)
             print(f"the training goes on that was interrupted: {draft}")
             return
         if there is None and os.path.lexists(draft / IDENTITY):
@@ -272,14 +284,24 @@ def remove_draft(draft: Path) -> None:
     """Removes what a training under way has made."""
     for name in BEST:
         shutil.rmtree(draft / name, ignore_errors=True)
+    remove_unfinished(draft)
     remove_ours(draft, lambda name: name in (IDENTITY, STATE))
+
+
+def remove_unfinished(draft: Path) -> None:
+    """Removes what a process was about to write into a training under way when it was killed."""
+    for entry in draft.iterdir() if draft.is_dir() and not draft.is_symlink() else ():
+        if is_draft(entry) and entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif is_draft(entry) or (_UNDER_WAY.fullmatch(entry.name) and entry.is_file()):
+            entry.unlink(missing_ok=True)
 
 
 def finish(
     best: Path, final: Path, accuracy: dict[str, float], lengths: dict[str, tuple[int, int]]
 ) -> None:
     """Puts the best weights in their place, with accuracies and counts, and prints them."""
-    files = sorted(path.name for path in best.iterdir() if path.is_file())
+    files = {path.name: contents_digest(path) for path in sorted(best.iterdir()) if path.is_file()}
     summary = {
         "accuracy": accuracy,
         "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
@@ -289,7 +311,7 @@ def finish(
     write_text(best / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     draft = best.parent
     write_text(best / IDENTITY, (draft / IDENTITY).read_text("utf-8"))
-    put_folder(best, final, STORED | {*files, *files_of(final)})
+    put_folder(best, final, {IDENTITY, SUMMARY_FILE, *(files_of(final) or STORED)})
     remove_draft(draft)
     print(f"{accuracies(accuracy)}\nweights: {final}")
     for split, (pairs, truncated) in lengths.items():
@@ -297,13 +319,30 @@ def finish(
             print(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
 
 
-def files_of(weights: Path) -> list[str]:
-    """The names of the files that a training has left in a folder, by its summary."""
+def files_of(weights: Path) -> dict[str, str | None]:
+    """The files that a training has left in a folder, by its summary, and the digest of each; None
+    of an earlier version, which kept none."""
     try:
         found = json.loads((weights / SUMMARY_FILE).read_text("utf-8"))["files"]
-        return [str(name) for name in found]
+        return {str(name): found[name] if isinstance(found, dict) else None for name in found}
     except (OSError, ValueError, LookupError, TypeError):
-        return []
+        return {}
+
+
+def check_as_left(weights: Path) -> None:
+    """Raises UserError where files that a training has left are others now."""
+    changed = [
+        name
+        for name, digest in files_of(weights).items()
+        if digest is not None
+        and (weights / name).is_file()
+        and contents_digest(weights / name) != digest
+    ]
+    if changed:
+        raise UserError(
+            f"weights_dir={weights}: {', '.join(changed)} changed since the training that left it: "
+            "damaged, or yours. Move the folder away, or train again and lose it by reuse=false"
+        )
 
 
 def accuracies(accuracy: dict[str, float]) -> str:

@@ -77,7 +77,12 @@ def _check_curves(metrics: JSON, where: str = "") -> None:
 
 
 def write_curves(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
-    """Write curves.csv with columns curve, x, y, low, high; empty where there is no number.
+    """Write curves.csv."""
+    return write_text(Path(folder) / CURVES_FILE, curves_text(metrics))
+
+
+def curves_text(metrics: Mapping[str, Any]) -> str:
+    """The curves as CSV with columns curve, x, y, low, high; empty where there is no number.
 
     x is what the metric of a curve says: the number of words kept for post_hoc_accuracy, the
     percentage of words removed for morf and lerf (Eq. 10). Of several removals of the metrics,
@@ -89,7 +94,7 @@ def write_curves(folder: Path | str, metrics: Mapping[str, Any]) -> Path:
     for name, result, told in presented(metrics):
         for line in lines(name, result, told):
             writer.writerows((visible(line.name), *point) for point in line.points)
-    return write_text(Path(folder) / CURVES_FILE, text.getvalue())
+    return text.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
