@@ -8,15 +8,13 @@ from hydra import compose
 from hydra.utils import instantiate
 
 from gmask_paper.collector import METHOD, Collector
-from gmask_paper.dataset_statistics import statistics
+from gmask_paper.dataset_statistics import COLUMNS, statistics
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_query import RunQuery
 from gmask_pl.data.source import SPLITS
 from gmask_pl.settings import checked
 from gmask_pl.types import UserError
-
-COLUMNS = ("C", "L", "V", "#train", "#dev", "#test")
 
 
 class StatisticsTable(Collector):

@@ -1,13 +1,15 @@
-"""Runs side by side, as plain text for a terminal."""
+"""Runs side by side, as plain text for a terminal, and how stable the order of explainers is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, combinations
 from typing import Any
 
 from gmask_pl.escaping import visible
+from gmask_pl.metrics.paired_tests import kendall_tau
 from gmask_pl.metrics.presentation import Presentation, expected, presented
 from gmask_pl.pipeline.report.result_files import (
     by_removal,
@@ -23,6 +25,7 @@ MISSING = "–"
 WEAK = "*"
 
 Run = tuple[str, Mapping[str, Any]]
+ScoredRun = tuple[Sequence[str], Mapping[str, Any]]  # the overrides of a run and its metrics
 Column = tuple[str, Callable[[Mapping[str, Any]], str]]  # its heading, and the cell of a run
 
 
@@ -43,9 +46,17 @@ def format_table(runs: Sequence[Run]) -> str:
     rows = [["run", *(visible(heading) for heading, _ in columns)]]
     rows += [[name, *(cell(metrics) for _, cell in columns)] for name, metrics in runs]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    shown = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
-    shown.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join(line.rstrip() for line in shown + _notes(runs))
+    rows.insert(1, ["─" * width for width in widths])
+    return "\n".join(line.rstrip() for line in aligned(rows) + _notes(runs))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells in columns: the first to the left, all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])
+        for name, *cells in rows
+    ]
 
 
 def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
@@ -111,10 +122,6 @@ def _decimal(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{value:,.{digits}f}"
 
 
-def _align(cell: str, column: int, width: int) -> str:
-    return cell.ljust(width) if column == 0 else cell.rjust(width)
-
-
 def _notes(runs: Sequence[Run]) -> list[str]:
     """What the empty pair gives, once for all runs that say the same, and what can tell nothing."""
     floors: dict[str, list[str]] = {}
@@ -135,3 +142,37 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
     lines = [f"without any word{shown(names)}: {line}" for line, names in floors.items()]
     return [""] * bool(lines or weak) + [visible(line) for line in lines + weak]
+
+
+def stability(runs: Sequence[ScoredRun]) -> list[str]:
+    """Lines with Kendall's tau-b of the explainers' values under two removals, for each metric.
+
+    Runs are compared that differ in explainer alone, two of them at least, all scored under the
+    same removals. A dash stands for a tau that is undefined: a removal under which all tie, or
+    fewer than two runs with a value. Empty when no runs can be compared.
+    """
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for overrides, metrics in runs:
+        setting = tuple(part for part in overrides if not part.startswith("explainer"))
+        if scored := by_removal(metrics):
+            groups.setdefault((*setting, *sorted(scored)), []).append(scored)
+    compared = {setting: group for setting, group in groups.items() if len(group) > 1}
+    common = set.intersection(*map(set, compared)) if len(compared) > 1 else set(*compared)
+    lines = []
+    for setting, group in compared.items():
+        apart = " ".join(part for part in setting if part not in common)
+        for one, two in combinations(group[0], 2):
+            taus = ", ".join(f"{name} {_tau(group, name, one, two)}" for name in group[0][one])
+            lines.append(f"{apart + ': ' if apart else ''}{one}, {two} ({len(group)} runs): {taus}")
+    return ["Kendall τ of the order of explainers between removals", *lines] if lines else []
+
+
+def _tau(group: Sequence[Mapping[str, Any]], metric: str, one: str, two: str) -> str:
+    values = [
+        (number(run, one, metric, "value"), number(run, two, metric, "value")) for run in group
+    ]
+    known = [pair for pair in values if None not in pair]
+    if len(known) < 2:
+        return MISSING
+    tau = kendall_tau(*zip(*known, strict=True))
+    return MISSING if math.isnan(tau) else f"{tau:.2f}"

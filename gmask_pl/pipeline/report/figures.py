@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gmask_pl.escaping import html
@@ -81,13 +80,9 @@ def metric_figure(name: str, result: Mapping[str, Any], told: Presentation) -> s
             bottom, top = plot.range
             axes.set_ylim(bottom, top + 0.03 * (top - bottom))
         axes.legend(loc="lower right" if plot.letter else "best")
-        _mark(axes, result)
+        if not meaningful(result):
+            axes.set_title("not meaningful: see the table", color=VERMILION, fontsize=10.5)
         return _svg(figure, plot.title)
-
-
-def _mark(axes: Axes, metric: Mapping[str, Any]) -> None:
-    if not meaningful(metric):
-        axes.set_title("not meaningful: see the table", color=VERMILION, fontsize=10.5)
 
 
 def _plain(point: Sequence[float | None]) -> list[float]:

@@ -19,9 +19,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from gmask_pl.command_names import command_line
 from gmask_pl.escaping import terminal, visible
 from gmask_pl.files import remove_ours, write_text
-from gmask_pl.pipeline.report.console_table import format_table
+from gmask_pl.pipeline.report.console_table import format_table, stability
 from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, read_metrics
-from gmask_pl.pipeline.report.seed_stability import stability
 from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
