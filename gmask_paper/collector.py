@@ -107,6 +107,11 @@ def ordered(query: RunQuery, column: Column, last: Sequence[str]) -> list[Entry]
     return [entry for name in names for entry in column.of(name)]
 
 
+def where(column: Column) -> str:
+    """The model and the dataset of a column, as the paper calls them."""
+    return f"{title('models', column.model)}, {title('datasets', column.dataset)}"
+
+
 def label(entry: Entry) -> str:
     """An explainer's name with the settings that are not its usual ones."""
     name = title("explainers", entry.explainer)

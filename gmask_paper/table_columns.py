@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gmask_paper.run_finder import Run
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
@@ -173,11 +172,3 @@ def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
         Entry(explainer, shown, tuple(by_seed[seeds] for seeds in sorted(by_seed)))
         for shown, by_seed in sorted(variants.items())
     ]
-
-
-def relative(path: Path) -> str:
-    """A path as the user would type it."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

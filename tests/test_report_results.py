@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gmask_paper.collectors.example_pairs import (
+    Example,
+    as_html,
+    as_latex,
+    as_markdown,
+    shades,
+)
 from gmask_paper.comparisons import write_comparisons
-from gmask_paper.example_pages import Example, as_html, as_latex, as_markdown, shades
 from gmask_paper.paper_numbers import explainers, paper, published, title
 from gmask_paper.result_tables import (
     Cell,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gmask_paper.collector import label, missing, ordered
-from gmask_paper.collectors.explainer_table import where
+from gmask_paper.collector import label, missing, ordered, where
 from gmask_paper.collectors.score_table import WEAK, Scored, ScoreTable
 from gmask_paper.curve_figures import Curve, Panel, draw_panels
 from gmask_paper.result_tables import write_csv

@@ -103,8 +103,3 @@ class ExplainerTable(Collector):
             paper_digits=paper_digits,
             notes=tuple(notes),
         )
-
-
-def where(column: Column) -> str:
-    """The model and the dataset of a column, as the paper calls them."""
-    return f"{title('models', column.model)}, {title('datasets', column.dataset)}"

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from gmask_paper.collector import Collector, MetricName, columns_of
-from gmask_paper.collectors.explainer_table import where
+from gmask_paper.collector import Collector, MetricName, columns_of, where
 from gmask_paper.collectors.score_table import Comparison, Scored, ScoreTable
 from gmask_paper.result_tables import ResultTable, write_results
 from gmask_paper.run_query import RunQuery

@@ -20,8 +20,9 @@ from gmask_paper.collector import (
     label,
     ordered,
     seeds_told,
+    where,
 )
-from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
+from gmask_paper.collectors.explainer_table import ExplainerTable, Filled
 from gmask_paper.comparisons import write_comparisons
 from gmask_paper.result_tables import Cell, ResultTable, write_results
 from gmask_paper.run_query import RunQuery

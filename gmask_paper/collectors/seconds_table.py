@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gmask_paper.collector import ExplainerName, columns_of, damaged, seeds_told
-from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
+from gmask_paper.collector import ExplainerName, columns_of, damaged, seeds_told, where
+from gmask_paper.collectors.explainer_table import ExplainerTable, Filled
 from gmask_paper.result_tables import Cell, ResultTable, write_results
 from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry

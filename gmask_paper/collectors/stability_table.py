@@ -18,8 +18,8 @@ from gmask_paper.collector import (
     damaged,
     label,
     ordered,
+    where,
 )
-from gmask_paper.collectors.explainer_table import where
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry

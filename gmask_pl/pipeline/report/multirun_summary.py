@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from gmask_pl.command_names import command_line
+from gmask_pl.command_names import command_line, typed_path
 from gmask_pl.escaping import terminal, visible
 from gmask_pl.files import remove_ours, write_text
 from gmask_pl.pipeline.report.console_table import format_table, stability
@@ -153,7 +152,7 @@ def format_sweep(jobs: list[JSON]) -> str:
         if compared := stability([(overrides, metrics) for _, metrics, overrides in runs]):
             lines += [*compared, ""]
         pages = [(name, folder / PAGE_FILE) for name, folder in scored]
-        lines += [f"{name}: {_short(page)}" for name, page in pages if page.is_file()]
+        lines += [f"{name}: {typed_path(page)}" for name, page in pages if page.is_file()]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]
         lines += [f"{visible(name)}: {fate}" for name, fate in failed]
@@ -168,8 +167,3 @@ def _names(overrides: list[list[str]]) -> list[str]:
         for parts in overrides
     )
     return [name or f"run {index}" for index, name in enumerate(names)]
-
-
-def _short(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
