@@ -65,8 +65,7 @@ def table(rows: Sequence[tuple[str, Statistics]]) -> str:
 
 
 def _cells(name: str, row: Statistics) -> tuple[str, ...]:
-    counts = (row.vocabulary, *(row.sizes[split] for split in SPLITS))
-    shown = ("-" if count is None else str(count) for count in counts)
+    shown = ("-" if n is None else str(n) for n in (row.vocabulary, *row.sizes.values()))
     return (name, str(row.classes), f"{row.length:.1f}", *shown)
 
 

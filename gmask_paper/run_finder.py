@@ -235,9 +235,7 @@ def find_runs(
     return runs
 
 
-def agreeing(
-    runs: Iterable[Run], overrides: Sequence[Override], skip: Skip = leave_out
-) -> list[Run]:
+def agreeing(runs: Iterable[Run], overrides: Sequence[Override], skip: Skip) -> list[Run]:
     """The runs whose settings are those of every override: applied to them, it changes nothing."""
     for override in overrides:
         override_values(override)  # raises what is a mistake of the user

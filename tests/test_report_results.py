@@ -102,7 +102,7 @@ def test_differences_side_by_side(tmp_path: Path) -> None:
         Difference("a", "c", 9, None, None, None, None, None),
         Difference("b", "c", 9, -0.5, -0.6, -0.4, 0.0001, 0.0003),
     ]
-    files = write_comparisons([("BERT, Quora", differences)], tmp_path / "d", "Title", "How.", 2)
+    files = write_comparisons([("BERT, Quora", differences)], tmp_path / "d", "Title", 2)
     lines = files[0].read_text("utf-8").splitlines()
     start = lines.index("## BERT, Quora") + 2
     assert lines[start : start + 4] == [

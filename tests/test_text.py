@@ -226,7 +226,7 @@ def documents(text: str, folder: Path) -> list[Path]:
             max_pairs=5,
         ),
         *write_results(table, folder / "table"),
-        *write_comparisons([(text, differences)], folder / "differences", text, "how", 3),
+        *write_comparisons([(text, differences)], folder / "differences", text, 3),
         *write_examples(
             folder / "pairs", text, [Example(text, text, ((text, e),))], [text], words=2
         ),

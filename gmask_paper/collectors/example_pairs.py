@@ -6,16 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gmask_paper.collector import (
-    Collector,
-    ExplainerName,
-    columns_of,
-    damaged,
-    label,
-    missing,
-    ordered,
-    where,
-)
+from gmask_paper.collector import Collector, ExplainerName, columns_of, missing, ordered
 from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column
 from gmask_pl.escaping import html, latex, latex_row, markdown, markdown_note
@@ -63,17 +54,15 @@ class ExampleTable(Collector):
         examples: list[Example] = []
         notes: list[str] = []
         for column in columns_of(query):
-            place = where(column)
             lacking, why = missing(query, column)
             if lacking:
-                notes.append(f"{place}: {', '.join(lacking)}: {why}")
-            notes += [f"{place}: {note}" for note in column.notes]
-            examples += self.examples(query, column, place)
-        notes += damaged(query)
-        stem = query.folder / query.name
-        return write_examples(stem, self.caption, examples, notes, words=self.words)
+                notes.append(f"{column.where}: {', '.join(lacking)}: {why}")
+            notes += [f"{column.where}: {note}" for note in column.notes]
+            examples += self.examples(query, column)
+        notes += query.left_out
+        return write_examples(query.stem(), self.caption, examples, notes, words=self.words)
 
-    def examples(self, query: RunQuery, column: Column, place: str) -> list[Example]:
+    def examples(self, query: RunQuery, column: Column) -> list[Example]:
         """The pairs of a column, each with its explanations in the order of the paper."""
         if not column.entries:
             return []
@@ -85,8 +74,8 @@ class ExampleTable(Collector):
                 continue
             wrong = one.label is not None and one.label != one.prediction
             gold = f", gold {first.labels[one.label or 0]}" if wrong else ""
-            heading = f"{place}: predicted {first.labels[one.prediction]}{gold}"
-            shown = tuple((label(entry), entry.runs[0].explanations[id]) for entry in entries)
+            heading = f"{column.where}: predicted {first.labels[one.prediction]}{gold}"
+            shown = tuple((entry.label, entry.runs[0].explanations[id]) for entry in entries)
             found.append(Example(heading, id, shown))
         return found
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gmask_paper.collector import Collector, ExplainerName, columns_of, damaged, where
+from gmask_paper.collector import Collector, ExplainerName, columns_of
 from gmask_paper.curve_figures import save
 from gmask_paper.run_query import RunQuery
 from gmask_pl.escaping import markdown, markdown_note, visible
@@ -36,11 +36,10 @@ class GroupFigure(Collector):
         files: list[Path] = []
         lines = [f"# {markdown(self.caption)}", ""]
         for column in columns_of(query):
-            place = where(column)
             both = [column.of(name) for name in (self.individual, self.grouped)]
             if not all(both):
                 cell = {"model": [column.model], "dataset": [column.dataset]}
-                told = f"{place}: no run yet: `{query.command('explain', **cell)}`"
+                told = f"{column.where}: no run yet: `{query.command('explain', **cell)}`"
                 lines.append(f"- {markdown_note(told)}")
                 continue
             alone, together = (entries[0].runs[0] for entries in both)
@@ -49,13 +48,13 @@ class GroupFigure(Collector):
                     continue
                 if grouped.groups is None:
                     raise UserError(f"{together.where}: {self.grouped} found no groups")
-                name = f"{query.name}_{column.dataset}_{column.model}_{number}"
-                heading = f"{place}: predicted {together.labels[grouped.prediction]}"
-                files += draw_groups(query.folder / name, heading, alone.explanations[id], grouped)
-                told = markdown(f"{place}, pair {id}")
-                lines.append(f"- {told}: ![{markdown(heading)}]({name}.png)")
-        lines += [f"- {markdown_note(note)}" for note in damaged(query)]
-        report = write_text(query.folder / f"{query.name}.md", "\n".join(lines) + "\n")
+                stem = query.stem(f"_{column.dataset}_{column.model}_{number}")
+                heading = f"{column.where}: predicted {together.labels[grouped.prediction]}"
+                files += draw_groups(stem, heading, alone.explanations[id], grouped)
+                told = markdown(f"{column.where}, pair {id}")
+                lines.append(f"- {told}: ![{markdown(heading)}]({stem.name}.png)")
+        lines += [f"- {markdown_note(note)}" for note in query.left_out]
+        report = write_text(query.stem(".md"), "\n".join(lines) + "\n")
         return [*files, report]
 
 
@@ -79,11 +78,8 @@ def draw_groups(
         axes.set_title(visible(heading), fontsize=11, loc="left")
         axes.set_xlim(-0.3, 9.6)
         axes.set_ylim(y[-1] - 1, 2)
-        for x, text in (
-            (LEFT, "Indiv. Attr."),
-            (GROUPS - 0.4, "Groups"),
-            (RIGHT, "Weighted Attr."),
-        ):
+        headings = {LEFT: "Indiv. Attr.", GROUPS - 0.4: "Groups", RIGHT: "Weighted Attr."}
+        for x, text in headings.items():
             axes.text(x, 1.2, text, fontsize=10, weight="bold", color=INK)
         _attributions(axes, LEFT, y, words, strengths(individual.scores))
         _groups(axes, y, grouped, max(map(len, words)))
@@ -103,20 +99,14 @@ def _groups(axes: Axes, y: list[float], grouped: Explanation, longest: int) -> N
     groups = grouped.groups
     assert groups is not None
     t = len(groups.psi)
-    top, bottom = y[0], y[-1]
-    places = [top - (i + 0.5) * (top - bottom) / t for i in range(t)]
+    places = [y[0] - (i + 0.5) * (y[0] - y[-1]) / t for i in range(t)]
     order = sorted(range(t), key=lambda i: -groups.psi[i])  # the most important first
     largest = max(groups.psi)
     start = LEFT + WORDS + 0.15 + 0.12 * longest
     for place, group in zip(places, order, strict=True):
         for word, phi in zip(groups.candidates, groups.phi, strict=True):
-            axes.plot(
-                [start, GROUPS - 0.05],
-                [y[word], place],
-                color=PURPLE,
-                alpha=min(1.0, phi[group]),
-                linewidth=1.6,
-            )
+            x, alpha = [start, GROUPS - 0.05], min(1.0, phi[group])
+            axes.plot(x, [y[word], place], color=PURPLE, alpha=alpha, linewidth=1.6)
         _block(axes, GROUPS, place, groups.psi[group] / largest, size=0.9)
         name = f"G{group + 1}  ψ {groups.psi[group]:.2f}"
         axes.text(GROUPS + 0.8, place, name, va="center", fontsize=9)

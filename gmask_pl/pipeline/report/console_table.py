@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from typing import Any
 
@@ -26,7 +25,6 @@ WEAK = "*"
 
 Run = tuple[str, Mapping[str, Any]]
 ScoredRun = tuple[Sequence[str], Mapping[str, Any]]  # the overrides of a run and its metrics
-Column = tuple[str, Callable[[Mapping[str, Any]], str]]  # its heading, and the cell of a run
 
 
 def format_table(runs: Sequence[Run]) -> str:
@@ -42,11 +40,10 @@ def format_table(runs: Sequence[Run]) -> str:
     """
     runs = [row for run in runs for row in _row_for_each_removal(run)]
     runs = [(visible(name), metrics) for name, metrics in runs]
-    columns = list(_columns([metrics for _, metrics in runs]))
-    rows = [["run", *(visible(heading) for heading, _ in columns)]]
-    rows += [[name, *(cell(metrics) for _, cell in columns)] for name, metrics in runs]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["─" * width for width in widths])
+    columns = [["run", *(name for name, _ in runs)], *_columns([metrics for _, metrics in runs])]
+    for column in columns:
+        column.insert(1, "─" * max(map(len, column)))
+    rows = list(zip(*columns, strict=True))
     return "\n".join(line.rstrip() for line in aligned(rows) + _notes(runs))
 
 
@@ -74,48 +71,45 @@ def _row_for_each_removal(run: Run) -> list[Run]:
     return [(first, {**scored, **independent(metrics)}), *others]
 
 
-def _columns(runs: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
+def _columns(runs: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Each column: its heading, and the cell of every run."""
     metrics = dict(expected())
     for name, _, told in chain.from_iterable(map(presented, runs)):
         metrics.setdefault(name, told)
     ordered = sorted(metrics.items(), key=lambda one: one[1].place)
-    yield "n", lambda results: _decimal(pairs_scored(results), 0)
+    yield ["n", *(_decimal(pairs_scored(run), 0) for run in runs)]
     for name, told in ordered:
         if told.always:
-            yield from _metric_columns(name, told)
+            yield from _metric_columns(name, told, runs)
     for cost, digits in (("evaluations", 0), ("seconds", 3)):
-        yield cost, partial(_cost, key=f"{cost}_per_pair", digits=digits)
+        spent = (number(run, "cost", f"{cost}_per_pair") for run in runs)
+        yield [cost, *(_decimal(value, digits) for value in spent)]
     for name, told in ordered:
         if not told.always:
-            yield from _metric_columns(name, told)
+            yield from _metric_columns(name, told, runs)
 
 
-def _cost(results: Mapping[str, Any], key: str, digits: int) -> str:
-    return _decimal(number(results, "cost", key), digits)
-
-
-def _metric_columns(name: str, told: Presentation) -> Iterator[Column]:
+def _metric_columns(
+    name: str, told: Presentation, runs: Sequence[Mapping[str, Any]]
+) -> Iterator[list[str]]:
     """The value, the parts that have a heading, and single points of the curves."""
+    results = [run.get(name, {}) for run in runs]
 
-    def cell(results: Mapping[str, Any], key: str, interval: bool = False) -> str:
-        result = results.get(name, {})
+    def cell(result: Mapping[str, Any], key: str, interval: bool = False) -> str:
         value, low, high = (number(result, part) for part in (key, "low", "high"))
         text = _decimal(value, told.digits) + ("" if meaningful(result) else WEAK)
         if not interval or low is None or high is None:
             return text
         return f"{text} [{low:.{told.digits}f}, {high:.{told.digits}f}]"
 
-    def point(results: Mapping[str, Any], x: int) -> str:
-        first = lines(name, results.get(name, {}), told)[0]
-        return _decimal({at: y for at, y, _, _ in first.points}.get(x), 2)
-
-    yield told.heading or name, partial(cell, key="value", interval=told.interval)
+    yield [visible(told.heading or name), *(cell(r, "value", told.interval) for r in results)]
     for part in told.parts:
         if part.heading:
-            yield part.heading, partial(cell, key=part.key)
+            yield [visible(part.heading), *(cell(result, part.key) for result in results)]
     if told.plot:
+        drawn = [{x: y for x, y, _, _ in lines(name, r, told)[0].points} for r in results]
         for x in told.plot.shown:
-            yield f"{told.plot.letter}={x}", partial(point, x=x)
+            yield [f"{told.plot.letter}={x}", *(_decimal(ys.get(x), 2) for ys in drawn)]
 
 
 def _decimal(value: float | None, digits: int) -> str:

@@ -136,22 +136,20 @@ def format_sweep(jobs: list[JSON]) -> str:
     named = list(zip(names, jobs, strict=True))
     failed = [(name, job["fate"]) for name, job in named if job["fate"] != DONE]
     lines: list[str] = []
-    scored: list[tuple[str, Path]] = []
-    runs: list[tuple[str, JSON, list[str]]] = []
+    scored: list[tuple[str, JSON, JSON]] = []
     for name, job in named:
         folder = Path(job["folder"])
         if job["fate"] != DONE or not (folder / METRICS_FILE).exists():
             continue
         try:
-            runs.append((name, read_metrics(folder), job["overrides"]))
-            scored.append((name, folder))
+            scored.append((name, job, read_metrics(folder)))
         except Unreadable as error:
             failed.append((name, f"{error}"))
     if scored:
-        lines += ["", format_table([(name, metrics) for name, metrics, _ in runs]), ""]
-        if compared := stability([(overrides, metrics) for _, metrics, overrides in runs]):
+        lines += ["", format_table([(name, metrics) for name, _, metrics in scored]), ""]
+        if compared := stability([(job["overrides"], metrics) for _, job, metrics in scored]):
             lines += [*compared, ""]
-        pages = [(name, folder / PAGE_FILE) for name, folder in scored]
+        pages = [(name, Path(job["folder"]) / PAGE_FILE) for name, job, _ in scored]
         lines += [f"{name}: {typed_path(page)}" for name, page in pages if page.is_file()]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]
