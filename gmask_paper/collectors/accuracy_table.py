@@ -84,7 +84,8 @@ class AccuracyTable(Collector):
             )
             return Cell(paper=printed, reason=why)
         largest = max(runs, key=lambda run: (run.metrics["model"]["n"], run.made))
-        told = f"weights {largest.config.weights or largest.weights[:8]}, as a run explained them"
+        weights = largest.config.get("weights") or largest.weights[:8]
+        told = f"weights {weights}, as a run explained them"
         return self.number(known(largest), largest.metrics["model"]["n"], printed, told)
 
     def number(
