@@ -18,15 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig
 
-from gmask_paper.run_finder import (
-    Costs,
-    Run,
-    Scores,
-    Skip,
-    find_runs,
-)
+from gmask_paper.run_finder import FolderRun, Run, Skip, find_runs
 from gmask_pl.identity.setting_roles import BY_VALUE, EXPLAIN, Told, told_settings
 from gmask_pl.pipeline.command import command
 from gmask_pl.pipeline.damaged_folders import reading
@@ -62,27 +55,32 @@ SCHEMA = pa.schema(
 
 
 class ArchivedRun(Run):
-    """A run of which only the numbers are left."""
+    """A run of which only the numbers are left: a ``row`` of a file, its ``number`` from 1.
+
+    Raises Unreadable where the row is none.
+    """
 
     archived = True
 
-    def __init__(
-        self,
-        explainer: str,
-        config: DictConfig,
-        *,
-        where: str,
-        place: str,
-        made: int,
-        metrics: JSON,
-        pairs: str,
-        costs: Costs,
-        scores: Scores,
-    ) -> None:
-        super().__init__(explainer, config, where=where, made=made)
-        self.place = place
-        self.metrics, self.pairs, self.costs, self.scores = metrics, pairs, costs, scores
-        self.model_identity = metrics.get("model_identity", {})
+    def __init__(self, row: JSON, file: Path, number: int = 0) -> None:
+        explainer = row["explainer"]
+        self.place = f"{file} row {number} ({explainer})"
+        with reading(self.place):
+            self.scores = {}
+            for part in row["scores"]:
+                numbers = np.array(part["values"], dtype=np.float64).reshape(-1, part["width"])
+                rows = dict(zip(part["ids"], numbers, strict=True))
+                self.scores.setdefault(part["metric"], {})[part["removal"]] = rows
+            spent = zip(row["seconds"], row["evaluations"], strict=True)
+            self.costs = dict(zip(row["ids"], spent, strict=True))
+            self.metrics = json.loads(row["results"])
+            check_results(self.metrics)
+            if "weights" not in self.metrics.get("model", {}):
+                raise ValueError("there are no weights of its model")
+            self.pairs = self.metrics.get("pairs", "")
+            self.model_identity = self.metrics.get("model_identity", {})
+            config = settings_of(json.loads(row["config"]))
+        super().__init__(explainer, config, where=f"{file} ({explainer})", made=row["made"])
 
 
 def archive(output: Path, folder: Path, skip: Skip = leave_out) -> list[Path]:
@@ -92,43 +90,45 @@ def archive(output: Path, folder: Path, skip: Skip = leave_out) -> list[Path]:
     are damaged, of which ``skip`` is told; rows of the archive that are stay as they are. Raises
     UserError, in the end, where a file of the archive is none.
     """
-    with alone(folder / ".lock", processes=1):
-        return _archive(output, folder, skip)
-
-
-def _archive(output: Path, folder: Path, skip: Skip) -> list[Path]:
-    by_file: dict[Path, list[tuple[Run, JSON]]] = {}
-    for run in find_runs(output, skip=skip):
-        if run.config.get("pairs") is not None:
-            continue
-        file = folder / f"{run.dataset}_{run.model}.parquet"
-        try:
-            by_file.setdefault(file, []).append((run, _to_row(run)))
-        except Unreadable as error:
-            skip(error)
     changed, damaged = [], []
-    for file, rows in sorted(by_file.items()):
-        kept: dict[str, tuple[int, JSON]] = {}
-        try:
-            for row in read_rows(file) if file.exists() else ():
-                try:
-                    old = _from_row(row, file)
-                    kept[run_name(old)] = (old.made, _to_row(old))
-                except Unreadable as error:
-                    skip(error)
-                    kept[repr(row)] = (0, row)
-        except Unreadable as error:
-            damaged.append(error)
-            continue
-        for new, row in rows:
-            name = run_name(new)
-            if name not in kept or kept[name][0] <= new.made:
-                kept[name] = (new.made, row)
-        write_parquet(file, SCHEMA, (kept[name][1] for name in sorted(kept)))
-        changed.append(file)
+    with alone(folder / ".lock", processes=1):
+        by_file: dict[Path, list[tuple[FolderRun, JSON]]] = {}
+        for run in find_runs(output, skip=skip):
+            if run.config.get("pairs") is not None:
+                continue
+            file = folder / f"{run.dataset}_{run.model}.parquet"
+            try:
+                by_file.setdefault(file, []).append((run, _to_row(run)))
+            except Unreadable as error:
+                skip(error)
+        for file, rows in sorted(by_file.items()):
+            try:
+                kept = _rows_by_name(file, skip)
+            except Unreadable as error:
+                damaged.append(error)
+                continue
+            for run, row in rows:
+                name = run_name(run)
+                if name not in kept or kept[name]["made"] <= run.made:
+                    kept[name] = row
+            write_parquet(file, SCHEMA, (kept[name] for name in sorted(kept)))
+            changed.append(file)
     if damaged:
         raise UserError("; ".join(map(str, damaged)))
     return changed
+
+
+def _rows_by_name(file: Path, skip: Skip) -> dict[str, JSON]:
+    """The rows of a file, if it is there, by the names of their runs; damaged ones as they are."""
+    kept: dict[str, JSON] = {}
+    for row in read_rows(file) if file.exists() else ():
+        try:
+            run = ArchivedRun(row, file)
+            kept[run_name(run)] = _to_row(run)
+        except Unreadable as error:
+            skip(error)
+            kept[repr(row)] = row
+    return kept
 
 
 def archived_runs(
@@ -165,7 +165,7 @@ def read_archive(file: Path, skip: Skip = leave_out) -> list[Run]:
     runs: list[Run] = []
     for number, row in enumerate(read_rows(file), start=1):
         try:
-            runs.append(_from_row(row, file, number))
+            runs.append(ArchivedRun(row, file, number))
         except Unreadable as error:
             skip(error)
     return runs
@@ -191,15 +191,14 @@ def run_name(run: Run) -> str:
 
 
 def _to_row(run: Run) -> JSON:
-    ids = list(run.costs)
     return {
         "explainer": run.explainer,
         "made": run.made,
         "config": json.dumps(run.portable, sort_keys=True),
         "results": json.dumps(_results(run), sort_keys=True),
-        "ids": ids,
-        "seconds": [run.costs[id][0] for id in ids],
-        "evaluations": [run.costs[id][1] for id in ids],
+        "ids": list(run.costs),
+        "seconds": [seconds for seconds, _ in run.costs.values()],
+        "evaluations": [evaluations for _, evaluations in run.costs.values()],
         "scores": [
             {
                 "metric": metric,
@@ -221,17 +220,15 @@ def _results(run: Run) -> JSON:
         kept["model_identity"] = run.model_identity
     if run.failed:
         kept["failed"] = {EXPLAINING: dict.fromkeys(sorted(run.failed), "")}
-    by_removal = run.metrics.get("by_removal")
-    parts = {None: run.metrics} if by_removal is None else by_removal
     told = {
         removal: {
             name: {"meaningful": True} | verdict(part[name])
             for name in run.scores
             if isinstance(part.get(name), dict)
         }
-        for removal, part in parts.items()
+        for removal, part in run.metrics.get("by_removal", {None: run.metrics}).items()
     }
-    return kept | (told[None] if by_removal is None else {"by_removal": told})
+    return kept | told.get(None, {"by_removal": told})
 
 
 def verdict(result: JSON) -> JSON:
@@ -239,36 +236,6 @@ def verdict(result: JSON) -> JSON:
     empty = result.get("empty", "")
     names = ("meaningful", "why", "empty", empty, f"{empty}_low", f"{empty}_high")
     return {name: result[name] for name in names if name in result}
-
-
-def _from_row(row: JSON, file: Path, number: int = 0) -> Run:
-    """The run of a row. Raises Unreadable where it is none."""
-    where = f"{file} ({row['explainer']})"
-    place = f"{file} row {number} ({row['explainer']})"
-    with reading(place):
-        scores: Scores = {}
-        for part in row["scores"]:
-            numbers = np.array(part["values"], dtype=np.float64).reshape(-1, part["width"])
-            rows = dict(zip(part["ids"], numbers, strict=True))
-            scores.setdefault(part["metric"], {})[part["removal"]] = rows
-        costs: Costs = dict(
-            zip(row["ids"], zip(row["seconds"], row["evaluations"], strict=True), strict=True)
-        )
-        results = json.loads(row["results"])
-        check_results(results)
-        if "weights" not in results.get("model", {}):
-            raise ValueError("there are no weights of its model")
-        return ArchivedRun(
-            row["explainer"],
-            settings_of(json.loads(row["config"])),
-            where=where,
-            place=place,
-            made=row["made"],
-            metrics=results,
-            pairs=results.get("pairs", ""),
-            costs=costs,
-            scores=scores,
-        )
 
 
 @command("explain")

@@ -20,8 +20,7 @@ from omegaconf import OmegaConf
 
 from gmask_paper.collector import Collect, Collector
 from gmask_paper.run_query import OWN, RunQuery, read_query
-from gmask_paper.table_columns import relative
-from gmask_pl.command_names import command_name
+from gmask_pl.command_names import command_name, typed_path
 from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.command import command, no_choice
 from gmask_pl.pipeline.hydra_setup import choices, register
@@ -92,14 +91,11 @@ def _fits(explainer: str, given: Sequence[Override]) -> bool:
 @command("explain", Collect, OWN)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        help=f"as of {command_name('explain')}: experiment=table2 limit=100",
-    )
+    as_of = command_name("explain")
+    parser.add_argument("overrides", nargs="*", help=f"as of {as_of}: experiment=table2 limit=100")
     files = collect(parser.parse_args().overrides)
     print(next(file for file in files if file.suffix == ".md").read_text("utf-8"))
-    print("\n".join(relative(file) for file in files))
+    print("\n".join(map(typed_path, files)))
 
 
 if __name__ == "__main__":

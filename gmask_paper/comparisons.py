@@ -11,14 +11,17 @@ from gmask_pl.files import write_text
 from gmask_pl.metrics.paired_tests import Difference
 from gmask_pl.pipeline.report.console_table import MISSING
 
+HOW = (
+    "Row less column on the same pairs, seeds averaged first. Brackets: 95 % paired bootstrap. "
+    "Stars: p of a paired permutation test after Holm's correction over all differences of a "
+    "matrix: * < 0.05, ** < 0.01, *** < 0.001. Bounds take no part."
+)
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-
-
 Compared = tuple[str, Sequence[Difference]]  # where, and what is different there
 
 
 def write_comparisons(
-    compared: Sequence[Compared], stem: Path, title: str, how: str, digits: int
+    compared: Sequence[Compared], stem: Path, title: str, digits: int
 ) -> list[Path]:
     """Write stem.md, a matrix for each place, and stem.csv, a line for each difference."""
     head = ("where", "first", "second", "difference", "low", "high", "p", "p_holm", "pairs")
@@ -27,7 +30,7 @@ def write_comparisons(
         for d in differences:
             numbers = (d.value, d.low, d.high, d.p, d.corrected)
             lines.append((where, d.first, d.second, *numbers, d.n))
-    parts = [f"# {markdown(title)}", "", markdown_note(how), ""]
+    parts = [f"# {markdown(title)}", "", markdown_note(HOW), ""]
     for where, differences in compared:
         parts += [f"## {markdown(where)}", "", *_matrix(differences, digits), ""]
     return [

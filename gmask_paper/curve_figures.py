@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gmask_pl.escaping import visible
 from gmask_pl.files import whole_file
@@ -54,11 +55,11 @@ class Panel:
 
 def draw_panels(rows: Sequence[Sequence[Panel]], stem: Path, *, x: str, y: str) -> list[Path]:
     """Draw a grid of panels with one legend into stem.png and stem.svg; return their paths."""
-    names = list(dict.fromkeys(c.name for row in rows for panel in row for c in panel.curves))
-    look = looks([(n, _kind(rows, n)) for n in names])
+    kinds = {c.name: c.kind for row in rows for panel in row for c in panel.curves}
+    look = looks(kinds)
     wide, high = max(map(len, rows)), len(rows)
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": stem.name, "lines.markersize": 3.5}):
-        height = max(2.9 * high + 0.4, _ENTRY_INCHES * (len(names) + 1))
+        height = max(2.9 * high + 0.4, _ENTRY_INCHES * (len(kinds) + 1))
         figure = Figure(figsize=(3.4 * wide + 2.2, height), layout="constrained")
         grid = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True)
         for i, row in enumerate(rows):
@@ -70,17 +71,20 @@ def draw_panels(rows: Sequence[Sequence[Panel]], stem: Path, *, x: str, y: str) 
                 _draw(axes, row[j], look)
                 axes.set_xlabel(x if i == high - 1 else "")
                 axes.set_ylabel(y if j == 0 else "")
-        if names:
-            handles = [_sample(look[name], name) for name in names]
+        if kinds:
+            handles = [_sample(look[name], name) for name in kinds]
             figure.legend(handles=handles, loc="outside right center", fontsize=9)
         return save(figure, stem)
 
 
-def looks(named: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line of every curve, no two alike: the paper's and our own stand out."""
+def looks(kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and line of every curve, no two alike: the paper's and our own stand out.
+
+    kinds: of the curves, by their names.
+    """
     found: dict[str, dict[str, Any]] = {}
     muted = bounds = 0
-    for i, (name, kind) in enumerate(named):
+    for i, (name, kind) in enumerate(kinds.items()):
         if kind == "floor":
             found[name] = {"color": _FLOOR, "linestyle": "--", "linewidth": 1.6}
         elif kind == "bound":
@@ -113,8 +117,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 def _sample(look: dict[str, Any], name: str) -> Any:
     """A sample of a line for the legend."""
-    from matplotlib.lines import Line2D
-
     shown = visible(name)  # matplotlib leaves out what begins with _
     return Line2D([], [], label=f" {shown}" if shown.startswith("_") else shown, **look)
 
@@ -130,10 +132,6 @@ def _draw(axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
         shade = {"color": look["color"], "alpha": 0.14 if own else 0.06, "linewidth": 0}
         axes.fill_between(curve.x, curve.low, curve.high, **shade)
         axes.plot(curve.x, curve.y, zorder=3 if own else 2.5, **look)
-
-
-def _kind(rows: Sequence[Sequence[Panel]], name: str) -> str:
-    return next(c.kind for row in rows for panel in row for c in panel.curves if c.name == name)
 
 
 def _own(name: str) -> str | None:

@@ -17,10 +17,11 @@ from gmask_pl.escaping import terminal
 from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.command import command
 from gmask_pl.pipeline.hydra_setup import register
+from gmask_pl.pipeline.report.console_table import aligned
 from gmask_pl.pipeline.settings_check import check_settings
 from gmask_pl.types import PairSource, UserError
 
-_HEADER = ("dataset", "C", "L", "V", "#train", "#dev", "#test")
+COLUMNS = ("C", "L", "V", "#train", "#dev", "#test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +61,11 @@ def statistics(source: PairSource) -> Statistics:
 
 def table(rows: Sequence[tuple[str, Statistics]]) -> str:
     """The rows under Table 5's header, aligned: names to the left, numbers to the right."""
-    lines = [_HEADER, *(_cells(name, row) for name, row in rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+    return "\n".join(aligned([("dataset", *COLUMNS), *(_cells(name, row) for name, row in rows)]))
 
 
 def _cells(name: str, row: Statistics) -> tuple[str, ...]:
-    counts = (row.vocabulary, *(row.sizes[split] for split in SPLITS))
-    shown = ("-" if count is None else str(count) for count in counts)
+    shown = ("-" if n is None else str(n) for n in (row.vocabulary, *row.sizes.values()))
     return (name, str(row.classes), f"{row.length:.1f}", *shown)
 
 

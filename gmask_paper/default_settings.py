@@ -6,13 +6,13 @@ import functools
 from typing import Any
 
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 
 from gmask_pl.identity.parts import KIND, described
 from gmask_pl.identity.setting_roles import plain_numbers
+from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.types import JSON, UserError
 
 UNKNOWN = "?"
@@ -56,15 +56,11 @@ def yaml_settings(explainer: str, model: str) -> dict[str, Any]:
 @functools.cache
 def _composed(model: str) -> DictConfig:
     """The settings of all explainers by their names, composed at once, as that takes long."""
-    known = [f"+explainer@known.{name}={name}" for name in _explainers()]
+    known = [f"+explainer@known.{name}={name}" for name in choices("explainer")]
     # Without what else takes long, and no explainer depends on.
     cfg = compose("explain", [f"model={model}", "metric=[]", "logger=[]", *known])
     found: DictConfig = cfg.known
     return found
-
-
-def _explainers() -> list[str]:
-    return list(GlobalHydra.instance().config_loader().get_group_options("explainer"))
 
 
 def named_parts(settings: dict[str, Any], defaults: dict[str, Any], model: str) -> dict[str, Any]:
@@ -77,7 +73,7 @@ def named_parts(settings: dict[str, Any], defaults: dict[str, Any], model: str) 
         if all(defaults.get(key) == value for key, value in own.items()):
             continue
         nested = {key.removeprefix(f"{part}."): value for key, value in own.items()}
-        for name in _explainers():
+        for name in choices("explainer"):
             if yaml_settings(name, model) == nested:
                 found = {key: found[key] for key in found if key not in own} | {part: name}
                 break

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 from pathlib import Path
 
 from gmask_pl.escaping import csv_cell, latex_row, markdown_note
@@ -59,7 +58,7 @@ class ResultTable:
     rows: tuple[Row, ...]
     digits: int
     paper_digits: int
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def counts_seeds(self) -> bool:
@@ -114,9 +113,15 @@ def latex(table: ResultTable) -> str:
     head = [*stubs, *(rf"\multicolumn{{2}}{{c}}{{{escaped(name)}}}" for name in table.head)]
     under = [""] * len(stubs) + ["ours", "paper"] * len(table.head)
     body: list[str] = []
-    for i, (_, rows) in enumerate(groupby(table.rows, key=lambda row: row.group)):
-        body += [r"\midrule"] if i else []
-        body += _latex_group(list(rows), table)
+    above: Row | None = None
+    for row in table.rows:
+        first = above is None or above.group != row.group
+        if above is not None and first:
+            body.append(r"\midrule")
+        elif above is not None and row.kind != "method" == above.kind and table.stub[0]:
+            body.append(rf"\cmidrule{{2-{len(under)}}}")
+        body.append(_latex_row(row, table, row.group if first else ""))
+        above = row
     notes = [*table.notes, *(f"[{i}] {r}" for i, r in enumerate(table.reasons, start=1))]
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -156,28 +161,20 @@ def write_csv(lines: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _latex_group(rows: list[Row], table: ResultTable) -> list[str]:
-    lines: list[str] = []
-    apart = False
-    for i, row in enumerate(rows):
-        if row.kind != "method" and not apart:
-            apart = True
-            last = 2 + table.counts_seeds + 2 * len(table.head)
-            lines += [rf"\cmidrule{{2-{last}}}"] if i and table.stub[0] else []
-        name = escaped(row.name) if row.kind == "method" else rf"\textit{{{escaped(row.name)}}}"
-        stub = (escaped(row.group) if i == 0 else "", name)
-        cells = [text for text, wanted in zip(stub, table.stub, strict=True) if wanted]
-        cells += [escaped(_seeds(row))] * table.counts_seeds
-        for cell in row.cells:
-            ours = escaped(_ours(cell, table))
-            ours = rf"\textbf{{{ours}}}" if cell.best else ours
-            if interval := _interval(cell, table):
-                ours += rf"\,{{\scriptsize {escaped(interval.strip())}}}"
-            if reference := _reference(cell, table):
-                ours += rf"\textsuperscript{{{escaped(reference.strip())}}}"
-            cells += [ours, rf"\textit{{{escaped(_paper(cell, table))}}}"]
-        lines.append(latex_row(cells))
-    return lines
+def _latex_row(row: Row, table: ResultTable, group: str) -> str:
+    name = escaped(row.name) if row.kind == "method" else rf"\textit{{{escaped(row.name)}}}"
+    stub = (escaped(group), name)
+    cells = [text for text, wanted in zip(stub, table.stub, strict=True) if wanted]
+    cells += [escaped(_seeds(row))] * table.counts_seeds
+    for cell in row.cells:
+        ours = escaped(_ours(cell, table))
+        ours = rf"\textbf{{{ours}}}" if cell.best else ours
+        if interval := _interval(cell, table):
+            ours += rf"\,{{\scriptsize {escaped(interval.strip())}}}"
+        if reference := _reference(cell, table):
+            ours += rf"\textsuperscript{{{escaped(reference.strip())}}}"
+        cells += [ours, rf"\textit{{{escaped(_paper(cell, table))}}}"]
+    return latex_row(cells)
 
 
 def _seeds(row: Row) -> str:

@@ -41,7 +41,7 @@ class Run:
     model_identity: as a ModelIdentity is written, {} where it was not kept; pairs: the digest of
     their texts and of what is known of them, "" where it was not kept; costs: seconds and model
     evaluations of every pair by its id; scores: the numbers of every pair by metric, then by
-    removal, in the order of the run, then by id.
+    removal, in the order of the run, then by id; labels: of the classes, beside ``explanations``.
     """
 
     archived = False
@@ -51,6 +51,7 @@ class Run:
     pairs: str
     costs: Costs
     scores: Scores
+    labels: tuple[str, ...]
 
     def __init__(self, explainer: str, config: DictConfig, *, where: str, made: int) -> None:
         self.explainer, self.config, self.where, self.made = explainer, config, where, made
@@ -94,15 +95,8 @@ class Run:
 
     @property
     def explanations(self) -> dict[str, Explanation]:
-        raise self._without_explanations()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        raise self._without_explanations()
-
-    def _without_explanations(self) -> UserError:
         again = f"make the run again by {command_name('explain')}"
-        return UserError(f"{self.where} holds no explanations: {again}")
+        raise UserError(f"{self.where} holds no explanations: {again}")
 
     def rows(self, metric: str) -> dict[str | None, Rows]:
         """The numbers of every pair under a metric, by removal and id."""
@@ -122,11 +116,8 @@ class Run:
         with reading(self.place):
             found = metric_class(kind)
         if found is None:
-            raise Unreadable(
-                self.place,
-                f"metric.{metric} is of the class {kind}, which is no metric of conf/metric: "
-                f"{AWAY}",
-            )
+            no_metric = f"is of the class {kind}, which is no metric of conf/metric"
+            raise Unreadable(self.place, f"metric.{metric} {no_metric}: {AWAY}")
         return found
 
 
@@ -169,7 +160,7 @@ class FolderRun(Run):
             return found
 
     @cached_property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
         with reading(self.folder):
             return read_labels(self.folder / EXPLANATIONS)
 
@@ -218,10 +209,7 @@ def check_explanation(e: Explanation, classes: int) -> None:
 
 
 def find_runs(
-    output: Path,
-    models: Sequence[str] = (),
-    datasets: Sequence[str] = (),
-    skip: Skip = leave_out,
+    output: Path, models: Sequence[str] = (), datasets: Sequence[str] = (), skip: Skip = leave_out
 ) -> list[FolderRun]:
     """The finished runs below ``output``/explain, of some models and datasets where any are named.
 
@@ -247,9 +235,7 @@ def find_runs(
     return runs
 
 
-def agreeing(
-    runs: Iterable[Run], overrides: Sequence[Override], skip: Skip = leave_out
-) -> list[Run]:
+def agreeing(runs: Iterable[Run], overrides: Sequence[Override], skip: Skip) -> list[Run]:
     """The runs whose settings are those of every override: applied to them, it changes nothing."""
     for override in overrides:
         override_values(override)  # raises what is a mistake of the user

@@ -39,11 +39,16 @@ class RunQuery:
     given: tuple[str, ...]
     runs: tuple[Run, ...]
     seen: Mapping[tuple[str, str], frozenset[str]]
-    damaged: tuple[Unreadable, ...] = ()
+    damaged: tuple[Unreadable, ...]
 
     @property
-    def folder(self) -> Path:
-        return Path(self.cfg.output) / "paper" / self.name
+    def left_out(self) -> list[str]:
+        """A note of every run that is left out because it cannot be read."""
+        return [f"left out, as damaged: {error}" for error in self.damaged]
+
+    def stem(self, more: str = "") -> Path:
+        """Of the files that are written: the name of the experiment, and ``more``."""
+        return Path(self.cfg.output) / "paper" / self.name / f"{self.name}{more}"
 
     def command(self, entry: str, **choices: Sequence[str]) -> str:
         """The command that makes what is missing."""
@@ -52,13 +57,12 @@ class RunQuery:
         return command_line(entry, *parts)
 
 
-def read_query(arguments: Sequence[str], damaged: dict[str, Unreadable] | None = None) -> RunQuery:
+def read_query(arguments: Sequence[str], damaged: dict[str, Unreadable]) -> RunQuery:
     """The query of Hydra overrides; Hydra must be initialised with ``conf``.
 
     damaged: by their places the runs that are left out; those that are found to be damaged are
     told and come to it.
     """
-    damaged = {} if damaged is None else damaged
 
     def skip(error: Unreadable) -> None:
         if error.place not in damaged:
@@ -94,14 +98,13 @@ def read_query(arguments: Sequence[str], damaged: dict[str, Unreadable] | None =
     ]
     runs = [run for run in runs if run.place not in damaged]
     agreed = agreeing(runs, [o for o in other if _of_results(o)], skip)
-    seen = {} if cfg.beyond is None else seen_pairs(runs, agreed, cfg)
     return RunQuery(
         name=name,
         cfg=cfg,
         swept=swept,
         given=tuple(o.input_line or "" for o in other if not _of_collecting(o)),
         runs=tuple(runs_of_sweep(agreed, swept["explainer"], params, by_key, skip)),
-        seen=seen,
+        seen={} if cfg.beyond is None else seen_pairs(runs, agreed, cfg),
         damaged=tuple(damaged.values()),
     )
 
@@ -132,7 +135,7 @@ def runs_of_sweep(
     explainers: Sequence[str],
     params: Mapping[str, str],
     by_key: Mapping[str, Override],
-    skip: Skip = leave_out,
+    skip: Skip,
 ) -> list[Run]:
     """The runs of ``explainers`` whose settings are the default ones but for those that are swept.
 

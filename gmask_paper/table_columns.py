@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from gmask_paper.paper_numbers import title
 from gmask_paper.run_finder import Run
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
 from gmask_pl.metrics.paired_tests import Rows
@@ -25,6 +25,12 @@ class Entry:
     settings: str
     runs: tuple[Run, ...]
     without: frozenset[str] = frozenset()
+
+    @property
+    def label(self) -> str:
+        """The explainer's name with the settings that are not its usual ones."""
+        name = title("explainers", self.explainer)
+        return f"{name} ({self.settings})" if self.settings else name
 
     def rows(self, metric: str, removal: str | None) -> list[Rows]:
         """The numbers of the pairs that are compared, for every run."""
@@ -53,6 +59,11 @@ class Column:
     removal: str | None
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """The model and the dataset, as the paper calls them."""
+        return f"{title('models', self.model)}, {title('datasets', self.dataset)}"
 
     def of(self, explainer: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.explainer == explainer]
@@ -173,11 +184,3 @@ def _entries(explainer: str, runs: list[Run]) -> list[Entry]:
         Entry(explainer, shown, tuple(by_seed[seeds] for seeds in sorted(by_seed)))
         for shown, by_seed in sorted(variants.items())
     ]
-
-
-def relative(path: Path) -> str:
-    """A path as the user would type it."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -27,3 +27,9 @@ def command_line(entry: str, *arguments: str) -> str:
     """
     name = command_name(entry)
     return shlex.join([*["python"] * name.endswith(".py"), name, *arguments])
+
+
+def typed_path(path: Path) -> str:
+    """A path as the user would type it."""
+    here, full = Path.cwd(), path.absolute()
+    return str(full.relative_to(here) if full.is_relative_to(here) else path)

@@ -449,8 +449,9 @@ def test_seconds_with_known_answers_are_not_shown(output: Path) -> None:
 
 @pytest.mark.slow
 def test_accuracies_of_trained_and_of_explained_models(output: Path) -> None:
-    def cell(experiment: str) -> dict[str, str]:
-        with collected(output, experiment)[f"{experiment}.csv"].open(encoding="utf-8") as file:
+    def cell(experiment: str, *overrides: str) -> dict[str, str]:
+        files = collected(output, experiment, *overrides)
+        with files[f"{experiment}.csv"].open(encoding="utf-8") as file:
             (row,) = csv.DictReader(file)
         return row
 
@@ -460,6 +461,9 @@ def test_accuracies_of_trained_and_of_explained_models(output: Path) -> None:
     assert cell("table6")["reason"].startswith(
         "not trained yet: `python train.py experiment=table6"
     )
+    archive(output, output / "archive")
+    shutil.rmtree(output / "explain")
+    assert cell("table1", f"archive={output / 'archive'}")["value"] == explained["value"]
     folder = output / "models" / "planted_bert_tiny"
     folder.mkdir(parents=True)
     summary = {"accuracy": {"dev": 0.9, "test": 0.8}, "pairs": {"dev": 10, "test": 100}}

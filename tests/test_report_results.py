@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gmask_paper.collectors.example_pairs import (
+    Example,
+    as_html,
+    as_latex,
+    as_markdown,
+    shades,
+)
 from gmask_paper.comparisons import write_comparisons
-from gmask_paper.example_pages import Example, as_html, as_latex, as_markdown, shades
 from gmask_paper.paper_numbers import explainers, paper, published, title
 from gmask_paper.result_tables import (
     Cell,
@@ -96,7 +102,7 @@ def test_differences_side_by_side(tmp_path: Path) -> None:
         Difference("a", "c", 9, None, None, None, None, None),
         Difference("b", "c", 9, -0.5, -0.6, -0.4, 0.0001, 0.0003),
     ]
-    files = write_comparisons([("BERT, Quora", differences)], tmp_path / "d", "Title", "How.", 2)
+    files = write_comparisons([("BERT, Quora", differences)], tmp_path / "d", "Title", 2)
     lines = files[0].read_text("utf-8").splitlines()
     start = lines.index("## BERT, Quora") + 2
     assert lines[start : start + 4] == [

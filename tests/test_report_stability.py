@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gmask_pl.pipeline.report.seed_stability import stability
+from gmask_pl.pipeline.report.console_table import stability
 
 
 def run(values: dict[str, Sequence[float | None]], *overrides: str) -> Any:

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from gmask_paper.collectors.example_pairs import Example, write_examples
+from gmask_paper.collectors.group_plots import draw_groups
 from gmask_paper.comparisons import write_comparisons
 from gmask_paper.curve_figures import Curve, Panel, draw_panels
-from gmask_paper.example_pages import Example, write_examples
-from gmask_paper.group_figures import draw_groups
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_pl.escaping import (
     csv_cell,
@@ -233,7 +233,7 @@ def documents(text: str, folder: Path) -> list[Path]:
             max_pairs=5,
         ),
         *write_results(table, folder / "table"),
-        *write_comparisons([(text, differences)], folder / "differences", text, "how", 3),
+        *write_comparisons([(text, differences)], folder / "differences", text, 3),
         *write_examples(
             folder / "pairs", text, [Example(text, text, ((text, e),))], [text], words=2
         ),

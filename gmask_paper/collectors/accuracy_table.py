@@ -8,7 +8,7 @@ from typing import Annotated
 from hydra import compose
 from statsmodels.stats.proportion import proportion_confint
 
-from gmask_paper.collector import METHOD, Collector, damaged
+from gmask_paper.collector import METHOD, Collector
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_finder import Run
@@ -51,9 +51,9 @@ class AccuracyTable(Collector):
             rows=rows,
             digits=self.digits,
             paper_digits=2,
-            notes=("Brackets: 95 % interval (Wilson).", *damaged(query)),
+            notes=("Brackets: 95 % interval (Wilson).", *query.left_out),
         )
-        return write_results(table, query.folder / query.name)
+        return write_results(table, query.stem())
 
     def cell(self, query: RunQuery, model: str, dataset: str) -> Cell:
         printed = published(self.table, model, dataset)
@@ -84,7 +84,8 @@ class AccuracyTable(Collector):
             )
             return Cell(paper=printed, reason=why)
         largest = max(runs, key=lambda run: (run.metrics["model"]["n"], run.made))
-        told = f"weights {largest.config.weights or largest.weights[:8]}, as a run explained them"
+        weights = largest.config.get("weights") or largest.weights[:8]
+        told = f"weights {weights}, as a run explained them"
         return self.number(known(largest), largest.metrics["model"]["n"], printed, told)
 
     def number(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
-from gmask_paper.collector import label, missing, ordered
-from gmask_paper.collectors.explainer_table import where
+from gmask_paper.collector import missing, ordered
 from gmask_paper.collectors.score_table import WEAK, Scored, ScoreTable
 from gmask_paper.curve_figures import Curve, Panel, draw_panels
 from gmask_paper.result_tables import write_csv
 from gmask_paper.run_query import RunQuery
 from gmask_pl.files import write_text
-from gmask_pl.metrics.bootstrap import estimate, numbers
+from gmask_pl.metrics.bootstrap import estimate
 from gmask_pl.metrics.presentation import Plot, metric_class
 from gmask_pl.pipeline.report.result_files import meaningful
 from gmask_pl.types import UserError
@@ -42,7 +42,6 @@ class CurveFigure(ScoreTable):
 
     def write(self, query: RunQuery, scored: Sequence[Scored]) -> list[Path]:
         panels = [self._panels(query, one) for one in scored]
-        stem = query.folder / query.name
         lines: list[Sequence[object]] = [("panel", "explainer", "kind", "x", "y", "low", "high")]
         lines += [
             (panel.title, curve.name, curve.kind, *point)
@@ -51,17 +50,18 @@ class CurveFigure(ScoreTable):
             for curve in panel.curves
             for point in zip(curve.x, curve.y, curve.low, curve.high, strict=True)
         ]
-        wide = len(query.swept["dataset"])
-        rows = panels if len(panels[0]) > 1 else _rows([row[0] for row in panels], wide)
+        if len(self.suffixes) == 1:  # the models one below the other, the datasets side by side
+            alone, wide = [panel for (panel,) in panels], len(query.swept["dataset"])
+            panels = [alone[start : start + wide] for start in range(0, len(alone), wide)]
         return [
-            *draw_panels(rows, stem, x=self.plot.x.label, y=self.plot.y),
-            write_text(stem.with_name(f"{query.name}_curves.csv"), write_csv(lines)),
+            *draw_panels(panels, query.stem(), x=self.plot.x.label, y=self.plot.y),
+            write_text(query.stem("_curves.csv"), write_csv(lines)),
             *super().write(query, scored),
         ]
 
     def _panels(self, query: RunQuery, one: Scored) -> list[Panel]:
         """The panels of a column, one for each of its curves."""
-        place = where(one.column)
+        place = one.column.where
         if not one.tables:
             reason = missing(query, one.column)[1]
             return [Panel(f"{place}{suffix}", (), reason) for suffix in self.suffixes]
@@ -79,16 +79,12 @@ class CurveFigure(ScoreTable):
         kind = one.column.entries[0].runs[0].metric_class(self.metric)
         curves = []
         for entry in ordered(query, one.column, self.apart):
-            rows = one.tables[label(entry)]
+            rows = one.tables[entry.label]
             found = estimate(rows, curve, resamples=self.resamples, seed=self.seed)
             y, low, high = (
-                [float("nan") if v is None else v for v in numbers(part)]
+                part.where(part.isfinite(), math.nan).tolist()
                 for part in (found.value, found.low, found.high)
             )
             x = tuple(self.plot.x.at(len(y)))
-            curves.append(Curve(label(entry), self.kind(entry.explainer), x, y, low, high))
+            curves.append(Curve(entry.label, self.kind(entry.explainer), x, y, low, high))
         return curves
-
-
-def _rows(panels: list[Panel], wide: int) -> list[list[Panel]]:
-    return [panels[start : start + wide] for start in range(0, len(panels), wide)]

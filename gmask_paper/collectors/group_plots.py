@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gmask_paper.collector import Collector, ExplainerName, columns_of, damaged
-from gmask_paper.group_figures import draw_groups
-from gmask_paper.paper_numbers import title
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from gmask_paper.collector import Collector, ExplainerName, columns_of
+from gmask_paper.curve_figures import save
 from gmask_paper.run_query import RunQuery
-from gmask_pl.escaping import markdown, markdown_note
+from gmask_pl.escaping import markdown, markdown_note, visible
 from gmask_pl.files import write_text
+from gmask_pl.pipeline.report.cards import strengths
+from gmask_pl.pipeline.report.figures import INK, STYLE
 from gmask_pl.settings import checked
-from gmask_pl.types import UserError
+from gmask_pl.types import Explanation, UserError
+
+ORANGE, PURPLE = "#d9480f", "#5b3fa8"
+LEFT, WORDS, GROUPS, RIGHT = 0.0, 0.9, 4.6, 6.6  # x of the three columns, and of their words
+BLOCK = 0.7
 
 
 class GroupFigure(Collector):
@@ -25,11 +36,10 @@ class GroupFigure(Collector):
         files: list[Path] = []
         lines = [f"# {markdown(self.caption)}", ""]
         for column in columns_of(query):
-            where = f"{title('models', column.model)}, {title('datasets', column.dataset)}"
             both = [column.of(name) for name in (self.individual, self.grouped)]
             if not all(both):
                 cell = {"model": [column.model], "dataset": [column.dataset]}
-                told = f"{where}: no run yet: `{query.command('explain', **cell)}`"
+                told = f"{column.where}: no run yet: `{query.command('explain', **cell)}`"
                 lines.append(f"- {markdown_note(told)}")
                 continue
             alone, together = (entries[0].runs[0] for entries in both)
@@ -38,11 +48,71 @@ class GroupFigure(Collector):
                     continue
                 if grouped.groups is None:
                     raise UserError(f"{together.where}: {self.grouped} found no groups")
-                name = f"{query.name}_{column.dataset}_{column.model}_{number}"
-                heading = f"{where}: predicted {together.labels[grouped.prediction]}"
-                files += draw_groups(query.folder / name, heading, alone.explanations[id], grouped)
-                told = markdown(f"{where}, pair {id}")
-                lines.append(f"- {told}: ![{markdown(heading)}]({name}.png)")
-        lines += [f"- {markdown_note(note)}" for note in damaged(query)]
-        report = write_text(query.folder / f"{query.name}.md", "\n".join(lines) + "\n")
+                stem = query.stem(f"_{column.dataset}_{column.model}_{number}")
+                heading = f"{column.where}: predicted {together.labels[grouped.prediction]}"
+                files += draw_groups(stem, heading, alone.explanations[id], grouped)
+                told = markdown(f"{column.where}, pair {id}")
+                lines.append(f"- {told}: ![{markdown(heading)}]({stem.name}.png)")
+        lines += [f"- {markdown_note(note)}" for note in query.left_out]
+        report = write_text(query.stem(".md"), "\n".join(lines) + "\n")
         return [*files, report]
+
+
+def draw_groups(
+    stem: Path, heading: str, individual: Explanation, grouped: Explanation
+) -> list[Path]:
+    """Draw individual attributions, groups and weighted attributions (Eq. 8) into two files.
+
+    Blocks: the more colour, the more important. A line's saturation is phi, the probability that
+    the word belongs to the group; words without lines were not among the candidates.
+    """
+    assert grouped.groups is not None
+    words = tuple(map(visible, grouped.words))
+    gap = 0.6  # between the sides
+    y = [-(i + (gap if i >= len(grouped.words1) else 0)) for i in range(len(words))]
+    height = 0.27 * (len(words) + 3)
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": stem.name}):
+        figure = Figure(figsize=(7.6, max(3.0, height)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_axis_off()
+        axes.set_title(visible(heading), fontsize=11, loc="left")
+        axes.set_xlim(-0.3, 9.6)
+        axes.set_ylim(y[-1] - 1, 2)
+        headings = {LEFT: "Indiv. Attr.", GROUPS - 0.4: "Groups", RIGHT: "Weighted Attr."}
+        for x, text in headings.items():
+            axes.text(x, 1.2, text, fontsize=10, weight="bold", color=INK)
+        _attributions(axes, LEFT, y, words, strengths(individual.scores))
+        _groups(axes, y, grouped, max(map(len, words)))
+        _attributions(axes, RIGHT, y, words, strengths(grouped.scores))
+        return save(figure, stem)
+
+
+def _attributions(
+    axes: Axes, x: float, y: list[float], words: tuple[str, ...], strength: list[float]
+) -> None:
+    for place, word, share in zip(y, words, strength, strict=True):
+        _block(axes, x, place, share)
+        axes.text(x + WORDS, place, word, va="center", fontsize=9.5)
+
+
+def _groups(axes: Axes, y: list[float], grouped: Explanation, longest: int) -> None:
+    groups = grouped.groups
+    assert groups is not None
+    t = len(groups.psi)
+    places = [y[0] - (i + 0.5) * (y[0] - y[-1]) / t for i in range(t)]
+    order = sorted(range(t), key=lambda i: -groups.psi[i])  # the most important first
+    largest = max(groups.psi)
+    start = LEFT + WORDS + 0.15 + 0.12 * longest
+    for place, group in zip(places, order, strict=True):
+        for word, phi in zip(groups.candidates, groups.phi, strict=True):
+            x, alpha = [start, GROUPS - 0.05], min(1.0, phi[group])
+            axes.plot(x, [y[word], place], color=PURPLE, alpha=alpha, linewidth=1.6)
+        _block(axes, GROUPS, place, groups.psi[group] / largest, size=0.9)
+        name = f"G{group + 1}  ψ {groups.psi[group]:.2f}"
+        axes.text(GROUPS + 0.8, place, name, va="center", fontsize=9)
+
+
+def _block(axes: Axes, x: float, y: float, share: float, size: float = 0.78) -> None:
+    color = tuple(1 - share * (1 - part) for part in to_rgb(ORANGE))
+    corner = (x, y - size / 2)
+    axes.add_patch(Rectangle(corner, BLOCK, size, facecolor=color, edgecolor=INK, linewidth=0.5))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from gmask_paper.collector import Collector, MetricName, columns_of
-from gmask_paper.collectors.explainer_table import where
 from gmask_paper.collectors.score_table import Comparison, Scored, ScoreTable
 from gmask_paper.result_tables import ResultTable, write_results
 from gmask_paper.run_query import RunQuery
@@ -46,7 +45,7 @@ class Overview(Collector):
         files: list[Path] = []
         for scored in zip(*by_metric, strict=True):
             column = scored[0].column
-            stem = query.folder / f"{query.name}_{column.dataset}_{column.model}"
+            stem = query.stem(f"_{column.dataset}_{column.model}")
             files += write_results(self.result(query, scored), stem)
         return files
 
@@ -54,7 +53,7 @@ class Overview(Collector):
         first, each = self.parts[0], list(zip(self.parts, scored, strict=True))
         notes = (note for part, one in each for note in part.notes(query, [one]))
         return ResultTable(
-            title=where(scored[0].column),
+            title=scored[0].column.where,
             stub=("", "explainer"),
             head=tuple(part.caption for part in self.parts),
             rows=first.rows(query, [part.filled(one) for part, one in each]),

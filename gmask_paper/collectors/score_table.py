@@ -14,14 +14,13 @@ from gmask_paper.collector import (
     BOUND,
     METHOD,
     ExplainerName,
+    ExplainerTable,
+    Filled,
     MetricName,
     columns_of,
-    damaged,
-    label,
     ordered,
     seeds_told,
 )
-from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
 from gmask_paper.comparisons import write_comparisons
 from gmask_paper.result_tables import Cell, ResultTable, write_results
 from gmask_paper.run_query import RunQuery
@@ -34,11 +33,6 @@ from gmask_pl.settings import Count, Seed, Share, Whole, checked
 from gmask_pl.types import JSON, UserError
 
 WEAK = "°"
-HOW = (
-    "Row less column on the same pairs, seeds averaged first. Brackets: 95 % paired bootstrap. "
-    "Stars: p of a paired permutation test after Holm's correction over all differences of a "
-    "matrix: * < 0.05, ** < 0.01, *** < 0.001. Bounds take no part."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +83,11 @@ class ScoreTable(ExplainerTable):
 
     def write(self, query: RunQuery, scored: Sequence[Scored]) -> list[Path]:
         """The table and the differences behind its bold numbers."""
-        stem = query.folder / query.name
-        compared = [(where(one.column), one.differences) for one in scored if one.tables]
+        compared = [(one.column.where, one.differences) for one in scored if one.tables]
+        caption = f"{self.caption}: differences between explainers"
         return [
-            *write_results(self.result(query, scored), stem),
-            *write_comparisons(
-                compared,
-                stem.with_name(f"{query.name}_differences"),
-                f"{self.caption}: differences between explainers",
-                HOW,
-                self.digits,
-            ),
+            *write_results(self.result(query, scored), query.stem()),
+            *write_comparisons(compared, query.stem("_differences"), caption, self.digits),
         ]
 
     def scored(self, query: RunQuery, column: Column) -> Scored:
@@ -107,9 +95,9 @@ class ScoreTable(ExplainerTable):
         if not column.entries:
             return Scored(column, {}, [], set())
         entries = ordered(query, column, self.apart)
-        tables = {label(e): seed_average(e.rows(self.metric, column.removal)) for e in entries}
+        tables = {e.label: seed_average(e.rows(self.metric, column.removal)) for e in entries}
         kind = entries[0].runs[0].metric_class(self.metric)
-        rivals = {label(e): tables[label(e)] for e in entries if self.kind(e.explainer) != BOUND}
+        rivals = {e.label: tables[e.label] for e in entries if self.kind(e.explainer) != BOUND}
         try:
             differences = compare(
                 rivals,
@@ -121,7 +109,7 @@ class ScoreTable(ExplainerTable):
         except NotImplementedError as error:
             raise UserError(f"collect.metric={self.metric}: {error}") from error
         values = {
-            label(e): float(kind.summary(tables[label(e)].mean(0)))
+            e.label: float(kind.summary(tables[e.label].mean(0)))
             for e in entries
             if self.kind(e.explainer) == METHOD
         }
@@ -148,7 +136,7 @@ class ScoreTable(ExplainerTable):
         return Filled(one.column, partial(self.number, one), self.table)
 
     def number(self, one: Scored, entry: Entry, printed: float | None) -> Cell:
-        name, summary = label(entry), entry.runs[0].metric_class(self.metric).summary
+        name, summary = entry.label, entry.runs[0].metric_class(self.metric).summary
         found = estimate(
             one.tables[name],
             lambda averages: summary(averages).unsqueeze(-1),
@@ -181,7 +169,7 @@ class ScoreTable(ExplainerTable):
                 "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
             )
         for one in scored:
-            column, place = one.column, where(one.column)
+            column, place = one.column, one.column.where
             if column.entries:
                 run = column.entries[0].runs[0]
                 accuracy = run.metrics["model"]["accuracy"]
@@ -199,8 +187,7 @@ class ScoreTable(ExplainerTable):
             lines += [f"{place}: {self.metric} without any word: {told}." for told in floors]
             weak = dict.fromkeys(why_not(result) for result in results if not meaningful(result))
             lines += [f"{WEAK} not meaningful: {place}: {self.metric}: {why}." for why in weak]
-        lines += damaged(query)
-        return lines
+        return lines + query.left_out
 
     def _printed(self, query: RunQuery, one: Scored) -> bool:
         """Whether the paper has a number in this column, be it of an explainer without a run."""

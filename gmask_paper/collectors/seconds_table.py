@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gmask_paper.collector import ExplainerName, columns_of, damaged, seeds_told
-from gmask_paper.collectors.explainer_table import ExplainerTable, Filled, where
+from gmask_paper.collector import ExplainerName, ExplainerTable, Filled, columns_of, seeds_told
 from gmask_paper.result_tables import Cell, ResultTable, write_results
 from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry
@@ -46,12 +45,12 @@ class SecondsTable(ExplainerTable):
         self.resamples, self.seed = resamples, seed
 
     def __call__(self, query: RunQuery) -> list[Path]:
-        columns, stem = columns_of(query), query.folder / query.name
+        columns = columns_of(query)
         seconds = self.result(query, columns, self.caption, SECONDS, self.table)
         evaluations = self.result(query, columns, "Model evaluations a pair", EVALUATIONS, None)
         return [
-            *write_results(seconds, stem),
-            *write_results(evaluations, stem.with_name(f"{query.name}_evaluations")),
+            *write_results(seconds, query.stem()),
+            *write_results(evaluations, query.stem("_evaluations")),
         ]
 
     def result(
@@ -67,14 +66,14 @@ class SecondsTable(ExplainerTable):
         notes = [f"Brackets: 95 % bootstrap interval over {over}; seeds averaged first."]
         for c in columns:
             told = [f"{c.pairs} pairs", *seeds_told(query, c), *c.notes] if c.entries else []
-            notes += [f"{where(c)}: {t}." for t in told]
+            notes += [f"{c.where}: {t}." for t in told]
         return self.by_model(
             query,
             [Filled(column, partial(self.number, reading), table) for column in columns],
             caption=caption,
             digits=0 if table is None else self.digits,
             paper_digits=2,
-            notes=[*notes, *damaged(query)],
+            notes=[*notes, *query.left_out],
         )
 
     def number(self, reading: int, entry: Entry, printed: float | None) -> Cell:

@@ -8,15 +8,12 @@ from hydra import compose
 from hydra.utils import instantiate
 
 from gmask_paper.collector import METHOD, Collector
-from gmask_paper.dataset_statistics import statistics
+from gmask_paper.dataset_statistics import COLUMNS, statistics
 from gmask_paper.paper_numbers import published, title
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_query import RunQuery
-from gmask_pl.data.source import SPLITS
 from gmask_pl.settings import checked
 from gmask_pl.types import UserError
-
-COLUMNS = ("C", "L", "V", "#train", "#dev", "#test")
 
 
 class StatisticsTable(Collector):
@@ -46,7 +43,7 @@ class StatisticsTable(Collector):
                 "training split; pairs of each split.",
             ),
         )
-        return write_results(table, query.folder / query.name)
+        return write_results(table, query.stem())
 
     def cells(self, query: RunQuery, name: str) -> tuple[Cell, ...]:
         printed = [str(value) for value in published(self.table, name) or [""] * len(COLUMNS)]
@@ -56,8 +53,9 @@ class StatisticsTable(Collector):
             found = statistics(source)
         except UserError as error:
             return tuple(Cell(paper=value, reason=str(error)) for value in printed)
-        sizes = [found.sizes[split] for split in SPLITS]
-        counts = [None if n is None else f"{n:,}" for n in (found.vocabulary, *sizes)]
+        counts = [
+            None if n is None else f"{n:,}" for n in (found.vocabulary, *found.sizes.values())
+        ]
         ours = [str(found.classes), f"{found.length:.1f}", *counts]
         return tuple(
             Cell(value, paper=paper, reason="" if value is not None else "no such split here")

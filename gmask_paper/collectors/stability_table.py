@@ -9,17 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gmask_paper.collector import (
-    METHOD,
-    Collector,
-    ExplainerName,
-    MetricName,
-    columns_of,
-    damaged,
-    label,
-    ordered,
-)
-from gmask_paper.collectors.explainer_table import where
+from gmask_paper.collector import METHOD, Collector, ExplainerName, MetricName, columns_of, ordered
 from gmask_paper.result_tables import Cell, ResultTable, Row, write_results
 from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column, Entry
@@ -74,10 +64,10 @@ class StabilityTable(Collector):
                     self.cell(query, metric, columns[metric, one][i], columns[metric, two][i])
                     for metric in self.metrics.values()
                 ]
-                rows.append(Row(where(column), f"{one}, {two}", METHOD, tuple(found)))
-            names = [label(entry) for entry in self.entries(query, column)]
+                rows.append(Row(column.where, f"{one}, {two}", METHOD, tuple(found)))
+            names = [entry.label for entry in self.entries(query, column)]
             notes.append(
-                f"{where(column)}: {column.pairs} pairs, {', '.join(names) or 'no explainer'}."
+                f"{column.where}: {column.pairs} pairs, {', '.join(names) or 'no explainer'}."
             )
         table = ResultTable(
             title=self.caption,
@@ -86,9 +76,9 @@ class StabilityTable(Collector):
             rows=tuple(rows),
             digits=self.digits,
             paper_digits=self.digits,
-            notes=(*notes, *damaged(query)),
+            notes=(*notes, *query.left_out),
         )
-        return write_results(table, query.folder / query.name)
+        return write_results(table, query.stem())
 
     def cell(self, query: RunQuery, metric: str, first: Column, second: Column) -> Cell:
         """Tau between two removals, over the explainers that both columns hold."""
@@ -122,7 +112,7 @@ class StabilityTable(Collector):
     def tables(self, query: RunQuery, metric: str, column: Column) -> dict[str, Tensor]:
         """The rows (n, R) of every explainer that takes part."""
         return {
-            label(entry): seed_average(entry.rows(metric, column.removal))
+            entry.label: seed_average(entry.rows(metric, column.removal))
             for entry in self.entries(query, column)
         }
 

@@ -126,11 +126,9 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
 
 def _word_pairs(words: tuple[Word, ...], interactions: Interactions) -> tuple[Pair, ...]:
     """The pairs with the strongest interaction, of either sign, the strongest first."""
-    found = [
-        Pair((words[one], words[two]), value)
-        for (one, two), value in zip(interactions.pairs, interactions.values, strict=True)
-    ]
-    return tuple(sorted(found, key=lambda pair: -abs(pair.value))[:TOP_PAIRS])
+    found = zip(interactions.pairs, interactions.values, strict=True)
+    strongest = sorted(found, key=lambda one: -abs(one[1]))[:TOP_PAIRS]
+    return tuple(Pair((words[one], words[two]), value) for (one, two), value in strongest)
 
 
 def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
@@ -148,10 +146,8 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
                 faint = group != home
                 word = Word(words[position], _side(e, position), share, title, faint=faint)
                 members[group].append((faint, -share, word))
-    shown = [
-        Group(
-            f"G{i + 1}", groups.psi[i], tuple(m[2] for m in sorted(members[i], key=lambda m: m[:2]))
-        )
-        for i in range(t)
-    ]
+    shown = []
+    for i, psi in enumerate(groups.psi):
+        ordered = sorted(members[i], key=lambda member: member[:2])
+        shown.append(Group(f"G{i + 1}", psi, tuple(word for _, _, word in ordered)))
     return tuple(sorted(shown, key=lambda group: -group.psi))

@@ -1,13 +1,14 @@
-"""Runs side by side, as plain text for a terminal."""
+"""Runs side by side, as plain text for a terminal, and how stable the order of explainers is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import chain
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, combinations
 from typing import Any
 
 from gmask_pl.escaping import visible
+from gmask_pl.metrics.paired_tests import kendall_tau
 from gmask_pl.metrics.presentation import Presentation, expected, presented
 from gmask_pl.pipeline.report.result_files import (
     by_removal,
@@ -23,7 +24,7 @@ MISSING = "–"
 WEAK = "*"
 
 Run = tuple[str, Mapping[str, Any]]
-Column = tuple[str, Callable[[Mapping[str, Any]], str]]  # its heading, and the cell of a run
+ScoredRun = tuple[Sequence[str], Mapping[str, Any]]  # the overrides of a run and its metrics
 
 
 def format_table(runs: Sequence[Run]) -> str:
@@ -39,13 +40,20 @@ def format_table(runs: Sequence[Run]) -> str:
     """
     runs = [row for run in runs for row in _row_for_each_removal(run)]
     runs = [(visible(name), metrics) for name, metrics in runs]
-    columns = list(_columns([metrics for _, metrics in runs]))
-    rows = [["run", *(visible(heading) for heading, _ in columns)]]
-    rows += [[name, *(cell(metrics) for _, cell in columns)] for name, metrics in runs]
+    columns = [["run", *(name for name, _ in runs)], *_columns([metrics for _, metrics in runs])]
+    for column in columns:
+        column.insert(1, "─" * max(map(len, column)))
+    rows = list(zip(*columns, strict=True))
+    return "\n".join(line.rstrip() for line in aligned(rows) + _notes(runs))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells in columns: the first to the left, all others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    shown = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)) for row in rows]
-    shown.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join(line.rstrip() for line in shown + _notes(runs))
+    return [
+        "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])
+        for name, *cells in rows
+    ]
 
 
 def pairs_scored(metrics: Mapping[str, Any]) -> int | None:
@@ -63,56 +71,49 @@ def _row_for_each_removal(run: Run) -> list[Run]:
     return [(first, {**scored, **independent(metrics)}), *others]
 
 
-def _columns(runs: Sequence[Mapping[str, Any]]) -> Iterator[Column]:
+def _columns(runs: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Each column: its heading, and the cell of every run."""
     metrics = dict(expected())
     for name, _, told in chain.from_iterable(map(presented, runs)):
         metrics.setdefault(name, told)
     ordered = sorted(metrics.items(), key=lambda one: one[1].place)
-    yield "n", lambda results: _decimal(pairs_scored(results), 0)
+    yield ["n", *(_decimal(pairs_scored(run), 0) for run in runs)]
     for name, told in ordered:
         if told.always:
-            yield from _metric_columns(name, told)
+            yield from _metric_columns(name, told, runs)
     for cost, digits in (("evaluations", 0), ("seconds", 3)):
-        yield cost, partial(_cost, key=f"{cost}_per_pair", digits=digits)
+        spent = (number(run, "cost", f"{cost}_per_pair") for run in runs)
+        yield [cost, *(_decimal(value, digits) for value in spent)]
     for name, told in ordered:
         if not told.always:
-            yield from _metric_columns(name, told)
+            yield from _metric_columns(name, told, runs)
 
 
-def _cost(results: Mapping[str, Any], key: str, digits: int) -> str:
-    return _decimal(number(results, "cost", key), digits)
-
-
-def _metric_columns(name: str, told: Presentation) -> Iterator[Column]:
+def _metric_columns(
+    name: str, told: Presentation, runs: Sequence[Mapping[str, Any]]
+) -> Iterator[list[str]]:
     """The value, the parts that have a heading, and single points of the curves."""
+    results = [run.get(name, {}) for run in runs]
 
-    def cell(results: Mapping[str, Any], key: str, interval: bool = False) -> str:
-        result = results.get(name, {})
+    def cell(result: Mapping[str, Any], key: str, interval: bool = False) -> str:
         value, low, high = (number(result, part) for part in (key, "low", "high"))
         text = _decimal(value, told.digits) + ("" if meaningful(result) else WEAK)
         if not interval or low is None or high is None:
             return text
         return f"{text} [{low:.{told.digits}f}, {high:.{told.digits}f}]"
 
-    def point(results: Mapping[str, Any], x: int) -> str:
-        first = lines(name, results.get(name, {}), told)[0]
-        return _decimal({at: y for at, y, _, _ in first.points}.get(x), 2)
-
-    yield told.heading or name, partial(cell, key="value", interval=told.interval)
+    yield [visible(told.heading or name), *(cell(r, "value", told.interval) for r in results)]
     for part in told.parts:
         if part.heading:
-            yield part.heading, partial(cell, key=part.key)
+            yield [visible(part.heading), *(cell(result, part.key) for result in results)]
     if told.plot:
+        drawn = [{x: y for x, y, _, _ in lines(name, r, told)[0].points} for r in results]
         for x in told.plot.shown:
-            yield f"{told.plot.letter}={x}", partial(point, x=x)
+            yield [f"{told.plot.letter}={x}", *(_decimal(ys.get(x), 2) for ys in drawn)]
 
 
 def _decimal(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{value:,.{digits}f}"
-
-
-def _align(cell: str, column: int, width: int) -> str:
-    return cell.ljust(width) if column == 0 else cell.rjust(width)
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
@@ -135,3 +136,37 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
     lines = [f"without any word{shown(names)}: {line}" for line, names in floors.items()]
     return [""] * bool(lines or weak) + [visible(line) for line in lines + weak]
+
+
+def stability(runs: Sequence[ScoredRun]) -> list[str]:
+    """Lines with Kendall's tau-b of the explainers' values under two removals, for each metric.
+
+    Runs are compared that differ in explainer alone, two of them at least, all scored under the
+    same removals. A dash stands for a tau that is undefined: a removal under which all tie, or
+    fewer than two runs with a value. Empty when no runs can be compared.
+    """
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for overrides, metrics in runs:
+        setting = tuple(part for part in overrides if not part.startswith("explainer"))
+        if scored := by_removal(metrics):
+            groups.setdefault((*setting, *sorted(scored)), []).append(scored)
+    compared = {setting: group for setting, group in groups.items() if len(group) > 1}
+    common = set.intersection(*map(set, compared)) if len(compared) > 1 else set(*compared)
+    lines = []
+    for setting, group in compared.items():
+        apart = " ".join(part for part in setting if part not in common)
+        for one, two in combinations(group[0], 2):
+            taus = ", ".join(f"{name} {_tau(group, name, one, two)}" for name in group[0][one])
+            lines.append(f"{apart + ': ' if apart else ''}{one}, {two} ({len(group)} runs): {taus}")
+    return ["Kendall τ of the order of explainers between removals", *lines] if lines else []
+
+
+def _tau(group: Sequence[Mapping[str, Any]], metric: str, one: str, two: str) -> str:
+    values = [
+        (number(run, one, metric, "value"), number(run, two, metric, "value")) for run in group
+    ]
+    known = [pair for pair in values if None not in pair]
+    if len(known) < 2:
+        return MISSING
+    tau = kendall_tau(*zip(*known, strict=True))
+    return MISSING if math.isnan(tau) else f"{tau:.2f}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
 
 from gmask_pl.escaping import html
@@ -64,14 +63,14 @@ def metric_figure(name: str, result: Mapping[str, Any], told: Presentation) -> s
         axes = figure.add_subplot()
         axes.set_xlabel(plot.x.label)
         axes.set_ylabel(f"{plot.y} ({plot.equation})" if plot.equation else plot.y)
-        drawn = [tuple(zip(*map(_plain, line.points), strict=True)) for line in found]
+        drawn = [np.array(line.points, dtype=float).T for line in found]  # None is NaN
         if plot.area:
             (x, one, *_), (_, other, *_) = drawn[:2]
             axes.fill_between(x, one, other, color=FAINT, alpha=0.55, linewidth=0)
         for i in reversed(range(len(found))):
             x, y, low, high = drawn[i]
             color, style = looks[i % len(looks)]
-            if not all(map(math.isnan, low)):
+            if not np.isnan(low).all():
                 look: dict[str, Any] = {"color": color, "alpha": 0.16, "linewidth": 0}
                 axes.fill_between(x, low, high, label="95 % interval", **look)
             axes.plot(x, y, style, color=color, label=found[i].label)
@@ -81,17 +80,9 @@ def metric_figure(name: str, result: Mapping[str, Any], told: Presentation) -> s
             bottom, top = plot.range
             axes.set_ylim(bottom, top + 0.03 * (top - bottom))
         axes.legend(loc="lower right" if plot.letter else "best")
-        _mark(axes, result)
+        if not meaningful(result):
+            axes.set_title("not meaningful: see the table", color=VERMILION, fontsize=10.5)
         return _svg(figure, plot.title)
-
-
-def _mark(axes: Axes, metric: Mapping[str, Any]) -> None:
-    if not meaningful(metric):
-        axes.set_title("not meaningful: see the table", color=VERMILION, fontsize=10.5)
-
-
-def _plain(point: Sequence[float | None]) -> list[float]:
-    return [math.nan if value is None else value for value in point]
 
 
 def _svg(figure: Figure, title: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +15,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from gmask_pl.command_names import command_line
+from gmask_pl.command_names import command_line, typed_path
 from gmask_pl.escaping import terminal, visible
 from gmask_pl.files import remove_ours, write_text
-from gmask_pl.pipeline.report.console_table import format_table
+from gmask_pl.pipeline.report.console_table import format_table, stability
 from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, read_metrics
-from gmask_pl.pipeline.report.seed_stability import stability
 from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
@@ -139,23 +137,21 @@ def format_sweep(jobs: list[JSON]) -> str:
     named = list(zip(names, jobs, strict=True))
     failed = [(name, job["fate"]) for name, job in named if job["fate"] != DONE]
     lines: list[str] = []
-    scored: list[tuple[str, Path]] = []
-    runs: list[tuple[str, JSON, list[str]]] = []
+    scored: list[tuple[str, JSON, JSON]] = []
     for name, job in named:
         folder = Path(job["folder"])
         if job["fate"] != DONE or not (folder / METRICS_FILE).exists():
             continue
         try:
-            runs.append((name, read_metrics(folder), job["overrides"]))
-            scored.append((name, folder))
+            scored.append((name, job, read_metrics(folder)))
         except Unreadable as error:
             failed.append((name, f"{error}"))
     if scored:
-        lines += ["", format_table([(name, metrics) for name, metrics, _ in runs]), ""]
-        if compared := stability([(overrides, metrics) for _, metrics, overrides in runs]):
+        lines += ["", format_table([(name, metrics) for name, _, metrics in scored]), ""]
+        if compared := stability([(job["overrides"], metrics) for _, job, metrics in scored]):
             lines += [*compared, ""]
-        pages = [(name, folder / PAGE_FILE) for name, folder in scored]
-        lines += [f"{name}: {_short(page)}" for name, page in pages if page.is_file()]
+        pages = [(name, Path(job["folder"]) / PAGE_FILE) for name, job, _ in scored]
+        lines += [f"{name}: {typed_path(page)}" for name, page in pages if page.is_file()]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]
         lines += [f"{visible(name)}: {fate}" for name, fate in failed]
@@ -171,8 +167,3 @@ def _names(overrides: list[list[str]]) -> list[str]:
         own = own or [part for part in parts if part.startswith(EXPLAINER)] or [f"run {index}"]
         names.append(" ".join(part.removeprefix(EXPLAINER) for part in own))
     return names
-
-
-def _short(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

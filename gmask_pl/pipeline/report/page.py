@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from gmask_pl.escaping import html
 from gmask_pl.files import write_text
 from gmask_pl.metrics.presentation import Part, Presentation, presented
-from gmask_pl.pipeline.report.cards import Card, make_card
+from gmask_pl.pipeline.report.cards import make_card
 from gmask_pl.pipeline.report.figures import metric_figure
 from gmask_pl.pipeline.report.result_files import (
     by_removal,
@@ -36,10 +37,10 @@ class MetricRow:
 
     name: str
     value: float | None
-    low: float | None
-    high: float | None
-    n: float | None
-    meaning: str
+    low: float | None = None
+    high: float | None = None
+    n: float | None = None
+    meaning: str = ""
     digits: int = 3
     detail: bool = False
     warning: str = ""
@@ -62,34 +63,12 @@ def write_page(
     escaped, and the page's own policy forbids scripts and any request. Raises UserError where
     labels and classes do not match.
     """
-    cards: list[Card] = []
-    total = 0
-    for explanation in explanations:
-        total += 1
-        if len(cards) < max_pairs:
-            cards.append(make_card(explanation, labels))
+    explanations = iter(explanations)
+    cards = [make_card(explanation, labels) for explanation in islice(explanations, max_pairs)]
+    total = len(cards) + sum(1 for _ in explanations)
     predicted = Counter(card.label for card in cards)
     figures = [metric_figure(*one) for one in presented(metrics)]
-    page = (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            settings=settings,
-            rows=_metric_rows(metrics),
-            figures=[Markup(svg) for svg in figures if svg is not None],
-            cards=cards,
-            total=total,
-            filters=[(index, labels[index], predicted[index]) for index in sorted(predicted)],
-            wrong=sum(card.wrong for card in cards),
-            grouped=any(card.groups for card in cards),
-        )
-    )
-    return write_text(Path(path), page)
-
-
-def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         finalize=_shown,
@@ -97,6 +76,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    page = environment.get_template("page.html.j2").render(
+        title=title,
+        settings=settings,
+        rows=_metric_rows(metrics),
+        figures=[Markup(svg) for svg in figures if svg is not None],
+        cards=cards,
+        total=total,
+        filters=[(index, labels[index], count) for index, count in sorted(predicted.items())],
+        wrong=sum(card.wrong for card in cards),
+        grouped=any(card.groups for card in cards),
+    )
+    return write_text(Path(path), page)
 
 
 def _shown(value: Any) -> Any:
@@ -111,18 +102,13 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     rows += _scored_rows(independent(metrics), "")
     rows += _model_rows(metrics)
     costs = (
-        ("evaluations_per_pair", "Model evaluations", "masked inputs answered, for one pair", 0),
-        (
-            "gradients_per_pair",
-            "… with gradients",
-            "of these, how many were also differentiated",
-            0,
-        ),
-        ("seconds_per_pair", "Seconds", "wall-clock time of one pair", 3),
+        ("evaluations", "Model evaluations", "masked inputs answered, for one pair", 0),
+        ("gradients", "… with gradients", "of these, how many were also differentiated", 0),
+        ("seconds", "Seconds", "wall-clock time of one pair", 3),
     )
     for key, name, meaning, digits in costs:
-        if (value := number(metrics, "cost", key)) is not None:
-            rows.append(MetricRow(name, value, None, None, None, meaning, digits))
+        if (value := number(metrics, "cost", f"{key}_per_pair")) is not None:
+            rows.append(MetricRow(name, value, meaning=meaning, digits=digits))
     return rows
 
 
@@ -140,7 +126,7 @@ def _scored_rows(metrics: Mapping[str, Any], removal: str) -> list[MetricRow]:
         rows.append(_row(title, result, meaning, hint=told.hint))
         shown = told.plot.shown if told.plot else ()
         rows += [
-            MetricRow(f"{told.plot.letter} = {x}", y, low, high, None, "", detail=True)
+            MetricRow(f"{told.plot.letter} = {x}", y, low, high, detail=True)
             for x, y, low, high in points
             if told.plot and x in shown
         ]
@@ -161,15 +147,15 @@ def _parts(metric: Mapping[str, Any], told: Presentation) -> list[MetricRow]:
             value, low, high = (number(metric, k) for k in (key, f"{key}_low", f"{key}_high"))
             part = known.get(key, Part(key))
             shown = part.title or key.replace("_", " ")
-            rows.append(MetricRow(shown, value, low, high, None, part.meaning, detail=True))
+            rows.append(MetricRow(shown, value, low, high, meaning=part.meaning, detail=True))
         elif key.startswith("by_") and isinstance(found, Mapping):
             kind = key.removeprefix("by_")
-            rows += [_row(f"{kind} {part}", found[part], "", detail=True) for part in found]
+            rows += [_row(f"{kind} {part}", found[part], detail=True) for part in found]
     return [row for row in rows if row.value is not None]
 
 
 def _row(
-    name: str, metric: Mapping[str, Any], meaning: str, detail: bool = False, hint: str = ""
+    name: str, metric: Mapping[str, Any], meaning: str = "", detail: bool = False, hint: str = ""
 ) -> MetricRow:
     value, low, high, n = (number(metric, key) for key in ("value", "low", "high", "n"))
     warning = "" if meaningful(metric) else f"Not meaningful: {why_not(metric)}."
@@ -181,10 +167,10 @@ def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     accuracy, labelled = (number(metrics, "model", key) for key in ("accuracy", "n"))
     if accuracy is not None:
         meaning = "share of the pairs with a label that the model predicts right"
-        rows.append(MetricRow("Model's accuracy", accuracy, None, None, labelled, meaning))
+        rows.append(MetricRow("Model's accuracy", accuracy, n=labelled, meaning=meaning))
     if truncated := number(metrics, "model", "truncated"):
         meaning = "longer than the model reads: explained by what it read"
-        rows.append(MetricRow("Truncated pairs", truncated, None, None, None, meaning, digits=0))
+        rows.append(MetricRow("Truncated pairs", truncated, meaning=meaning, digits=0))
     failed = metrics.get("failed", {})
     meanings = {
         "reading": "lines of the split that hold no pair",
@@ -195,7 +181,5 @@ def _model_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
         if reasons := failed.get(step):
             name, reason = next(iter(reasons.items()))
             told = f"{meaning}; the first is {name}: {reason}"
-            rows.append(
-                MetricRow(f"Failed in {step}", len(reasons), None, None, None, told, digits=0)
-            )
+            rows.append(MetricRow(f"Failed in {step}", len(reasons), meaning=told, digits=0))
     return rows
