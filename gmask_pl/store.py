@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,7 @@ def write_explanations(
     """
     metadata = {LABELS_KEY: json.dumps(list(labels)).encode()}
     schema = SCHEMA.with_metadata(metadata | _told(failed))
-    return write_parquet(
-        path, schema, (_to_row(explanation, labels) for explanation in explanations)
-    )
+    return write_parquet(path, schema, (_to_row(one, labels) for one in explanations))
 
 
 def write_pair_scores(
@@ -100,7 +98,7 @@ def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    for batch in _batches(path, PAIR_SCORES, "pair scores"):
+    for batch in _batches(path, PAIR_SCORES):
         for row in batch.to_pylist():
             yield PairScore(**row | {"row": tuple(row["row"])})
 
@@ -121,14 +119,13 @@ def read_explanations(path: Path | str) -> Iterator[Explanation]:
 
     Raises UserError when there is no such file or it holds something else.
     """
-    for batch in _batches(path, SCHEMA, "explanations"):
+    for batch in _batches(path, SCHEMA):
         yield from map(_from_row, batch.to_pylist())
 
 
 def check_stored(path: Path | str, *, scores: bool = False) -> None:
     """Raises UserError where a file of explanations, or of pair scores, cannot be read whole."""
-    schema, what = (PAIR_SCORES, "pair scores") if scores else (SCHEMA, "explanations")
-    for _ in _batches(path, schema, what):
+    for _ in _batches(path, PAIR_SCORES if scores else SCHEMA):
         pass
     try:
         read_failed(path)
@@ -136,32 +133,34 @@ def check_stored(path: Path | str, *, scores: bool = False) -> None:
         raise UserError(f"{path}: its list of failed pairs is damaged ({error})") from error
 
 
-def _batches(path: Path | str, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:
-    with _open(path, schema, what) as file:
+def _batches(path: Path | str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with _open(path, schema) as file:
         try:
             yield from file.iter_batches(batch_size=ROWS_PER_GROUP)
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: damaged, not all {what} can be read ({error})") from error
+            told = f"{path}: damaged, not all {_what(schema)} can be read ({error})"
+            raise UserError(told) from error
 
 
 def read_costs(path: Path | str) -> dict[str, tuple[float, int]]:
     """Seconds and model evaluations of every pair by its id, without reading the rest."""
-    with _open(path, SCHEMA, "explanations") as file:
-        columns = file.read(["id", "seconds", "evaluations"]).to_pydict()
-    return dict(
-        zip(
-            columns["id"], zip(columns["seconds"], columns["evaluations"], strict=True), strict=True
-        )
-    )
+    with _open(path, SCHEMA) as file:
+        rows = file.read(["id", "seconds", "evaluations"]).to_pylist()
+    return {row["id"]: (row["seconds"], row["evaluations"]) for row in rows}
 
 
 def read_labels(path: Path | str) -> tuple[str, ...]:
     """The label names of a file of explanations, in index order."""
-    with _open(path, SCHEMA, "explanations") as file:
+    with _open(path, SCHEMA) as file:
         return tuple(json.loads(file.schema_arrow.metadata[LABELS_KEY]))
 
 
-def _open(path: Path | str, schema: pa.Schema, what: str) -> pq.ParquetFile:
+def _what(schema: pa.Schema) -> str:
+    return "explanations" if schema is SCHEMA else "pair scores"
+
+
+def _open(path: Path | str, schema: pa.Schema) -> pq.ParquetFile:
+    what = _what(schema)
     if not Path(path).is_file():
         raise UserError(
             f"{path}: no such file of {what}; run {command_name('explain')} to make one"
@@ -193,56 +192,34 @@ def _name(labels: Sequence[str], index: int, pair: str) -> str:
     return labels[index]
 
 
-def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
-    e, groups, joint = explanation, explanation.groups, explanation.interactions
-    words = e.words
+def _to_row(e: Explanation, labels: Sequence[str]) -> dict[str, Any]:
+    groups, joint, words = e.groups, e.interactions, e.words
     if len(e.scores) != len(words):
         raise ValueError(f"pair {e.id}: {len(e.scores)} scores for {len(words)} words")
-    return {
-        "id": e.id,
-        "words1": e.words1,
-        "words2": e.words2,
-        "label": e.label,
+    return {field.name: getattr(e, field.name) for field in fields(e)} | {
         "label_name": None if e.label is None else _name(labels, e.label, e.id),
-        "prediction": e.prediction,
         "prediction_name": _name(labels, e.prediction, e.id),
-        "probabilities": e.probabilities,
-        "scores": e.scores,
         "candidates": groups and groups.candidates,
         "group_words": groups and [words[position] for position in groups.candidates],
         "phi": groups and groups.phi,
         "psi": groups and groups.psi,
-        "evaluations": e.evaluations,
-        "gradients": e.gradients,
-        "seconds": e.seconds,
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
-        "truncated": e.truncated,
     }
 
 
 def _from_row(row: dict[str, Any]) -> Explanation:
-    groups = None
-    if row["candidates"] is not None:
-        phi = tuple(tuple(memberships) for memberships in row["phi"])
-        groups = Groups(candidates=tuple(row["candidates"]), phi=phi, psi=tuple(row["psi"]))
-    interactions = None
-    if row["pairs"] is not None:
-        pairs = tuple((one, two) for one, two in row["pairs"])
-        interactions = Interactions(pairs=pairs, values=tuple(row["interactions"]))
-    return Explanation(
-        id=row["id"],
-        words1=tuple(row["words1"]),
-        words2=tuple(row["words2"]),
-        label=row["label"],
-        prediction=row["prediction"],
-        probabilities=tuple(row["probabilities"]),
-        scores=tuple(row["scores"]),
-        groups=groups,
-        evaluations=row["evaluations"],
-        gradients=row["gradients"],
-        seconds=row["seconds"],
-        interactions=interactions,
-        truncated=row.get("truncated"),
-    )
+    found = {name: _tuples(value) for name, value in row.items()}
+    own: dict[str, Any] = {field.name: found.get(field.name) for field in fields(Explanation)}
+    own["interactions"] = None
+    if found["candidates"] is not None:
+        own["groups"] = Groups(found["candidates"], found["phi"], found["psi"])
+    if found["pairs"] is not None:
+        own["interactions"] = Interactions(found["pairs"], found["interactions"])
+    return Explanation(**own)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, also within one another, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
