@@ -149,9 +149,6 @@ class PairExplainer:
             encoder=self.classifier.encoder(self.unit),
             batch_size=self.batch_size,
             explain_batch_size=self.batch_size,
-            explain_split="test",
-            limit=None,
-            limit_seed=0,
             workers=self.workers,
         )
         loop = ExplainLoop(

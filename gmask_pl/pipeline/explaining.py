@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -12,19 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities import rank_zero_only
 
+from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.files import damaged, limit_expanded, write_text
+from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.pipeline.build import (
     check_loggers,
-    data_module,
-    logger_names,
-    make_logger,
+    loggers_of,
     make_trainer,
-    model_identity,
     page_of,
     plain,
     training_context,
@@ -97,11 +95,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         if known is not None:
             say(f"these results were there already (reuse=false computes them again): {folder}")
         report_anew(cfg, folder, name, results)
-        loggers = {
-            choice: partial(make_logger, cfg, choice, explainer=name)
-            for choice in logger_names(cfg)
-        }
-        log(folder, results, loggers, cfg.report.max_pairs)
+        log(folder, results, loggers_of(cfg, explainer=name), cfg.report.max_pairs)
         check_run(results.get("failed", {}), len(run.inference.data.explained), cfg.max_failed)
         return results
 
@@ -138,20 +132,20 @@ def built(cfg: DictConfig, folder: Path) -> Run:
     source: PairSource = instantiate(cfg.dataset)
     unread = check_split(source, cfg.split, cfg.max_failed)
     chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)
-    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
+    trainer = make_trainer(cfg, inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
-    model = model_identity(classifier, trainer)
+    model = identity_of_model(classifier, str(trainer.precision))
     if settled(cfg, classifier, explainer, model, folder=Path(cfg.output) / CHECKS):
         explainer, metrics = instantiate(cfg.explainer), configured_metrics(cfg)
-    data = data_module(
-        cfg,
-        chosen,
-        classifier,
-        unit=cfg.unit,
+    data = PairDataModule(
+        source=chosen,
+        encoder=classifier.encoder(cfg.unit),
+        batch_size=cfg.model.fit.batch_size,
         explain_batch_size=cfg.batch_size,
         explain_split=cfg.split,
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
+        workers=cfg.workers,
     )
     training = training_context(cfg, source, classifier, model)
     learnt_from = training.train() if explainer.learns else ()

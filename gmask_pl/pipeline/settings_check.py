@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import (
@@ -23,6 +23,7 @@ from typing import (
     is_typeddict,
 )
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -30,19 +31,13 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from gmask_pl.identity.parts import config_folders
-from gmask_pl.pipeline.hydra_setup import choices
+from gmask_pl.identity.parts import CONF, TARGET, config_folders
+from gmask_pl.pipeline.hydra_setup import choices, register, typed_overrides
 from gmask_pl.pipeline.settings_schema import BY_CODE, Explain, Others
 from gmask_pl.pipeline.settings_signatures import PLAIN, signature_of
-from gmask_pl.settings import (
-    allowed,
-    expected,
-    refusal,
-    typed,
-)
+from gmask_pl.settings import allowed, expected, refusal, typed
 from gmask_pl.types import UserError
 
-TARGET = "_target_"
 OF_HYDRA = {TARGET: str, "_convert_": str, "_recursive_": bool, "_partial_": bool}
 MISSING, UNKNOWN = object(), object()  # values: none is given; it hangs on a script that runs
 SINGLE = ("dataset", "model", "explainer", "trainer", "experiment")  # one of each is chosen
@@ -65,17 +60,23 @@ class Leaf:
     problem: str = ""
 
 
+def explain_settings(overrides: Iterable[str]) -> DictConfig:
+    """The settings of explain.py that overrides lead to, checked, where Hydra runs no script."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", list(overrides))
+    check_settings(cfg)
+    return cfg
+
+
 def check_settings(cfg: DictConfig, script: type = Explain) -> None:
     """Raises UserError for settings of ``script`` that cannot be: what is wrong with each.
 
     It reads nothing but the configuration. Settings that hang on Hydra's own, such as where a run
     lies, are passed over where Hydra runs no script.
     """
-    if HydraConfig.initialized():
-        for override in OverridesParser.create().parse_overrides(
-            [str(text) for text in HydraConfig.get().overrides.task]
-        ):
-            check_single(override)
+    for override in OverridesParser.create().parse_overrides(typed_overrides()):
+        check_single(override)
     faults = list(dict.fromkeys(faults_of(leaves(cfg, script))))
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
@@ -194,10 +195,8 @@ def _part(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
             yield Leaf(place, one, OF_HYDRA[key])
         elif key in BY_CODE.get(found, ()):
             instead = BY_CODE[found][key]
-            said = f"{place}={typed(one)}: " + (
-                f"set {instead}" if instead else "it is set by code"
-            )
-            yield Leaf(place, one, problem=said)
+            said = f"set {instead}" if instead else "it is set by code"
+            yield Leaf(place, one, problem=f"{place}={typed(one)}: {said}")
         else:
             yield from _walk(one, _below(raw, key), signature.kind(key), place)
     for key in signature.required:

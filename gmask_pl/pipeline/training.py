@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from safetensors import SafetensorError
 
@@ -28,9 +29,8 @@ from gmask_pl.files import (
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_training
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import (
-    data_module,
     fresh_classifier,
-    make_loggers,
+    loggers_of,
     make_trainer,
     plain,
     stored_classifier,
@@ -49,20 +49,9 @@ BEST = ("best-0", "best-1")
 # What models are stored as, in a folder whose summary does not list it.
 STORED = frozenset(
     (
-        IDENTITY,
-        SUMMARY_FILE,
-        "config.json",
-        "model.safetensors",
-        "vocab.json",
-        "vocab.txt",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "merges.txt",
-        "tokenizer.model",
-        "generation_config.json",
-        "chat_template.jinja",
+        *(IDENTITY, SUMMARY_FILE, "config.json", "generation_config.json", "model.safetensors"),
+        *("vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "added_tokens.json"),
+        *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
     )
 )
 
@@ -124,7 +113,7 @@ class Training:
 
     def __init__(self, cfg: DictConfig, source: PairSource) -> None:
         self.trainer = partial(make_trainer, cfg)
-        self.trainer(loggers=[], callbacks=[])  # the machine has what it asks for
+        self.trainer()  # the machine has what it asks for
         check_places(cfg)
         limit_expanded(cfg.max_expanded_gb)
         self.source, self.settings = source, plain(cfg)
@@ -134,8 +123,7 @@ class Training:
         self.processes = cfg.trainer.devices
         self.fresh = partial(fresh_classifier, cfg, source)
         self.stored = partial(stored_classifier, cfg, source, label_order=None)
-        self.data = partial(data_module, cfg, source)
-        self.loggers = partial(make_loggers, cfg)
+        self.loggers, self.workers = loggers_of(cfg), cfg.workers
 
     @cached_property
     def identity(self) -> Identity:
@@ -162,7 +150,7 @@ class Training:
             return None
         try:
             self.stored(weights=self.final)
-            found = json.loads((self.final / SUMMARY_FILE).read_text("utf-8"))["accuracy"]
+            found = summary(self.final)["accuracy"]
             return {str(split): float(value) for split, value in found.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
             damaged(self.final, error)
@@ -173,12 +161,16 @@ class Training:
         seed_everything(self.seed, workers=True, verbose=False)
         for split in ("train", "dev", "test"):
             check_split(self.source, split, self.max_failed)
-        classifier = self.fresh()
-        data = self.data(classifier)
+        classifier, fit = self.fresh(), self.settings["model"]["fit"]
+        data = PairDataModule(
+            source=self.source,
+            encoder=classifier.encoder("word"),
+            batch_size=fit["batch_size"],
+            workers=self.workers,
+        )
         self.begin()
         best_weights, state = BestWeights(self.draft), self.draft / STATE
-        loggers = rank_zero_only(self.loggers, default=[])()
-        fit = self.settings["model"]["fit"]
+        loggers = rank_zero_only(self.new_loggers, default=[])()
         trainer = self.trainer(
             loggers=loggers,
             callbacks=[
@@ -207,18 +199,21 @@ class Training:
             logger.finalize("success")
         return accuracy
 
+    def new_loggers(self) -> list[Logger]:
+        return [make() for make in self.loggers.values()]
+
     @rank_zero_only
     def begin(self) -> None:
         """Makes the draft's folder, and empties it of another training, or of a damaged one."""
         draft, there = self.draft, Identity.read(self.draft)
         if there == self.identity and self.goes_on():
-            print(f"the training goes on that was interrupted: {draft}")
+            say(f"the training goes on that was interrupted: {draft}")
             return
         if there is None and os.path.lexists(draft / IDENTITY):
             damaged(draft / IDENTITY, "no identity can be read")
         elif there is not None and there != self.identity:
             changed = " and ".join(there.differences(self.identity))
-            print(f"{draft}: a training of other {changed} was interrupted there: begun anew")
+            say(f"{draft}: a training of other {changed} was interrupted there: begun anew")
         remove_draft(draft)
         self.identity.write(draft)
 
@@ -280,28 +275,33 @@ def finish(
 ) -> None:
     """Puts the best weights in their place, with accuracies and counts, and prints them."""
     files = sorted(path.name for path in best.iterdir() if path.is_file())
-    summary = {
+    found = {
         "accuracy": accuracy,
         "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
         "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
         "files": files,
     }
-    write_text(best / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+    write_text(best / SUMMARY_FILE, json.dumps(found, indent=2) + "\n")
     draft = best.parent
     write_text(best / IDENTITY, (draft / IDENTITY).read_text("utf-8"))
     put_folder(best, final, STORED | {*files, *files_of(final)})
     remove_draft(draft)
-    print(f"{accuracies(accuracy)}\nweights: {final}")
+    say(f"{accuracies(accuracy)}\nweights: {final}")
     for split, (pairs, truncated) in lengths.items():
         if truncated:
-            print(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
+            say(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
+
+
+def summary(weights: Path) -> JSON:
+    """What a training says of the weights that it has left in a folder."""
+    found: JSON = json.loads((weights / SUMMARY_FILE).read_text("utf-8"))
+    return found
 
 
 def files_of(weights: Path) -> list[str]:
-    """The names of the files that a training has left in a folder, by its summary."""
+    """The names of the files that a training has left in a folder."""
     try:
-        found = json.loads((weights / SUMMARY_FILE).read_text("utf-8"))["files"]
-        return [str(name) for name in found]
+        return [str(name) for name in summary(weights)["files"]]
     except (OSError, ValueError, LookupError, TypeError):
         return []
 
