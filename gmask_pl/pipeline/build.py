@@ -22,7 +22,7 @@ from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.report.wandb_media import check_wandb
-from gmask_pl.pipeline.run_results import Page, telling_loggers
+from gmask_pl.pipeline.run_results import telling_loggers
 from gmask_pl.pipeline.scoring import metric_removals
 from gmask_pl.processes import new_trainer
 from gmask_pl.types import JSON, PairExample, PairSource, UserError
@@ -153,8 +153,8 @@ def check_loggers(cfg: DictConfig) -> None:
                 check_wandb()
 
 
-def page_of(cfg: DictConfig, explainer: str) -> Page:
-    """What the page of a run says of it; of settings that are read from a run's folder, too."""
+def page_of(cfg: DictConfig, explainer: str) -> JSON:
+    """What `write_page` is told of a run; of settings that are read from a run's folder, too."""
     settings = plain(cfg)
     removals = metric_removals(cfg)
     curves = f" (curves: {removals[0]})" if len(removals) > 1 else ""
@@ -168,7 +168,7 @@ def page_of(cfg: DictConfig, explainer: str) -> Page:
         "seed": settings["seed"],
     }
     title = f"{explainer} · {cfg.model.name} · {cfg.dataset.name}"
-    return Page(title, shown, settings["report"]["max_pairs"])
+    return {"title": title, "settings": shown, "max_pairs": settings["report"]["max_pairs"]}
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -76,11 +76,10 @@ def deciding_settings(cfg: DictConfig) -> JSON:
 def register() -> None:
     """Make ``${run_key:}`` and ``${given:a,b}``, the first that is not null, known to OmegaConf."""
     OmegaConf.register_new_resolver("run_key", run_key, replace=True)
-    OmegaConf.register_new_resolver("given", given, replace=True)
+    OmegaConf.register_new_resolver("given", _given, replace=True)
 
 
-def given(*values: Any) -> Any:
-    """The first value that is not None."""
+def _given(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 

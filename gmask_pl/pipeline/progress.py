@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,6 +18,7 @@ EXPLAINED, SCORED = "explained", "scored"
 Row = TypeVar("Row")
 
 
+@dataclass(frozen=True)
 class Progress(Generic[Row]):
     """The finished batches of one stage, in a folder that is of one identity.
 
@@ -30,21 +32,15 @@ class Progress(Generic[Row]):
     leaves in the folder, by name, and what checks it.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        identity: Identity,
-        done: str,
-        *,
-        rank: int,
-        write: Callable[..., object],
-        read: Callable[[Path], Iterator[Row]],
-        check: Callable[[Path], object],
-        others: Mapping[str, Callable[[Path], object]],
-    ) -> None:
-        self.folder, self.identity, self.done, self.rank = folder, identity, done, rank
-        self.write, self.read, self.check, self.others = write, read, check, others
-        self._name = re.compile(rf"{done}-(\d+)-\d+\.parquet")
+    folder: Path
+    identity: Identity
+    done: str
+    _: KW_ONLY
+    rank: int
+    write: Callable[..., object]
+    read: Callable[[Path], Iterator[Row]]
+    check: Callable[[Path], object]
+    others: Mapping[str, Callable[[Path], object]]
 
     def begin(self, *, afresh: bool) -> None:
         """Makes the folder; afresh: without what an earlier run has left there.
@@ -55,7 +51,7 @@ class Progress(Generic[Row]):
             self.end()
         self.identity.write(self.folder)
         for file in sorted(self.folder.iterdir()):
-            check = self.check if self._name.fullmatch(file.name) else self.others.get(file.name)
+            check = self.check if self._is_batch(file.name) else self.others.get(file.name)
             try:
                 if check is not None:
                     check(file)
@@ -67,7 +63,7 @@ class Progress(Generic[Row]):
     def end(self) -> None:
         """Removes what the stage has made of the folder."""
         ours = (IDENTITY, *self.others)
-        remove_ours(self.folder, lambda name: name in ours or bool(self._name.fullmatch(name)))
+        remove_ours(self.folder, lambda name: name in ours or self._is_batch(name))
 
     def drop_batches(self) -> None:
         """Removes the batches alone, once they are kept elsewhere."""
@@ -104,4 +100,7 @@ class Progress(Generic[Row]):
 
     def _files(self) -> list[Path]:
         files = sorted(self.folder.glob(f"{self.done}-*.parquet"))
-        return [file for file in files if self._name.fullmatch(file.name)]
+        return [file for file in files if self._is_batch(file.name)]
+
+    def _is_batch(self, name: str) -> bool:
+        return re.fullmatch(rf"{self.done}-\d+-\d+\.parquet", name) is not None

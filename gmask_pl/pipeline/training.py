@@ -143,10 +143,7 @@ class Training:
 
     def earlier_accuracy(self) -> dict[str, float] | None:
         """The accuracies of weights that are there and this training would end with, if any."""
-        there = Identity.read(self.final)
-        if there is None and (self.final / IDENTITY).is_file():
-            damaged(self.final / IDENTITY, "no identity can be read")
-        if there != self.identity:
+        if identity_in(self.final) != self.identity:
             return None
         try:
             self.stored(weights=self.final)
@@ -205,13 +202,11 @@ class Training:
     @rank_zero_only
     def begin(self) -> None:
         """Makes the draft's folder, and empties it of another training, or of a damaged one."""
-        draft, there = self.draft, Identity.read(self.draft)
+        draft, there = self.draft, identity_in(self.draft)
         if there == self.identity and self.goes_on():
             say(f"the training goes on that was interrupted: {draft}")
             return
-        if there is None and os.path.lexists(draft / IDENTITY):
-            damaged(draft / IDENTITY, "no identity can be read")
-        elif there is not None and there != self.identity:
+        if there not in (None, self.identity):
             changed = " and ".join(there.differences(self.identity))
             say(f"{draft}: a training of other {changed} was interrupted there: begun anew")
         remove_draft(draft)
@@ -229,6 +224,14 @@ class Training:
             damaged(state, error)
             return False
         return True
+
+
+def identity_in(folder: Path) -> Identity | None:
+    """What decided what a folder holds; of an identity that cannot be read it is told."""
+    found = Identity.read(folder)
+    if found is None and os.path.lexists(folder / IDENTITY):
+        damaged(folder / IDENTITY, "no identity can be read")
+    return found
 
 
 def place_of_weights(weights_dir: str) -> Path:
