@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import (
-    Annotated,
     Any,
     NotRequired,
     Union,
@@ -33,7 +32,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
 from gmask_pl.identity.parts import CONF, TARGET, config_folders
 from gmask_pl.pipeline.hydra_setup import choices, register, typed_overrides
-from gmask_pl.pipeline.settings_schema import BY_CODE, Explain, Others
+from gmask_pl.pipeline.settings_schema import BY_CODE, OTHERS, Explain
 from gmask_pl.pipeline.settings_signatures import PLAIN, signature_of
 from gmask_pl.settings import allowed, expected, refusal, typed
 from gmask_pl.types import UserError
@@ -135,11 +134,11 @@ def leaves(cfg: DictConfig, script: type = Explain) -> list[Leaf]:
 
 def _walk(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
     """The settings below ``path``. raw: as they stand in the files, ``${...}`` unresolved."""
-    kind, others = _opened(kind)
+    kind = _opened(kind)
     if _is_part(kind):
         yield from _part(value, raw, kind, path)
     elif _has_keys(kind):
-        yield from _keys(value, raw, kind, others, path)
+        yield from _keys(value, raw, kind, path)
     elif isinstance(value, Mapping) and (kind is None or _is_mapping(kind)):
         each = None if kind is None else get_args(kind)[1]
         for key, one in value.items():
@@ -151,7 +150,7 @@ def _walk(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
         yield Leaf(path, UNKNOWN if unset else value, kind, _source(raw, path))
 
 
-def _keys(value: Any, raw: Any, kind: Any, others: Any, path: str) -> Iterator[Leaf]:
+def _keys(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
     """The settings that a TypedDict or a dataclass names, and the parts beside them."""
     kinds = get_type_hints(kind, include_extras=True)
     if not isinstance(value, Mapping):
@@ -160,7 +159,8 @@ def _keys(value: Any, raw: Any, kind: Any, others: Any, path: str) -> Iterator[L
         return
     prefix = f"{path}." if path else ""
     for key, one in value.items():
-        yield from _walk(one, _below(raw, key), kinds.get(key, others), f"{prefix}{key}")
+        own = kinds.get(key, OTHERS.get(kind))
+        yield from _walk(one, _below(raw, key), own, f"{prefix}{key}")
     for key, own in kinds.items():
         if key not in value and is_typeddict(kind) and get_origin(own) is not NotRequired:
             yield _missing(f"{prefix}{key}", own)
@@ -177,16 +177,17 @@ def _part(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
         said = f"{path}={typed(value)}: this is a part, to be chosen by {by}{there}"
         yield Leaf(path, value, kind, problem=said)
         return
+    found, wrong = None, ""
     try:
         found = get_object(target)
     except Exception as error:  # whatever an import leads to
         reason = " ".join(str(error.__cause__ or error).split())
-        said = f"{path}.{TARGET}={target}: there is no such class ({reason})"
-        yield Leaf(f"{path}.{TARGET}", target, str, problem=said)
-        return
+        wrong = f"there is no such class ({reason})"
     if isinstance(found, type) and not _is_subclass(found, kind):
-        said = f"{path}.{TARGET}={target}: give {expected(kind)}"
-        yield Leaf(f"{path}.{TARGET}", target, str, problem=said)
+        wrong = f"give {expected(kind)}"
+    if wrong:
+        place = f"{path}.{TARGET}"
+        yield Leaf(place, target, str, problem=f"{place}={target}: {wrong}")
         return
     signature = signature_of(found)
     for key, one in value.items():
@@ -204,14 +205,9 @@ def _part(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
             yield _missing(f"{path}.{key}", signature.kinds[key])
 
 
-def _opened(kind: Any) -> tuple[Any, Any]:
-    """A kind without NotRequired and, where it is a TypedDict, without its marks; its Others."""
-    if get_origin(kind) is NotRequired:
-        kind = get_args(kind)[0]
-    if get_origin(kind) is Annotated and is_typeddict(get_args(kind)[0]):
-        others = [mark.kind for mark in kind.__metadata__ if isinstance(mark, Others)]
-        return get_args(kind)[0], others[0] if others else None
-    return kind, None
+def _opened(kind: Any) -> Any:
+    """A kind without NotRequired."""
+    return get_args(kind)[0] if get_origin(kind) is NotRequired else kind
 
 
 def _is_part(kind: Any) -> bool:
@@ -240,7 +236,7 @@ def _is_mapping(kind: Any) -> bool:
 
 
 def _missing(path: str, kind: Any) -> Leaf:
-    kind, _ = _opened(kind)
+    kind = _opened(kind)
     wanted = f": give {expected(kind)}" if not is_typeddict(kind) else ""
     return Leaf(path, MISSING, kind, problem=f"{path} is missing{wanted}")
 
