@@ -10,14 +10,13 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 
 from gmask_pl.command_names import command_name
-from gmask_pl.identity.parts import TARGET
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.model_check import Trial, Verdict, check, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.build import plain, stored_classifier, weights_to_ask
+from gmask_pl.pipeline.build import network_of, stored_classifier, weights_to_ask
 from gmask_pl.pipeline.command import command
 from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.process_switches import quieten
@@ -38,8 +37,7 @@ def stored_model(arguments: Sequence[str]) -> PairClassifier:
     """The model that overrides of explain.py choose, with its own outputs whatever they mean."""
     quieten()
     cfg = explain_settings(arguments)
-    weights, settings = weights_to_ask(cfg), plain(cfg.model.net)
-    model = get_class(settings.pop(TARGET))
+    weights, (model, settings) = weights_to_ask(cfg), network_of(cfg)
     if issubclass(model, BertPairClassifier):
         return model.as_stored(weights, **settings).requires_grad_(False).eval()
     return stored_classifier(cfg, instantiate(cfg.dataset), weights, cfg.label_order)

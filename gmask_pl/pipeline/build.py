@@ -39,7 +39,7 @@ def weights_to_ask(cfg: DictConfig) -> str:
 
 def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
     """An untrained model for the dataset's labels and training words."""
-    model, settings = _model(cfg)
+    model, settings = network_of(cfg)
     counts = word_counts(source.load("train"))
     return model.from_data(labels=source.labels, word_counts=counts, **settings)
 
@@ -50,7 +50,7 @@ def stored_classifier(
     """The model at ``weights``, ready to be asked: frozen and in evaluation mode."""
     if Path(weights).is_file():
         raise UserError(f"weights={weights}: this is a file; give the folder that it lies in")
-    model, settings = _model(cfg)
+    model, settings = network_of(cfg)
     order = None if label_order is None else [str(label) for label in label_order]
     classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
     classifier.made_with = _made_with(cfg)
@@ -65,7 +65,8 @@ def _made_with(cfg: DictConfig) -> JSON:
     return found
 
 
-def _model(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
+def network_of(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
+    """The class of the model, and its settings."""
     settings = plain(cfg.model.net)
     model = get_class(settings.pop("_target_"))
     if not issubclass(model, PairClassifier):

@@ -24,7 +24,6 @@ from gmask_pl.pipeline.hydra_setup import Refused, choices, mistake
 from gmask_pl.types import UserError
 
 T = TypeVar("T")
-SCHEMAS = {"explain": "Explain", "train": "Train"}  # what the settings are, in the schema
 
 
 def command(
@@ -110,8 +109,8 @@ def misspelt(
     """
     from hydra import compose, initialize_config_dir
 
-    from gmask_pl.pipeline import settings_schema as schema
     from gmask_pl.pipeline.settings_check import check_settings, check_single
+    from gmask_pl.pipeline.settings_schema import Explain, Train
 
     given = list(added)
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
@@ -126,7 +125,8 @@ def misspelt(
                 return f"{text}: {command_name(config)} has no {key} to choose"
             given.append(f"++{text}" if name == key else text)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            check_settings(compose(config, given), kinds or getattr(schema, SCHEMAS[config]))
+            own = kinds or {"explain": Explain, "train": Train}[config]
+            check_settings(compose(config, given), own)
     except UserError as error:
         return str(error)
     except (HydraException, OmegaConfBaseException):

@@ -36,6 +36,7 @@ from gmask_pl.pipeline.build import (
     stored_classifier,
 )
 from gmask_pl.pipeline.checkpoint import LastState, SafeCheckpoints
+from gmask_pl.pipeline.damaged_folders import json_object
 from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.output_places import check_places
 from gmask_pl.processes import alone, check_share, meet, say
@@ -143,11 +144,11 @@ class Training:
 
     def earlier_accuracy(self) -> dict[str, float] | None:
         """The accuracies of weights that are there and this training would end with, if any."""
-        if identity_in(self.final) != self.identity:
+        if readable_identity(self.final) != self.identity:
             return None
         try:
             self.stored(weights=self.final)
-            found = summary(self.final)["accuracy"]
+            found = json_object(self.final / SUMMARY_FILE)["accuracy"]
             return {str(split): float(value) for split, value in found.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
             damaged(self.final, error)
@@ -202,7 +203,7 @@ class Training:
     @rank_zero_only
     def begin(self) -> None:
         """Makes the draft's folder, and empties it of another training, or of a damaged one."""
-        draft, there = self.draft, identity_in(self.draft)
+        draft, there = self.draft, readable_identity(self.draft)
         if there == self.identity and self.goes_on():
             say(f"the training goes on that was interrupted: {draft}")
             return
@@ -226,7 +227,7 @@ class Training:
         return True
 
 
-def identity_in(folder: Path) -> Identity | None:
+def readable_identity(folder: Path) -> Identity | None:
     """What decided what a folder holds; of an identity that cannot be read it is told."""
     found = Identity.read(folder)
     if found is None and os.path.lexists(folder / IDENTITY):
@@ -278,13 +279,13 @@ def finish(
 ) -> None:
     """Puts the best weights in their place, with accuracies and counts, and prints them."""
     files = sorted(path.name for path in best.iterdir() if path.is_file())
-    found = {
+    summary = {
         "accuracy": accuracy,
         "pairs": {split: pairs for split, (pairs, _) in lengths.items()},
         "truncated": {split: truncated for split, (_, truncated) in lengths.items()},
         "files": files,
     }
-    write_text(best / SUMMARY_FILE, json.dumps(found, indent=2) + "\n")
+    write_text(best / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     draft = best.parent
     write_text(best / IDENTITY, (draft / IDENTITY).read_text("utf-8"))
     put_folder(best, final, STORED | {*files, *files_of(final)})
@@ -295,16 +296,10 @@ def finish(
             say(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
 
 
-def summary(weights: Path) -> JSON:
-    """What a training says of the weights that it has left in a folder."""
-    found: JSON = json.loads((weights / SUMMARY_FILE).read_text("utf-8"))
-    return found
-
-
 def files_of(weights: Path) -> list[str]:
     """The names of the files that a training has left in a folder."""
     try:
-        return [str(name) for name in summary(weights)["files"]]
+        return [str(name) for name in json_object(weights / SUMMARY_FILE)["files"]]
     except (OSError, ValueError, LookupError, TypeError):
         return []
 
