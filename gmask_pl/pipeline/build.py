@@ -53,16 +53,11 @@ def stored_classifier(
     model, settings = network_of(cfg)
     order = None if label_order is None else [str(label) for label in label_order]
     classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
-    classifier.made_with = _made_with(cfg)
+    # Its class, and the settings that may change its answers.
+    net = described({"model": {"net": plain(cfg.model.net)}})
+    classifier.made_with = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]
     classifier.requires_grad_(False)
     return classifier.eval()
-
-
-def _made_with(cfg: DictConfig) -> JSON:
-    """The class and the settings of the model that may change its answers."""
-    net = described({"model": {"net": plain(cfg.model.net)}})
-    found: JSON = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]
-    return found
 
 
 def network_of(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
