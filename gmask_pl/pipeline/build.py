@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
 from gmask_pl.command_names import command_name
@@ -104,21 +104,13 @@ def training_context(
     )
 
 
-def make_trainer(
-    cfg: DictConfig,
-    *,
-    loggers: Sequence[Logger] = (),
-    callbacks: Sequence[Callback] = (),
-    **settings: Any,
-) -> Trainer:
-    """The configured Trainer, see `processes.new_trainer`."""
-    return new_trainer(
-        partial(instantiate, cfg.trainer),
-        precision=cfg.trainer.get("precision"),
-        logger=list(loggers),
-        callbacks=list(callbacks),
-        **settings,
-    )
+def make_trainer(cfg: DictConfig, **settings: Any) -> Trainer:
+    """The configured Trainer with further settings; without loggers, where they name none.
+
+    See `processes.new_trainer`.
+    """
+    given = {"logger": [], "precision": cfg.trainer.get("precision")} | settings
+    return new_trainer(partial(instantiate, cfg.trainer), **given)
 
 
 def loggers_of(cfg: DictConfig, **choices: str) -> dict[str, Callable[[], Logger]]:

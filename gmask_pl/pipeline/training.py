@@ -170,7 +170,7 @@ class Training:
         best_weights, state = BestWeights(self.draft), self.draft / STATE
         loggers = rank_zero_only(self.new_loggers, default=[])()
         trainer = self.trainer(
-            loggers=loggers,
+            logger=loggers,
             callbacks=[
                 EarlyStopping(CRITERION, mode="max", patience=fit["patience"]),
                 best_weights,
