@@ -18,12 +18,13 @@ from omegaconf import DictConfig
 from gmask_pl.data.datamodule import draw
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.training_context import TrainingContext
+from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.parts import CONF
 from gmask_pl.loops import removal_of
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.build import make_trainer, model_identity, training_context
+from gmask_pl.pipeline.build import make_trainer, training_context
 from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.model_weights import classifier_to_explain
 from gmask_pl.types import Attributions, Classifier, PairBatch, PairExample
@@ -100,8 +101,9 @@ def prepared(overrides: Sequence[str], pairs: int) -> Bench:
     source = instantiate(cfg.dataset)
     classifier = classifier_to_explain(cfg, source, Path(cfg.output) / "benchmarks")
     examples = draw(source.load(cfg.split), pairs, cfg.limit_seed)
-    trainer = make_trainer(cfg, loggers=[], callbacks=[])
-    training = training_context(cfg, source, classifier, model_identity(classifier, trainer))
+    trainer = make_trainer(cfg)
+    model = identity_of_model(classifier, str(trainer.precision))
+    training = training_context(cfg, source, classifier, model)
     device = trainer.strategy.root_device
     return Bench(tuple(overrides), cfg, device, classifier.to(device), training, tuple(examples))
 

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from gmask_pl.command_names import command_name
@@ -14,11 +13,9 @@ from gmask_pl.data.source import SPLITS
 from gmask_pl.data.split_files import MissingSplit
 from gmask_pl.data.vocabulary import word_counts
 from gmask_pl.escaping import terminal
-from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.command import command
-from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.report.console_table import aligned
-from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.types import PairSource, UserError
 
 COLUMNS = ("C", "L", "V", "#train", "#dev", "#test")
@@ -74,10 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     as_of = command_name("explain")
     parser.add_argument("overrides", nargs="*", help=f"as of {as_of}: dataset=mrpc")
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("explain", parser.parse_args().overrides)
-    check_settings(cfg)
+    cfg = explain_settings(parser.parse_args().overrides)
     source: PairSource = instantiate(cfg.dataset)
     print(terminal(table([(cfg.dataset.name, statistics(source))])))
 

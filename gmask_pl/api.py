@@ -6,7 +6,7 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +149,6 @@ class PairExplainer:
             encoder=self.classifier.encoder(self.unit),
             batch_size=self.batch_size,
             explain_batch_size=self.batch_size,
-            explain_split="test",
-            limit=None,
-            limit_seed=0,
             workers=self.workers,
         )
         loop = ExplainLoop(
@@ -205,15 +202,11 @@ class PairExplainer:
 @contextmanager
 def _asked(classifier: PairClassifier) -> Iterator[None]:
     """Within it a model only answers; afterwards it is as it was, and where it was."""
-    modes = [(module, module.training) for module in classifier.modules()]
-    trained = [weight for weight in classifier.parameters() if weight.requires_grad]
-    device = classifier.device
-    classifier.eval().requires_grad_(False)
-    try:
+    with ExitStack() as stack:
+        for weight in classifier.parameters():
+            stack.callback(weight.requires_grad_, weight.requires_grad)
+        for module in classifier.modules():
+            stack.callback(setattr, module, "training", module.training)
+        stack.callback(classifier.to, classifier.device)
+        classifier.eval().requires_grad_(False)
         yield
-    finally:
-        classifier.to(device)
-        for module, training in modes:
-            module.training = training
-        for weight in trained:
-            weight.requires_grad_(True)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,107 +67,85 @@ def as_they_were() -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        for kept in (_environment, _logs, _bars, _signals, _random, _torch):
-            stack.enter_context(kept())
+        for keep in (_environment, _logs, _bars, _signals, _random, _torch):
+            keep(stack)
         yield
 
 
-@contextmanager
-def _environment() -> Iterator[None]:
+def _environment(stack: ExitStack) -> None:
     before = dict(os.environ)
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update({k: v for k, v in before.items() if os.environ.get(k) != v})
 
-
-@contextmanager
-def _logs() -> Iterator[None]:
-    def loggers() -> dict[str, logging.Logger]:
-        known = dict(logging.root.manager.loggerDict)
-        return {name: log for name, log in known.items() if isinstance(log, logging.Logger)}
-
-    root, least = logging.root.level, logging.root.manager.disable
-    before = {name: (log.level, log.disabled) for name, log in loggers().items()}
-    try:
-        yield
-    finally:
-        logging.root.setLevel(root)
-        logging.disable(least)
-        for name, log in loggers().items():
-            if name in before:
-                level, log.disabled = before[name]
-                log.setLevel(level)
+    stack.callback(restore)
 
 
-@contextmanager
-def _bars() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    of_hub = dict(hub_bars.progress_bar_states)
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-        else:
-            transformers_logging.disable_progress_bar()
-        hub_bars.progress_bar_states.clear()
-        hub_bars.progress_bar_states.update(of_hub)
+def _logs(stack: ExitStack) -> None:
+    stack.callback(logging.root.setLevel, logging.root.level)
+    stack.callback(logging.disable, logging.root.manager.disable)
+    for log in list(logging.root.manager.loggerDict.values()):
+        if isinstance(log, logging.Logger):
+            stack.callback(setattr, log, "disabled", log.disabled)
+            stack.callback(log.setLevel, log.level)
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
+def _bars(stack: ExitStack) -> None:
+    # In the end the first is last: the bars of transformers switch those of the hub, too.
+    stack.callback(hub_bars.progress_bar_states.update, dict(hub_bars.progress_bar_states))
+    stack.callback(hub_bars.progress_bar_states.clear)
+    if transformers_logging.is_progress_bar_enabled():
+        stack.callback(transformers_logging.enable_progress_bar)
+    else:
+        stack.callback(transformers_logging.disable_progress_bar)
+
+
+def _signals(stack: ExitStack) -> None:
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set any
-        return
-    settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-    before = {number: signal.getsignal(number) for number in settable}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            # None: set by other means than Python, and cannot be set again.
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
+        return  # only the main thread may set any
+
+    def restore(number: int, handler: Any) -> None:
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        # None: set by other means than Python, and cannot be set again.
+        if (handler := signal.getsignal(number)) is not None:
+            stack.callback(restore, number, handler)
 
 
-@contextmanager
-def _random() -> Iterator[None]:
-    own, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    try:
-        yield
-    finally:
-        random.setstate(own)
-        np.random.set_state(of_numpy)
-        torch.set_rng_state(of_torch)
-        if on_gpus is not None:
-            torch.cuda.set_rng_state_all(on_gpus)
+def _random(stack: ExitStack) -> None:
+    stack.callback(random.setstate, random.getstate())
+    stack.callback(np.random.set_state, np.random.get_state())
+    stack.callback(torch.set_rng_state, torch.get_rng_state())
+    if torch.cuda.is_initialized():
+        stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
 
 
-@contextmanager
-def _torch() -> Iterator[None]:
-    cudnn = torch.backends.cudnn
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    of_cudnn = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            for kind in ("cpu", "cuda"):
-                if torch.is_autocast_enabled(kind):
-                    stack.enter_context(torch.autocast(kind, enabled=False))
-            if torch.get_default_device().type != "cpu":
-                stack.enter_context(torch.device("cpu"))
-            torch.set_default_dtype(torch.float32)
-            yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = of_cudnn
+def _torch(stack: ExitStack) -> None:
+    """Has the switches that decide numbers as PyTorch has them, too."""
+    stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+
+    def restore_threads() -> None:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
+
+    stack.callback(restore_threads)
+    for name in ("enabled", "benchmark", "deterministic"):
+        stack.callback(setattr, cudnn, name, getattr(cudnn, name))
+    stack.callback(
+        torch.use_deterministic_algorithms,
+        torch.are_deterministic_algorithms_enabled(),
+        warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.enable_grad())
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+    if torch.get_default_device().type != "cpu":
+        stack.enter_context(torch.device("cpu"))
+    torch.set_default_dtype(torch.float32)

@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,20 +73,15 @@ def alone(lock: Path, *, processes: int | str) -> Iterator[None]:
     if processes != 1:
         yield
         return
-    handle = None
-    try:
-        handle = _opened(lock)
-        _wait(handle, lock.parent)
-    except OSError as error:
-        warn_once(
-            str(lock),
-            f"{lock}: no lock is to be had there ({error}): do not start an equal run meanwhile",
-        )
-    try:
+    with ExitStack() as stack:
+        try:
+            handle = _opened(lock)
+            stack.callback(os.close, handle)
+            _wait(handle, lock.parent)
+        except OSError as error:
+            told = f"no lock is to be had there ({error}): do not start an equal run meanwhile"
+            warn_once(str(lock), f"{lock}: {told}")
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _opened(lock: Path) -> int:

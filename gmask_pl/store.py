@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,9 +77,7 @@ def write_explanations(
     """
     metadata = {LABELS_KEY: json.dumps(list(labels)).encode()}
     schema = SCHEMA.with_metadata(metadata | _told(failed))
-    return write_parquet(
-        path, schema, (_to_row(explanation, labels) for explanation in explanations)
-    )
+    return write_parquet(path, schema, (_to_row(one, labels) for one in explanations))
 
 
 def write_pair_scores(
@@ -223,56 +221,34 @@ def _name(labels: Sequence[str], index: int, pair: str) -> str:
     return labels[index]
 
 
-def _to_row(explanation: Explanation, labels: Sequence[str]) -> dict[str, Any]:
-    e, groups, joint = explanation, explanation.groups, explanation.interactions
-    words = e.words
+def _to_row(e: Explanation, labels: Sequence[str]) -> dict[str, Any]:
+    groups, joint, words = e.groups, e.interactions, e.words
     if len(e.scores) != len(words):
         raise ValueError(f"pair {e.id}: {len(e.scores)} scores for {len(words)} words")
-    return {
-        "id": e.id,
-        "words1": e.words1,
-        "words2": e.words2,
-        "label": e.label,
+    return {field.name: getattr(e, field.name) for field in fields(e)} | {
         "label_name": None if e.label is None else _name(labels, e.label, e.id),
-        "prediction": e.prediction,
         "prediction_name": _name(labels, e.prediction, e.id),
-        "probabilities": e.probabilities,
-        "scores": e.scores,
         "candidates": groups and groups.candidates,
         "group_words": groups and [words[position] for position in groups.candidates],
         "phi": groups and groups.phi,
         "psi": groups and groups.psi,
-        "evaluations": e.evaluations,
-        "gradients": e.gradients,
-        "seconds": e.seconds,
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
-        "truncated": e.truncated,
     }
 
 
 def _from_row(row: dict[str, Any]) -> Explanation:
-    groups = None
-    if row["candidates"] is not None:
-        phi = tuple(tuple(memberships) for memberships in row["phi"])
-        groups = Groups(candidates=tuple(row["candidates"]), phi=phi, psi=tuple(row["psi"]))
-    interactions = None
-    if row["pairs"] is not None:
-        pairs = tuple((one, two) for one, two in row["pairs"])
-        interactions = Interactions(pairs=pairs, values=tuple(row["interactions"]))
-    return Explanation(
-        id=row["id"],
-        words1=tuple(row["words1"]),
-        words2=tuple(row["words2"]),
-        label=row["label"],
-        prediction=row["prediction"],
-        probabilities=tuple(row["probabilities"]),
-        scores=tuple(row["scores"]),
-        groups=groups,
-        evaluations=row["evaluations"],
-        gradients=row["gradients"],
-        seconds=row["seconds"],
-        interactions=interactions,
-        truncated=row.get("truncated"),
-    )
+    found = {name: _tuples(value) for name, value in row.items()}
+    own: dict[str, Any] = {field.name: found.get(field.name) for field in fields(Explanation)}
+    own["interactions"] = None
+    if found["candidates"] is not None:
+        own["groups"] = Groups(found["candidates"], found["phi"], found["psi"])
+    if found["pairs"] is not None:
+        own["interactions"] = Interactions(found["pairs"], found["interactions"])
+    return Explanation(**own)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, also within one another, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

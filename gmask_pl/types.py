@@ -8,7 +8,7 @@ t groups.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -134,25 +134,18 @@ class PairBatch:
     def __post_init__(self) -> None:
         b, length = self.token_ids.shape
         width = self.word_valid.shape[1]
-        expected = {
-            "attention": (b, length),
-            "segment": (b, length),
-            "word_of_token": (b, length),
-            "word_place": (b, width),
-            "word_side": (b, width),
-            "word_valid": (b, width),
-            "labels": (b,),
-            "truncated": (b,),
+        expected: dict[str, tuple[int, ...]] = {
+            **dict.fromkeys(_OF_TOKENS, (b, length)),
+            **dict.fromkeys(_OF_WORDS, (b, width)),
+            **dict.fromkeys(_OF_PAIRS, (b,)),
         }
         for name, shape in expected.items():
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"PairBatch.{name} has shape {found}, expected {shape}")
         for name in ("ids", "keys", "words1", "words2"):
-            if len(getattr(self, name)) != b:
-                raise ValueError(
-                    f"PairBatch.{name} has {len(getattr(self, name))} rows, expected {b}"
-                )
+            if (rows := len(getattr(self, name))) != b:
+                raise ValueError(f"PairBatch.{name} has {rows} rows, expected {b}")
         if b and length and int(self.word_of_token.max()) >= width:
             raise ValueError("PairBatch.word_of_token names a word beyond the W axis")
 
@@ -170,9 +163,8 @@ class PairBatch:
 
     def to(self, device: torch.device | str) -> PairBatch:
         """The same batch with its tensors on ``device`` (Lightning calls this)."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        fields |= {name: v.to(device) for name, v in fields.items() if isinstance(v, Tensor)}
-        return PairBatch(**fields)
+        names = (*_OF_TOKENS, *_OF_WORDS, *_OF_PAIRS)
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def select(self, rows: Sequence[int]) -> PairBatch:
         """The batch of these rows, in this order."""
@@ -186,14 +178,14 @@ class PairBatch:
     def narrowed(self) -> PairBatch:
         """The same batch, no wider than its longest pair."""
         length, width = _last(self.attention), _last(self.word_place >= 0)
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        for name, every in fields.items():
-            if isinstance(every, Tensor) and every.dim() == 2:
-                fields[name] = every[:, : length if name in _OF_TOKENS else width]
-        return PairBatch(**fields)
+        cut: dict[str, Any] = {name: getattr(self, name)[:, :length] for name in _OF_TOKENS}
+        cut |= {name: getattr(self, name)[:, :width] for name in _OF_WORDS}
+        return replace(self, **cut)
 
 
 _OF_TOKENS = ("token_ids", "attention", "segment", "word_of_token")
+_OF_WORDS = ("word_place", "word_side", "word_valid")
+_OF_PAIRS = ("labels", "truncated")
 
 
 def _last(there: Tensor) -> int:

@@ -92,6 +92,7 @@ def test_the_wheel_holds_the_packages_and_their_settings_alone(wheel: Path) -> N
     packages = [ROOT / "gmask_pl", ROOT / "gmask_paper"]
     files = [f for p in packages for kind in ("*.py", "*.j2", "*.yaml") for f in p.rglob(kind)]
     files += [package / "py.typed" for package in packages]
+    files += packages[0].glob("*.pyi")
     expected = {str(file.relative_to(ROOT)) for file in files}
     expected |= {f"gmask_pl/{f.relative_to(ROOT)}" for f in (ROOT / "conf").rglob("*.yaml")}
     with zipfile.ZipFile(wheel) as file:

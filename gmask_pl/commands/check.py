@@ -9,22 +9,17 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 
 from gmask_pl.command_names import command_name
-from gmask_pl.identity.parts import CONF
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.model_check import Trial, Verdict, check, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.build import plain, stored_classifier
+from gmask_pl.pipeline.build import network_of, stored_classifier, weights_to_ask
 from gmask_pl.pipeline.command import command
-from gmask_pl.pipeline.hydra_setup import register
-from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.process_switches import quieten
-from gmask_pl.types import UserError
 
 MEANINGS = {
     "softmax": "a softmax over classes",
@@ -40,22 +35,12 @@ BATCHES = {
 
 def stored_model(arguments: Sequence[str]) -> PairClassifier:
     """The model that overrides of explain.py choose, with its own outputs whatever they mean."""
-    register()
     quieten()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("explain", list(arguments))
-        check_settings(cfg)
-        weights = cfg.weights or cfg.weights_dir
-        if cfg.weights is None and not Path(weights).is_dir():
-            raise UserError(
-                f"no weights at {weights}: give weights=FOLDER, or run "
-                f"{command_name('train')} first"
-            )
-        settings = plain(cfg.model.net)
-        model = get_class(settings.pop("_target_"))
-        if issubclass(model, BertPairClassifier):
-            return model.as_stored(weights, **settings).requires_grad_(False).eval()
-        return stored_classifier(cfg, instantiate(cfg.dataset), weights, cfg.label_order)
+    cfg = explain_settings(arguments)
+    weights, (model, settings) = weights_to_ask(cfg), network_of(cfg)
+    if issubclass(model, BertPairClassifier):
+        return model.as_stored(weights, **settings).requires_grad_(False).eval()
+    return stored_classifier(cfg, instantiate(cfg.dataset), weights, cfg.label_order)
 
 
 def table(classifier: PairClassifier, verdict: Verdict) -> str:

@@ -38,11 +38,11 @@ class PairDataModule(LightningDataModule):
         source: PairSource,
         encoder: PairEncoder,
         batch_size: int,
-        explain_batch_size: int,
-        explain_split: str,
-        limit: int | None,
-        limit_seed: int,
-        workers: int,
+        explain_batch_size: int = 1,
+        explain_split: str = "test",
+        limit: int | None = None,
+        limit_seed: int = 0,
+        workers: int = 0,
     ) -> None:
         super().__init__()
         self.source = source

@@ -27,73 +27,44 @@ class Told(Enum):
     SUMMARY = "by its value; decides averages and intervals, not the numbers of a pair"
 
 
+def _roles(keys: Mapping[Told, str]) -> dict[str, Told]:
+    return {key: how for how, written in keys.items() for key in written.split()}
+
+
 # A key stands for all below it, but for those that are named themselves; * is any name. A key that
 # is not here is told by its value.
-_BOTH: dict[str, Told] = {
-    "hydra": Told.NOT,
-    "output": Told.NOT,
-    "log_dir": Told.NOT,
-    "logger": Told.NOT,
-    "run_name": Told.NOT,
-    "reuse": Told.NOT,
-    "workers": Told.NOT,
-    "max_expanded_gb": Told.NOT,
-    "max_failed": Told.NOT,
-    "dataset": Told.PAIRS,
-    "model": Told.REFERRED,
-    "trainer": Told.VALUE,
-    "trainer.devices": Told.NOT,
-    "trainer.num_nodes": Told.NOT,
-    "trainer.strategy": Told.NOT,
-    "trainer.num_sanity_val_steps": Told.NOT,
-    "trainer.log_every_n_steps": Told.NOT,
-    "trainer.enable_model_summary": Told.NOT,
-    "trainer.enable_progress_bar": Told.NOT,
-}
-EXPLAIN: dict[str, Told] = _BOTH | {
-    "weights": Told.MODEL,
-    "weights_dir": Told.MODEL,
-    "label_order": Told.MODEL,
-    "model.net": Told.MODEL,
-    "model.net.pretrained": Told.TRAINING,
-    "model.net.embeddings": Told.TRAINING,
-    "model.net.lr": Told.TRAINING,
-    "model.net.weight_decay": Told.TRAINING,
-    "model.net.warmup": Told.TRAINING,
-    "model.net.linear_decay": Told.TRAINING,
-    "model.net.word_dropout": Told.TRAINING,
-    "model.fit": Told.TRAINING,
-    "trainer.precision": Told.MODEL,
-    "split": Told.PAIRS,
-    "limit": Told.PAIRS,
-    "limit_seed": Told.PAIRS,
-    "pairs": Told.PAIRS,
-    "unit": Told.VALUE,
-    # They decide the rounding of sums, and the seconds that are measured.
-    "batch_size": Told.VALUE,
-    "token_budget": Told.VALUE,
-    "seed": Told.REFERRED,
-    "explainer": Told.VALUE,
-    "metric": Told.VALUE,
-    "metric.*.resamples": Told.SUMMARY,
-    "metric.*.seed": Told.SUMMARY,
-    "metric.*.min_denominator": Told.SUMMARY,
-    "metric.*.cache": Told.NOT,
-    "response_cache": Told.NOT,
-    "answers": Told.NOT,  # what runs of earlier versions call response_cache
-    "explainers_dir": Told.NOT,
-    "report": Told.NOT,
-    "collect": Told.NOT,
-    # Of collecting; explain.py had them too, so runs of then hold them.
-    "archive": Told.NOT,
-    "beyond": Told.NOT,
-}
-TRAIN: dict[str, Told] = _BOTH | {
-    "weights_dir": Told.NOT,
-    "model.net": Told.VALUE,
-    "model.fit": Told.VALUE,
-    "seed": Told.VALUE,
-}
+_BOTH = _roles(
+    {
+        Told.NOT: """
+            hydra output log_dir logger run_name reuse workers max_expanded_gb max_failed
+            trainer.devices trainer.num_nodes trainer.strategy trainer.num_sanity_val_steps
+            trainer.log_every_n_steps trainer.enable_model_summary trainer.enable_progress_bar
+        """,
+        Told.PAIRS: "dataset",
+        Told.REFERRED: "model",
+        Told.VALUE: "trainer",
+    }
+)
+EXPLAIN = _BOTH | _roles(
+    {
+        # Runs of earlier versions call response_cache answers, and have archive and beyond, which
+        # are of collecting.
+        Told.NOT: """
+            response_cache answers explainers_dir report collect archive beyond metric.*.cache
+        """,
+        Told.MODEL: "weights weights_dir label_order model.net trainer.precision",
+        Told.TRAINING: """
+            model.net.pretrained model.net.embeddings model.net.lr model.net.weight_decay
+            model.net.warmup model.net.linear_decay model.net.word_dropout model.fit
+        """,
+        Told.PAIRS: "split limit limit_seed pairs",
+        Told.REFERRED: "seed",
+        # The sizes decide the rounding of sums, and the seconds that are measured.
+        Told.VALUE: "unit batch_size token_budget explainer metric",
+        Told.SUMMARY: "metric.*.resamples metric.*.seed metric.*.min_denominator",
+    }
+)
+TRAIN = _BOTH | _roles({Told.NOT: "weights_dir", Told.VALUE: "model.net model.fit seed"})
 # Where weights and pairs lie on one machine: what they are is told by themselves.
 PATHS = ("weights", "weights_dir", "dataset.path")
 BY_VALUE = frozenset((Told.VALUE, Told.SUMMARY))

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
-from gmask_pl.data.datamodule import PairDataModule
+from gmask_pl.command_names import command_name
 from gmask_pl.data.vocabulary import word_counts
 from gmask_pl.explainers.training_context import TrainingContext
-from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
+from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.parts import described
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.report.wandb_media import check_wandb
-from gmask_pl.pipeline.run_results import Page, telling_loggers
+from gmask_pl.pipeline.run_results import telling_loggers
 from gmask_pl.pipeline.scoring import metric_removals
 from gmask_pl.processes import new_trainer
 from gmask_pl.types import JSON, PairExample, PairSource, UserError
 
 
+def weights_to_ask(cfg: DictConfig) -> str:
+    """Where the weights of the model are. Raises UserError where they would have to be trained."""
+    weights: str = cfg.weights or cfg.weights_dir
+    if cfg.weights is None and not Path(weights).is_dir():
+        train = command_name("train")
+        raise UserError(f"no weights at {weights}: give weights=FOLDER, or run {train} first")
+    return weights
+
+
 def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
     """An untrained model for the dataset's labels and training words."""
-    model, settings = _model(cfg)
+    model, settings = network_of(cfg)
     counts = word_counts(source.load("train"))
     return model.from_data(labels=source.labels, word_counts=counts, **settings)
 
@@ -41,56 +50,23 @@ def stored_classifier(
     """The model at ``weights``, ready to be asked: frozen and in evaluation mode."""
     if Path(weights).is_file():
         raise UserError(f"weights={weights}: this is a file; give the folder that it lies in")
-    model, settings = _model(cfg)
+    model, settings = network_of(cfg)
     order = None if label_order is None else [str(label) for label in label_order]
     classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
-    classifier.made_with = _made_with(cfg)
+    # Its class, and the settings that may change its answers.
+    net = described({"model": {"net": plain(cfg.model.net)}})
+    classifier.made_with = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]
     classifier.requires_grad_(False)
     return classifier.eval()
 
 
-def model_identity(classifier: PairClassifier, trainer: Trainer) -> ModelIdentity:
-    """What the classifier's answers depend on, as this Trainer computes them."""
-    return identity_of_model(classifier, str(trainer.precision))
-
-
-def _made_with(cfg: DictConfig) -> JSON:
-    """The class and the settings of the model that may change its answers."""
-    net = described({"model": {"net": plain(cfg.model.net)}})
-    found: JSON = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]
-    return found
-
-
-def _model(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
+def network_of(cfg: DictConfig) -> tuple[type[PairClassifier], dict[str, Any]]:
+    """The class of the model, and its settings."""
     settings = plain(cfg.model.net)
     model = get_class(settings.pop("_target_"))
     if not issubclass(model, PairClassifier):
         raise UserError(f"model.net._target_={model.__name__} is not a PairClassifier")
     return model, settings
-
-
-def data_module(
-    cfg: DictConfig,
-    source: PairSource,
-    classifier: PairClassifier,
-    *,
-    unit: str = "word",
-    explain_batch_size: int = 1,
-    explain_split: str = "test",
-    limit: int | None = None,
-    limit_seed: int = 0,
-) -> PairDataModule:
-    """Batches of the source as the classifier reads them."""
-    return PairDataModule(
-        source=source,
-        encoder=classifier.encoder(unit),
-        batch_size=cfg.model.fit.batch_size,
-        explain_batch_size=explain_batch_size,
-        explain_split=explain_split,
-        limit=limit,
-        limit_seed=limit_seed,
-        workers=cfg.workers,
-    )
 
 
 def training_context(
@@ -119,7 +95,7 @@ def training_context(
         train=train,
         labels=source.labels,
         removal=cfg.model.removal,
-        trainer=partial(make_trainer, cfg, loggers=[], callbacks=[]),
+        trainer=partial(make_trainer, cfg),
         token_budget=TokenBudget(cfg.token_budget),
         batch_size=cfg.model.fit.batch_size,
         workers=cfg.workers,
@@ -128,34 +104,28 @@ def training_context(
     )
 
 
-def make_trainer(
-    cfg: DictConfig, *, loggers: list[Logger], callbacks: list[Callback], **settings: Any
-) -> Trainer:
-    """The configured Trainer, see `processes.new_trainer`."""
-    return new_trainer(
-        partial(instantiate, cfg.trainer),
-        precision=cfg.trainer.get("precision"),
-        logger=loggers,
-        callbacks=callbacks,
-        **settings,
-    )
+def make_trainer(cfg: DictConfig, **settings: Any) -> Trainer:
+    """The configured Trainer with further settings; without loggers, where they name none.
 
-
-def make_loggers(cfg: DictConfig, **choices: str) -> list[Logger]:
-    """The loggers of the run, told its whole configuration and, as ``run``, what to group it by.
-
-    choices: what the configuration does not name, such as the explainer.
+    See `processes.new_trainer`.
     """
-    return [make_logger(cfg, name, **choices) for name in logger_names(cfg)]
+    given = {"logger": [], "precision": cfg.trainer.get("precision")} | settings
+    return new_trainer(partial(instantiate, cfg.trainer), **given)
 
 
-def logger_names(cfg: DictConfig) -> list[str]:
-    """The loggers that are chosen; logger=[] leaves no such key."""
-    return [str(name) for name in cfg.get("logger") or {}]
+def loggers_of(cfg: DictConfig, **choices: str) -> dict[str, Callable[[], Logger]]:
+    """What makes each of the chosen loggers, by name; logger=[] leaves no such key.
+
+    A logger is told the whole configuration and, as ``run``, what to group it by. choices: what
+    the configuration does not name, such as the explainer.
+    """
+    return {
+        name: partial(_logger, cfg, name, choices) for name in map(str, cfg.get("logger") or {})
+    }
 
 
-def make_logger(cfg: DictConfig, name: str, **choices: str) -> Logger:
-    """One of `make_loggers`. Raises UserError where it cannot be reached."""
+def _logger(cfg: DictConfig, name: str, choices: Mapping[str, str]) -> Logger:
+    """Raises UserError where it cannot be reached."""
     with telling_loggers(name):
         logger: Logger = instantiate(cfg.logger[name])
         run = {"model": cfg.model.name, "dataset": cfg.dataset.name, "seed": cfg.seed, **choices}
@@ -165,14 +135,14 @@ def make_logger(cfg: DictConfig, name: str, **choices: str) -> Logger:
 
 def check_loggers(cfg: DictConfig) -> None:
     """Raises UserError for a logger that cannot be reached, before there is anything to log."""
-    for name in logger_names(cfg):
+    for name in loggers_of(cfg):
         if str(cfg.logger[name].get("_target_", "")).endswith(".wandb_logger"):
             with telling_loggers(name):
                 check_wandb()
 
 
-def page_of(cfg: DictConfig, explainer: str) -> Page:
-    """What the page of a run says of it; of settings that are read from a run's folder, too."""
+def page_of(cfg: DictConfig, explainer: str) -> JSON:
+    """What `write_page` is told of a run; of settings that are read from a run's folder, too."""
     settings = plain(cfg)
     removals = metric_removals(cfg)
     curves = f" (curves: {removals[0]})" if len(removals) > 1 else ""
@@ -186,7 +156,7 @@ def page_of(cfg: DictConfig, explainer: str) -> Page:
         "seed": settings["seed"],
     }
     title = f"{explainer} · {cfg.model.name} · {cfg.dataset.name}"
-    return Page(title, shown, settings["report"]["max_pairs"])
+    return {"title": title, "settings": shown, "max_pairs": settings["report"]["max_pairs"]}
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

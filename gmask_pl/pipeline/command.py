@@ -24,7 +24,6 @@ from gmask_pl.pipeline.hydra_setup import Refused, choices, mistake
 from gmask_pl.types import UserError
 
 T = TypeVar("T")
-SCHEMAS = {"explain": "Explain", "train": "Train"}  # what the settings are, in the schema
 
 
 def command(
@@ -47,7 +46,7 @@ def command(
                 with shown():
                     return main(*args)
             except Exception as error:
-                said = message(error, sys.argv[1:], config, kinds, added)
+                said = message(error, lambda key: misspelt(key, config, kinds, added))
                 if said is None:
                     traceback.print_exc()
                     sys.exit(1)
@@ -66,14 +65,11 @@ def print_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
-def message(
-    error: Exception,
-    arguments: Sequence[str],
-    config: str,
-    kinds: type | None = None,
-    added: Sequence[str] = (),
-) -> str | None:
-    """What to tell the user of an error; None where it is a fault of the program."""
+def message(error: Exception, wrong: Callable[[str], str | None]) -> str | None:
+    """What to tell the user of an error; None where it is a fault of the program.
+
+    wrong: see `misspelt`; takes the key that Hydra refuses to override.
+    """
     if (said := mistake(error)) is not None or isinstance(error, InstantiationException):
         return said
     if isinstance(error, Refused):
@@ -85,10 +81,10 @@ def message(
         return no_choice(*missing.groups())
     if unknown := re.search(r"Could not override '([^']+)'|full_key: (\S+)", text):
         key = unknown.group(1) or unknown.group(2)
-        if said := misspelt(key, arguments, config, kinds, added):
+        if said := wrong(key):
             return said
     if isinstance(error, OmegaConfBaseException):
-        return misspelt("", arguments, config, kinds, added)
+        return wrong("")
     return text if isinstance(error, HydraException) else None
 
 
@@ -101,20 +97,18 @@ def no_choice(group: str, name: str) -> str:
     return f"{group}={name}: there is no such choice{meant or '.'}{there}"
 
 
-def misspelt(
-    key: str, arguments: Sequence[str], config: str, kinds: type | None, added: Sequence[str]
-) -> str | None:
+def misspelt(key: str, config: str, kinds: type | None, added: Sequence[str]) -> str | None:
     """What is wrong with the settings, as if what Hydra refuses to override were added to them.
 
     None where nothing is, or where they cannot be composed even so.
     """
     from hydra import compose, initialize_config_dir
 
-    from gmask_pl.pipeline import settings_schema as schema
     from gmask_pl.pipeline.settings_check import check_settings, check_single
+    from gmask_pl.pipeline.settings_schema import Explain, Train
 
     given = list(added)
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
     GlobalHydra.instance().clear()
     try:
         for override in OverridesParser.create().parse_overrides(overrides):
@@ -126,7 +120,8 @@ def misspelt(
                 return f"{text}: {command_name(config)} has no {key} to choose"
             given.append(f"++{text}" if name == key else text)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            check_settings(compose(config, given), kinds or getattr(schema, SCHEMAS[config]))
+            own = kinds or {"explain": Explain, "train": Train}[config]
+            check_settings(compose(config, given), own)
     except UserError as error:
         return str(error)
     except (HydraException, OmegaConfBaseException):

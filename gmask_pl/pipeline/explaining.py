@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -13,19 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities import rank_zero_only
 
+from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.selection import OnlyPairs
-from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.files import damaged, limit_expanded, write_text
+from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.pipeline.build import (
     check_loggers,
-    data_module,
-    logger_names,
-    make_logger,
+    loggers_of,
     make_trainer,
-    model_identity,
     page_of,
     plain,
     training_context,
@@ -47,27 +42,15 @@ from gmask_pl.pipeline.run_results import (
     report,
 )
 from gmask_pl.pipeline.run_settings import read_config
-from gmask_pl.pipeline.scoring import Metrics, configured_metrics
+from gmask_pl.pipeline.scoring import configured_metrics
 from gmask_pl.pipeline.settings_check import check_settings
-from gmask_pl.pipeline.stages import UNFINISHED, Inference, explain_pairs, score_explanations
+from gmask_pl.pipeline.stages import UNFINISHED, Run, explain_pairs, score_explanations
 from gmask_pl.processes import alone, say
 from gmask_pl.store import check_stored
 from gmask_pl.types import JSON, PairSource, Unreadable, UserError
 
 LOCK = ".lock"
 STORE = "explanations"  # below ``output``: explanations by what decides them
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The parts of a run. unread: the lines of its split that hold no pair."""
-
-    identity: Identity
-    explainer: Explainer
-    training: TrainingContext
-    metrics: Metrics
-    inference: Inference
-    unread: dict[str, str]
 
 
 def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
@@ -89,7 +72,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
     limit_expanded(cfg.max_expanded_gb)
     check_run_folder(folder)
     run = built(cfg, folder)
-    trainer, ids = run.inference.trainer, [pair.id for pair in run.inference.data.explained]
+    trainer, ids = run.trainer, [pair.id for pair in run.data.explained]
     with alone(folder / LOCK, processes=trainer.world_size):
         known = earlier_results(folder, run.identity, ids) if cfg.reuse else None
         results = computed(cfg, folder, run) if known is None else known
@@ -99,11 +82,7 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
         if known is not None:
             say(f"these results were there already (reuse=false computes them again): {folder}")
         report_anew(cfg, folder, name, results)
-        loggers = {
-            choice: partial(make_logger, cfg, choice, explainer=name)
-            for choice in logger_names(cfg)
-        }
-        log(folder, results, loggers, cfg.report.max_pairs)
+        log(folder, results, loggers_of(cfg, explainer=name), cfg.report.max_pairs)
         check_run(results.get("failed", {}), len(ids), cfg.max_failed)
         return results
 
@@ -111,26 +90,12 @@ def explain(cfg: DictConfig, folder: Path, name: str) -> JSON:
 def computed(cfg: DictConfig, folder: Path, run: Run) -> JSON:
     """The results of a run, explained and scored; {} on processes that only help."""
     check_loggers(cfg)
-    data = run.inference.data
-    if len(data.explained) < (there := len(data.source.load(cfg.split))):
-        drawn = f"drawn by limit_seed={cfg.limit_seed} (limit=null: all)"
-        say(f"{len(data.explained)} of {there} pairs, {drawn}")
+    if (drawn := len(run.data.explained)) < (there := len(run.data.source.load(cfg.split))):
+        say(f"{drawn} of {there} pairs, drawn by limit_seed={cfg.limit_seed} (limit=null: all)")
     say_what_changed(folder, run.identity)
     seed_everything(cfg.seed, workers=True, verbose=False)
-    store, identity = Path(cfg.output) / STORE, run.identity.of_explanations
-    explained = explain_pairs(
-        store, identity, run.explainer, run.training, run.inference, reuse=cfg.reuse
-    )
-    return score_explanations(
-        folder,
-        run.identity,
-        explained,
-        run.metrics,
-        run.inference,
-        unread=run.unread,
-        settings=settings_text(cfg),
-        reuse=cfg.reuse,
-    )
+    explained = explain_pairs(Path(cfg.output) / STORE, run, reuse=cfg.reuse)
+    return score_explanations(folder, run, explained, settings=settings_text(cfg), reuse=cfg.reuse)
 
 
 def built(cfg: DictConfig, folder: Path) -> Run:
@@ -140,32 +105,35 @@ def built(cfg: DictConfig, folder: Path) -> Run:
     source: PairSource = instantiate(cfg.dataset)
     unread = check_split(source, cfg.split, cfg.max_failed)
     chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)
-    trainer = make_trainer(cfg, loggers=[], callbacks=[], inference_mode=False)
+    trainer = make_trainer(cfg, inference_mode=False)
     classifier = classifier_to_explain(cfg, source, folder)
-    model = model_identity(classifier, trainer)
+    model = identity_of_model(classifier, str(trainer.precision))
     if settled(cfg, classifier, explainer, model, folder=Path(cfg.output) / CHECKS):
         explainer, metrics = instantiate(cfg.explainer), configured_metrics(cfg)
-    data = data_module(
-        cfg,
-        chosen,
-        classifier,
-        unit=cfg.unit,
+    data = PairDataModule(
+        source=chosen,
+        encoder=classifier.encoder(cfg.unit),
+        batch_size=cfg.model.fit.batch_size,
         explain_batch_size=cfg.batch_size,
         explain_split=cfg.split,
         limit=cfg.limit,
         limit_seed=cfg.limit_seed,
+        workers=cfg.workers,
     )
     training = training_context(cfg, source, classifier, model)
     learnt_from = training.train() if explainer.learns else ()
     return Run(
-        identity_of_run(plain(cfg), model, data.explained, learnt_from),
-        explainer,
-        training,
-        metrics,
-        Inference(
-            trainer, classifier, model, data, TokenBudget(cfg.token_budget), cfg.response_cache
-        ),
-        unread,
+        identity=identity_of_run(plain(cfg), model, data.explained, learnt_from),
+        explainer=explainer,
+        training=training,
+        metrics=metrics,
+        trainer=trainer,
+        classifier=classifier,
+        model=model,
+        data=data,
+        token_budget=TokenBudget(cfg.token_budget),
+        response_cache=cfg.response_cache,
+        unread=unread,
     )
 
 

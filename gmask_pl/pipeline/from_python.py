@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
@@ -19,18 +17,17 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import seed_everything
 
 from gmask_pl.api import PairExplainer
-from gmask_pl.command_names import command_name
-from gmask_pl.identity.parts import CONF, TARGET
+from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.identity.parts import TARGET
 from gmask_pl.pipeline.build import (
     make_trainer,
-    model_identity,
     plain,
     stored_classifier,
     training_context,
+    weights_to_ask,
 )
-from gmask_pl.pipeline.hydra_setup import register
 from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
-from gmask_pl.pipeline.settings_check import check_settings
+from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.process_switches import apart
 from gmask_pl.types import PairSource, UserError
 
@@ -58,15 +55,10 @@ def from_settings(*overrides: str) -> PairExplainer:
             cfg = composed(overrides)
             source: PairSource = instantiate(cfg.dataset)
             explainer = instantiate(cfg.explainer)
-        weights = cfg.weights or cfg.weights_dir
-        if cfg.weights is None and not Path(weights).is_dir():
-            raise UserError(
-                f"no weights at {weights}: give weights=FOLDER, or run {command_name('train')} "
-                "first"
-            )
-        trainer = make_trainer(cfg, loggers=[], callbacks=[])
+        weights = weights_to_ask(cfg)
+        trainer = make_trainer(cfg)
         classifier = stored_classifier(cfg, source, weights, cfg.label_order)
-        model = model_identity(classifier, trainer)
+        model = identity_of_model(classifier, str(trainer.precision))
         if settled(cfg, classifier, explainer, model, folder=None, overrides=overrides):
             explainer = instantiate(cfg.explainer)
         seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
@@ -90,10 +82,7 @@ def composed(overrides: Iterable[str]) -> DictConfig:
 
     What removes words as the model usually does still says so.
     """
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg: Any = compose("explain", list(overrides))
-    check_settings(cfg)
+    cfg: Any = explain_settings(overrides)
     kept = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in _OF_A_COMMAND])
     as_usual = followers(kept)
     OmegaConf.resolve(kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import re
@@ -11,11 +10,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.escaping import terminal
+from gmask_pl.files import FULL
 from gmask_pl.identity.parts import config_folders, described
 from gmask_pl.identity.setting_roles import (
     EXPLAIN,
@@ -27,10 +28,9 @@ from gmask_pl.identity.setting_roles import (
     seeds_of,
 )
 from gmask_pl.pipeline.console import shown
+from gmask_pl.types import JSON, UserError
 
 T = TypeVar("T")
-JSON = dict[str, Any]
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def choices(group: str) -> tuple[str, ...]:
@@ -76,12 +76,16 @@ def deciding_settings(cfg: DictConfig) -> JSON:
 def register() -> None:
     """Make ``${run_key:}`` and ``${given:a,b}``, the first that is not null, known to OmegaConf."""
     OmegaConf.register_new_resolver("run_key", run_key, replace=True)
-    OmegaConf.register_new_resolver("given", given, replace=True)
+    OmegaConf.register_new_resolver("given", _given, replace=True)
 
 
-def given(*values: Any) -> Any:
-    """The first value that is not None."""
+def _given(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
+
+
+def typed_overrides() -> list[str]:
+    """What was typed on the command line; nothing where Hydra runs no script."""
+    return list(map(str, HydraConfig.get().overrides.task)) if HydraConfig.initialized() else []
 
 
 def user_facing(main: Callable[..., T]) -> Callable[..., T]:
@@ -93,8 +97,6 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(main)
     def wrapped(*args: object) -> T:
-        from hydra.core.hydra_config import HydraConfig
-
         from gmask_pl.process_switches import quieten
 
         quieten()
@@ -117,8 +119,6 @@ def user_facing(main: Callable[..., T]) -> Callable[..., T]:
 
 def mistake(error: Exception) -> str | None:
     """What to tell the user of an error; None where it is a fault of the program."""
-    from gmask_pl.types import UserError
-
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError):

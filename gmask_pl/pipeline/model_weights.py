@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.files import check_folder
@@ -16,6 +15,7 @@ from gmask_pl.identity.parts import KIND, TARGET, described
 from gmask_pl.identity.setting_roles import BY_VALUE, TRAIN, place_of
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import plain, stored_classifier
+from gmask_pl.pipeline.hydra_setup import typed_overrides
 from gmask_pl.pipeline.training import Training, lock_of
 from gmask_pl.processes import alone, say
 from gmask_pl.types import PairSource, UserError
@@ -45,8 +45,7 @@ def classifier_to_explain(cfg: DictConfig, source: PairSource, folder: Path) -> 
                 )
                 own_logs: Any = OmegaConf.merge(cfg, {"log_dir": str(folder / TRAINING)})
                 Training(own_logs, source).fit()
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
-    check_training(cfg, weights, [str(override) for override in overrides])
+    check_training(cfg, weights, typed_overrides())
     return stored_classifier(cfg, source, weights, None)
 
 

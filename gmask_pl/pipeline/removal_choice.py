@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.models.model_check import Verdict, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.hydra_setup import typed_overrides
 from gmask_pl.pipeline.scoring import metric_removals
 from gmask_pl.processes import say
 from gmask_pl.suitability import tried_for
@@ -55,10 +55,8 @@ def _by_default(
     cfg: DictConfig, verdict: Verdict, *, gradients: bool, overrides: Sequence[str] | None
 ) -> bool:
     """Changes ``model.removal`` where it is in force unasked and not right; whether it did."""
-    if overrides is None:
-        given = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
-        overrides = [str(override) for override in given]
-    if any(override.lstrip("+").partition("=")[0] == "model.removal" for override in overrides):
+    given = typed_overrides() if overrides is None else overrides
+    if any(override.lstrip("+").partition("=")[0] == "model.removal" for override in given):
         return False
     as_usual = followers(cfg)
     of_explainer = "explainer.removal" in as_usual

@@ -7,9 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import InstantiationException
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -66,26 +64,18 @@ def facts(explanations: Iterable[Explanation]) -> JSON:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What the page of a run says beside its results. max_pairs: how many pairs it shows."""
+def report(folder: Path, page: JSON, results: JSON) -> None:
+    """Makes the curves and the page of the results and explanations in a folder.
 
-    title: str
-    settings: dict[str, Any]
-    max_pairs: int
-
-
-def report(folder: Path, page: Page, results: JSON) -> None:
-    """Makes the curves and the page of the results and explanations in a folder."""
+    page: what the page says beside them, see `build.page_of`.
+    """
     write_curves(folder, results)
     write_page(
         folder / PAGE_FILE,
-        title=page.title,
-        settings=page.settings,
+        **page,
         metrics=results,
         explanations=read_explanations(folder / EXPLANATIONS),
         labels=read_labels(folder / EXPLANATIONS),
-        max_pairs=page.max_pairs,
     )
 
 

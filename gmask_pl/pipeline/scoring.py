@@ -31,11 +31,12 @@ class Metrics:
 
 def configured_metrics(cfg: DictConfig) -> Metrics:
     """The chosen metrics, those that ask the model under every removal."""
-    settings = {name: value for name, value in cfg.metric.items() if name != "removal"}
     removals = metric_removals(cfg)
     asked: dict[str, PairMetric] = {}
     model_free: dict[str, ModelFreeMetric] = {}
-    for name, value in settings.items():
+    for name, value in cfg.metric.items():
+        if name == "removal":
+            continue
         metric = instantiate(value)
         if isinstance(metric, PairMetric):
             asked[name] = metric

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import (
-    Annotated,
     Any,
     NotRequired,
     Union,
@@ -23,6 +22,7 @@ from typing import (
     is_typeddict,
 )
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -30,19 +30,13 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from gmask_pl.identity.parts import config_folders
-from gmask_pl.pipeline.hydra_setup import choices
-from gmask_pl.pipeline.settings_schema import BY_CODE, Explain, Others
+from gmask_pl.identity.parts import CONF, TARGET, config_folders
+from gmask_pl.pipeline.hydra_setup import choices, register, typed_overrides
+from gmask_pl.pipeline.settings_schema import BY_CODE, OTHERS, Explain
 from gmask_pl.pipeline.settings_signatures import PLAIN, signature_of
-from gmask_pl.settings import (
-    allowed,
-    expected,
-    refusal,
-    typed,
-)
+from gmask_pl.settings import allowed, expected, refusal, typed
 from gmask_pl.types import UserError
 
-TARGET = "_target_"
 OF_HYDRA = {TARGET: str, "_convert_": str, "_recursive_": bool, "_partial_": bool}
 MISSING, UNKNOWN = object(), object()  # values: none is given; it hangs on a script that runs
 SINGLE = ("dataset", "model", "explainer", "trainer", "experiment")  # one of each is chosen
@@ -65,17 +59,23 @@ class Leaf:
     problem: str = ""
 
 
+def explain_settings(overrides: Iterable[str]) -> DictConfig:
+    """The settings of explain.py that overrides lead to, checked, where Hydra runs no script."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", list(overrides))
+    check_settings(cfg)
+    return cfg
+
+
 def check_settings(cfg: DictConfig, script: type = Explain) -> None:
     """Raises UserError for settings of ``script`` that cannot be: what is wrong with each.
 
     It reads nothing but the configuration. Settings that hang on Hydra's own, such as where a run
     lies, are passed over where Hydra runs no script.
     """
-    if HydraConfig.initialized():
-        for override in OverridesParser.create().parse_overrides(
-            [str(text) for text in HydraConfig.get().overrides.task]
-        ):
-            check_single(override)
+    for override in OverridesParser.create().parse_overrides(typed_overrides()):
+        check_single(override)
     faults = list(dict.fromkeys(faults_of(leaves(cfg, script))))
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
@@ -134,11 +134,11 @@ def leaves(cfg: DictConfig, script: type = Explain) -> list[Leaf]:
 
 def _walk(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
     """The settings below ``path``. raw: as they stand in the files, ``${...}`` unresolved."""
-    kind, others = _opened(kind)
+    kind = _opened(kind)
     if _is_part(kind):
         yield from _part(value, raw, kind, path)
     elif _has_keys(kind):
-        yield from _keys(value, raw, kind, others, path)
+        yield from _keys(value, raw, kind, path)
     elif isinstance(value, Mapping) and (kind is None or _is_mapping(kind)):
         each = None if kind is None else get_args(kind)[1]
         for key, one in value.items():
@@ -150,7 +150,7 @@ def _walk(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
         yield Leaf(path, UNKNOWN if unset else value, kind, _source(raw, path))
 
 
-def _keys(value: Any, raw: Any, kind: Any, others: Any, path: str) -> Iterator[Leaf]:
+def _keys(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
     """The settings that a TypedDict or a dataclass names, and the parts beside them."""
     kinds = get_type_hints(kind, include_extras=True)
     if not isinstance(value, Mapping):
@@ -159,7 +159,8 @@ def _keys(value: Any, raw: Any, kind: Any, others: Any, path: str) -> Iterator[L
         return
     prefix = f"{path}." if path else ""
     for key, one in value.items():
-        yield from _walk(one, _below(raw, key), kinds.get(key, others), f"{prefix}{key}")
+        own = kinds.get(key, OTHERS.get(kind))
+        yield from _walk(one, _below(raw, key), own, f"{prefix}{key}")
     for key, own in kinds.items():
         if key not in value and is_typeddict(kind) and get_origin(own) is not NotRequired:
             yield _missing(f"{prefix}{key}", own)
@@ -176,16 +177,17 @@ def _part(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
         said = f"{path}={typed(value)}: this is a part, to be chosen by {by}{there}"
         yield Leaf(path, value, kind, problem=said)
         return
+    found, wrong = None, ""
     try:
         found = get_object(target)
     except Exception as error:  # whatever an import leads to
         reason = " ".join(str(error.__cause__ or error).split())
-        said = f"{path}.{TARGET}={target}: there is no such class ({reason})"
-        yield Leaf(f"{path}.{TARGET}", target, str, problem=said)
-        return
+        wrong = f"there is no such class ({reason})"
     if isinstance(found, type) and not _is_subclass(found, kind):
-        said = f"{path}.{TARGET}={target}: give {expected(kind)}"
-        yield Leaf(f"{path}.{TARGET}", target, str, problem=said)
+        wrong = f"give {expected(kind)}"
+    if wrong:
+        place = f"{path}.{TARGET}"
+        yield Leaf(place, target, str, problem=f"{place}={target}: {wrong}")
         return
     signature = signature_of(found)
     for key, one in value.items():
@@ -194,10 +196,8 @@ def _part(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
             yield Leaf(place, one, OF_HYDRA[key])
         elif key in BY_CODE.get(found, ()):
             instead = BY_CODE[found][key]
-            said = f"{place}={typed(one)}: " + (
-                f"set {instead}" if instead else "it is set by code"
-            )
-            yield Leaf(place, one, problem=said)
+            said = f"set {instead}" if instead else "it is set by code"
+            yield Leaf(place, one, problem=f"{place}={typed(one)}: {said}")
         else:
             yield from _walk(one, _below(raw, key), signature.kind(key), place)
     for key in signature.required:
@@ -205,14 +205,9 @@ def _part(value: Any, raw: Any, kind: Any, path: str) -> Iterator[Leaf]:
             yield _missing(f"{path}.{key}", signature.kinds[key])
 
 
-def _opened(kind: Any) -> tuple[Any, Any]:
-    """A kind without NotRequired and, where it is a TypedDict, without its marks; its Others."""
-    if get_origin(kind) is NotRequired:
-        kind = get_args(kind)[0]
-    if get_origin(kind) is Annotated and is_typeddict(get_args(kind)[0]):
-        others = [mark.kind for mark in kind.__metadata__ if isinstance(mark, Others)]
-        return get_args(kind)[0], others[0] if others else None
-    return kind, None
+def _opened(kind: Any) -> Any:
+    """A kind without NotRequired."""
+    return get_args(kind)[0] if get_origin(kind) is NotRequired else kind
 
 
 def _is_part(kind: Any) -> bool:
@@ -241,7 +236,7 @@ def _is_mapping(kind: Any) -> bool:
 
 
 def _missing(path: str, kind: Any) -> Leaf:
-    kind, _ = _opened(kind)
+    kind = _opened(kind)
     wanted = f": give {expected(kind)}" if not is_typeddict(kind) else ""
     return Leaf(path, MISSING, kind, problem=f"{path} is missing{wanted}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pytorch_lightning import Trainer
@@ -28,13 +27,6 @@ from gmask_pl.settings import (
     at_least,
 )
 from gmask_pl.types import PairSource
-
-
-@dataclass(frozen=True, slots=True)
-class Others:
-    """Of a TypedDict: every key that it does not name holds such a part."""
-
-    kind: Any
 
 
 class Fit(TypedDict):
@@ -87,7 +79,7 @@ class Explain(Train):
     """The settings of explain.py and PairExplainer."""
 
     explainer: Explainer
-    metric: Annotated[Metric, Others(PairMetric | ModelFreeMetric)]
+    metric: Metric
     report: Report
     weights: str | None
     label_order: Sequence[Label] | None
@@ -121,6 +113,8 @@ class OfCSVLogger(TypedDict):
     version: str | int | None
 
 
+# Of settings by their names: every key that they do not name holds such a part.
+OTHERS: dict[Any, Any] = {Metric: PairMetric | ModelFreeMetric}
 STRANGERS: dict[Any, Any] = {Trainer: OfTrainer, CSVLogger: OfCSVLogger}
 # What code gives a Trainer, and the setting that says it.
 BY_CODE: dict[Any, dict[str, str]] = {

@@ -44,14 +44,14 @@ def signature_of(part: Any) -> Signature:
         functions.insert(0, part.from_data)
     anything = True
     for function in functions:
-        for name, kind, optional in _names(function):
+        names, anything = _names(function)
+        for name, kind, optional in names:
             if name in by_code or name in kinds:
                 continue
             kinds[name] = kind
             if not optional and (not by_code or _is_plain(kind)):
                 needed.append(name)
-        if not _passes_on(function):
-            anything = False
+        if not anything:
             break
     if part in STRANGERS:
         kinds |= get_type_hints(STRANGERS[part], include_extras=True)
@@ -64,8 +64,11 @@ def _constructors(part: type) -> list[Callable[..., Any]]:
     return [function for function in own if function is not None]
 
 
-def _names(function: Callable[..., Any]) -> list[tuple[str, Any, bool]]:
-    """(name, annotation, whether it has a default) of what can be given by name."""
+def _names(function: Callable[..., Any]) -> tuple[list[tuple[str, Any, bool]], bool]:
+    """(name, annotation, whether it has a default) of what can be given by name.
+
+    And whether it takes any other name, and hands it on.
+    """
     known = kinds_of(function)
     parameters = dict(inspect.signature(function).parameters)
     parameters.pop("self", None)
@@ -75,14 +78,9 @@ def _names(function: Callable[..., Any]) -> list[tuple[str, Any, bool]]:
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }
     more = dict.fromkeys(known.keys() - parameters.keys() - {"self"}, False)  # **name: Unpack[...]
-    return [(name, known.get(name, Any), default) for name, default in {**named, **more}.items()]
-
-
-def _passes_on(function: Callable[..., Any]) -> bool:
-    """Whether it takes any other name and hands it on."""
-    parameters = inspect.signature(function).parameters
-    more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    return more and not kinds_of(function).keys() - parameters.keys()
+    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    found = [(name, known.get(name, Any), default) for name, default in {**named, **more}.items()]
+    return found, open_ended and not more
 
 
 def _is_plain(kind: Any) -> bool:

@@ -49,18 +49,24 @@ UNFINISHED = "unfinished-"
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """How a model is asked about pairs, batch by batch, by all processes of a Trainer.
+class Run:
+    """What is explained and scored, by all processes of a Trainer.
 
-    model: the identity of the classifier. response_cache: see `AskingLoop`.
+    model: the identity of the classifier. response_cache: see `AskingLoop`. unread: the lines of
+    the split that hold no pair.
     """
 
+    identity: Identity
+    explainer: Explainer
+    training: TrainingContext
+    metrics: Metrics
     trainer: Trainer
     classifier: PairClassifier
     model: ModelIdentity
     data: PairDataModule
     token_budget: TokenBudget
     response_cache: str | None
+    unread: dict[str, str]
 
     def predict(
         self, progress: Progress[Explanation] | Progress[PairScore], loop: Callable[..., AskingLoop]
@@ -94,29 +100,22 @@ class Inference:
             )
 
 
-def explain_pairs(
-    store: Path,
-    identity: Identity,
-    explainer: Explainer,
-    training: TrainingContext,
-    inference: Inference,
-    *,
-    reuse: bool,
-) -> Path:
-    """The folder below ``store`` with the explanations of this identity; makes what is lacking.
+def explain_pairs(store: Path, run: Run, *, reuse: bool) -> Path:
+    """The folder below ``store`` with the explanations of a run; makes what is lacking.
 
-    It holds them, why pairs have none, and what learning from the pairs of ``training`` cost.
-    Whatever scores them, and however often, they are made once. reuse: False makes them anew.
+    It holds them, why pairs have none, and what learning from training pairs cost. Whatever scores
+    them, and however often, they are made once. reuse: False makes them anew.
     """
-    folder, trainer = store / identity.digest, inference.trainer
+    identity, training = run.identity.of_explanations, run.training
+    folder, trainer = store / identity.digest, run.trainer
     explanations, preparation = folder / EXPLANATIONS, folder / PREPARATION
-    check = partial(check_stored, ids=[pair.id for pair in inference.data.explained])
+    check = partial(check_stored, ids=[pair.id for pair in run.data.explained])
     progress = Progress(
         folder,
         identity,
         EXPLAINED,
         rank=trainer.global_rank,
-        ids=inference.data.batch_ids(),
+        ids=run.data.batch_ids(),
         write=partial(write_explanations, labels=training.labels),
         read=read_explanations,
         others={EXPLANATIONS: check, PREPARATION: read_preparation},
@@ -128,17 +127,17 @@ def explain_pairs(
         there = explanations.is_file()
         if there:
             say(f"explanations of the same explainer, model and pairs are there: {folder}")
-        left = not there and progress.left(inference.data.batches)
+        left = not there and progress.left(run.data.batches)
         prepared = preparation.is_file()
         trainer.strategy.barrier()  # before one of them leaves what another one looks for
         if left or not prepared:
-            cost = explainer.prepare(training)
+            cost = run.explainer.prepare(training)
             if cost:
                 say(f"learnt from training pairs: {cost}")
             if trainer.is_global_zero:
                 write_text(preparation, json.dumps(cost))
         if not there:
-            inference.predict(progress, partial(ExplainLoop, explainer=explainer))
+            run.predict(progress, partial(ExplainLoop, explainer=run.explainer))
         if trainer.is_global_zero:
             if not there:
                 found = chain.from_iterable(progress.rows())
@@ -149,30 +148,22 @@ def explain_pairs(
 
 
 def score_explanations(
-    folder: Path,
-    identity: Identity,
-    explained: Path,
-    metrics: Metrics,
-    inference: Inference,
-    *,
-    unread: dict[str, str],
-    settings: str,
-    reuse: bool,
+    folder: Path, run: Run, explained: Path, *, settings: str, reuse: bool
 ) -> JSON:
     """Scores the explanations in ``explained``, as `explain_pairs` left them, and copies them.
 
     ``folder`` then holds them, the identity, the ``settings`` (YAML), the numbers of every pair and
-    last their averages, which are returned; {} on processes that only help. unread: the lines of
-    the split that hold no pair. reuse: False scores anew. Raises UserError where no pair is left.
+    last their averages, which are returned; {} on processes that only help. reuse: False scores
+    anew. Raises UserError where no pair is left.
     """
-    trainer, pairs = inference.trainer, inference.data.explained
+    trainer, pairs = run.trainer, run.data.explained
     known = read_costs(explained / EXPLANATIONS)
     progress = Progress(
-        folder / f"{UNFINISHED}{identity.digest}",
-        identity,
+        folder / f"{UNFINISHED}{run.identity.digest}",
+        run.identity,
         SCORED,
         rank=trainer.global_rank,
-        ids=([id for id in ids if id in known] for ids in inference.data.batch_ids()),
+        ids=([id for id in ids if id in known] for ids in run.data.batch_ids()),
         write=write_pair_scores,
         read=read_pair_scores,
         others={},
@@ -180,41 +171,41 @@ def score_explanations(
     if trainer.is_global_zero:
         progress.begin(afresh=not reuse)
     meet(trainer)  # before any process looks at what is done
-    if metrics.asked:
-        batches = by_batch(explained / EXPLANATIONS, inference.data.batch_ids())
+    if run.metrics.asked:
+        batches = by_batch(explained / EXPLANATIONS, run.data.batch_ids())
         loop = partial(
             ScoreLoop,
-            metrics=metrics.asked,
+            metrics=run.metrics.asked,
             explained=lambda number: next(found for index, found in batches if index == number),
         )
-        inference.predict(progress, loop)
+        run.predict(progress, loop)
     if not trainer.is_global_zero:
         return {}
     failed = {
-        READING: unread,
+        READING: run.unread,
         EXPLAINING: read_failed(explained / EXPLANATIONS),
         SCORING: progress.failed(),
     }
     check_any_left(failed, len(pairs))
     # Before anything of an earlier run goes.
     results = facts(read_explanations(explained / EXPLANATIONS))
-    results["model"]["weights"] = inference.model.weights
+    results["model"]["weights"] = run.model.weights
     if any(failed.values()):
         results["failed"] = failed
     if cost := read_preparation(explained / PREPARATION):
         results["preparation"] = cost
-    results |= asked_results(metrics, progress.rows())
+    results |= asked_results(run.metrics, progress.rows())
     found = read_explanations(explained / EXPLANATIONS)
-    others, rows = model_free_results(metrics, found, pairs, inference.classifier.labels)
+    others, rows = model_free_results(run.metrics, found, pairs, run.classifier.labels)
     results |= others
     for name in (METRICS_FILE, PAGE_FILE):  # of an earlier identity
         set_aside(folder / name, kept=os.path.isfile)
         (folder / name).unlink(missing_ok=True)
     with whole_file(folder / EXPLANATIONS) as draft:
         shutil.copyfile(explained / EXPLANATIONS, draft)
-    identity.write(folder)
+    run.identity.write(folder)
     write_text(folder / CONFIG, settings)
-    scored = chain.from_iterable(progress.rows()) if metrics.asked else ()
+    scored = chain.from_iterable(progress.rows()) if run.metrics.asked else ()
     write_pair_scores(folder / PAIR_SCORES, chain(scored, rows))
     write_text(folder / LOGGED, "[]\n")
     write_metrics(folder, results)

@@ -13,6 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from safetensors import SafetensorError
 
@@ -35,14 +36,14 @@ from gmask_pl.identity.of_result import (
 )
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import (
-    data_module,
     fresh_classifier,
-    make_loggers,
+    loggers_of,
     make_trainer,
     plain,
     stored_classifier,
 )
 from gmask_pl.pipeline.checkpoint import LastState, SafeCheckpoints
+from gmask_pl.pipeline.damaged_folders import json_object
 from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.output_places import check_places
 from gmask_pl.processes import alone, check_share, meet, say
@@ -57,20 +58,9 @@ _UNDER_WAY = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # what safetensors writes befor
 # What models are stored as, in a folder whose summary does not list it.
 STORED = frozenset(
     (
-        IDENTITY,
-        SUMMARY_FILE,
-        "config.json",
-        "model.safetensors",
-        "vocab.json",
-        "vocab.txt",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "merges.txt",
-        "tokenizer.model",
-        "generation_config.json",
-        "chat_template.jinja",
+        *(IDENTITY, SUMMARY_FILE, "config.json", "generation_config.json", "model.safetensors"),
+        *("vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "added_tokens.json"),
+        *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
     )
 )
 
@@ -133,7 +123,7 @@ class Training:
 
     def __init__(self, cfg: DictConfig, source: PairSource) -> None:
         self.trainer = partial(make_trainer, cfg)
-        self.trainer(loggers=[], callbacks=[])  # the machine has what it asks for
+        self.trainer()  # the machine has what it asks for
         check_places(cfg)
         limit_expanded(cfg.max_expanded_gb)
         self.source, self.settings = source, plain(cfg)
@@ -143,8 +133,7 @@ class Training:
         self.processes = cfg.trainer.devices
         self.fresh = partial(fresh_classifier, cfg, source)
         self.stored = partial(stored_classifier, cfg, source, label_order=None)
-        self.data = partial(data_module, cfg, source)
-        self.loggers = partial(make_loggers, cfg)
+        self.loggers, self.workers = loggers_of(cfg), cfg.workers
 
     @cached_property
     def identity(self) -> Identity:
@@ -166,14 +155,11 @@ class Training:
 
     def earlier_accuracy(self) -> dict[str, float] | None:
         """The accuracies of weights that are there and this training would end with, if any."""
-        there = Identity.read(self.final)
-        if there is None and (self.final / IDENTITY).is_file():
-            damaged(self.final / IDENTITY, "no identity can be read")
-        if there != self.identity:
+        if readable_identity(self.final) != self.identity:
             return None
         try:
             self.stored(weights=self.final)
-            found = json.loads((self.final / SUMMARY_FILE).read_text("utf-8"))["accuracy"]
+            found = json_object(self.final / SUMMARY_FILE)["accuracy"]
             return {str(split): float(value) for split, value in found.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, UserError) as error:
             damaged(self.final, error)
@@ -184,14 +170,18 @@ class Training:
         seed_everything(self.seed, workers=True, verbose=False)
         for split in ("train", "dev", "test"):
             check_split(self.source, split, self.max_failed)
-        classifier = self.fresh()
-        data = self.data(classifier)
+        classifier, fit = self.fresh(), self.settings["model"]["fit"]
+        data = PairDataModule(
+            source=self.source,
+            encoder=classifier.encoder("word"),
+            batch_size=fit["batch_size"],
+            workers=self.workers,
+        )
         self.begin()
         best_weights, state = BestWeights(self.draft), self.draft / STATE
-        loggers = rank_zero_only(self.loggers, default=[])()
-        fit = self.settings["model"]["fit"]
+        loggers = rank_zero_only(self.new_loggers, default=[])()
         trainer = self.trainer(
-            loggers=loggers,
+            logger=loggers,
             callbacks=[
                 EarlyStopping(CRITERION, mode="max", patience=fit["patience"]),
                 best_weights,
@@ -218,19 +208,20 @@ class Training:
             logger.finalize("success")
         return accuracy
 
+    def new_loggers(self) -> list[Logger]:
+        return [make() for make in self.loggers.values()]
+
     @rank_zero_only
     def begin(self) -> None:
         """Makes the draft's folder, and empties it of another training, or of a damaged one."""
-        draft, there = self.draft, Identity.read(self.draft)
+        draft, there = self.draft, readable_identity(self.draft)
         if there == self.identity and self.goes_on():
             remove_unfinished(draft)
-            print(f"the training goes on that was interrupted: {draft}")
+            say(f"the training goes on that was interrupted: {draft}")
             return
-        if there is None and os.path.lexists(draft / IDENTITY):
-            damaged(draft / IDENTITY, "no identity can be read")
-        elif there is not None and there != self.identity:
+        if there not in (None, self.identity):
             changed = " and ".join(there.differences(self.identity))
-            print(f"{draft}: a training of other {changed} was interrupted there: begun anew")
+            say(f"{draft}: a training of other {changed} was interrupted there: begun anew")
         remove_draft(draft)
         self.identity.write(draft)
 
@@ -246,6 +237,14 @@ class Training:
             damaged(state, error)
             return False
         return True
+
+
+def readable_identity(folder: Path) -> Identity | None:
+    """What decided what a folder holds; of an identity that cannot be read it is told."""
+    found = Identity.read(folder)
+    if found is None and os.path.lexists(folder / IDENTITY):
+        damaged(folder / IDENTITY, "no identity can be read")
+    return found
 
 
 def place_of_weights(weights_dir: str) -> Path:
@@ -313,17 +312,17 @@ def finish(
     write_text(best / IDENTITY, (draft / IDENTITY).read_text("utf-8"))
     put_folder(best, final, {IDENTITY, SUMMARY_FILE, *(files_of(final) or STORED)})
     remove_draft(draft)
-    print(f"{accuracies(accuracy)}\nweights: {final}")
+    say(f"{accuracies(accuracy)}\nweights: {final}")
     for split, (pairs, truncated) in lengths.items():
         if truncated:
-            print(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
+            say(f"{truncated} of {pairs} {split} pairs are truncated (max_length)")
 
 
 def files_of(weights: Path) -> dict[str, str | None]:
     """The files that a training has left in a folder, by its summary, and the digest of each; None
     of an earlier version, which kept none."""
     try:
-        found = json.loads((weights / SUMMARY_FILE).read_text("utf-8"))["files"]
+        found = json_object(weights / SUMMARY_FILE)["files"]
         return {str(name): found[name] if isinstance(found, dict) else None for name in found}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
