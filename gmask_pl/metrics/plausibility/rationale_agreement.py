@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import numbers
-from gmask_pl.metrics.model_free import ModelFreeMetric, Row
 from gmask_pl.metrics.plausibility._agreement import (
     average_precision,
     span_matches,
@@ -17,6 +16,7 @@ from gmask_pl.metrics.plausibility._agreement import (
     top_words,
 )
 from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.metrics.row_metric import ModelFreeMetric, Row
 from gmask_pl.settings import Range, checked
 from gmask_pl.types import JSON, Explanation, Highlight, PairExample
 
