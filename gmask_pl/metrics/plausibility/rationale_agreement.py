@@ -52,10 +52,7 @@ class RationaleAgreement(ModelFreeMetric):
 
     @checked
     def __init__(
-        self,
-        *,
-        iou_threshold: Annotated[float, Range(0, 1, above=True)] = 0.5,
-        **bootstrap: Any,
+        self, *, iou_threshold: Annotated[float, Range(0, 1, above=True)] = 0.5, **bootstrap: Any
     ) -> None:
         super().__init__(**bootstrap)
         self.iou_threshold = iou_threshold
