@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gmask_pl.api import NotExplained as NotExplained
     from gmask_pl.api import PairExplainer as PairExplainer
     from gmask_pl.api import Truncated as Truncated
-    from gmask_pl.explainers._fit import Fit as Fit
+    from gmask_pl.explainers._group_mask import Fit as Fit
     from gmask_pl.explainers._group_mask import Objective as Objective
     from gmask_pl.explainers._group_mask import Sampling as Sampling
     from gmask_pl.explainers.attention import Attention as Attention
@@ -74,8 +74,7 @@ __version__ = "0.1.0"
 # Said again for who runs it; a test holds both together.
 _NAMES = {
     "api": ("NotExplained", "PairExplainer", "Truncated"),
-    "explainers._fit": ("Fit",),
-    "explainers._group_mask": ("Objective", "Sampling"),
+    "explainers._group_mask": ("Fit", "Objective", "Sampling"),
     "explainers.attention": ("Attention",),
     "explainers.explainer": ("Explainer",),
     "explainers.gmask": ("GMask",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from gmask_pl.escaping import terminal
@@ -49,17 +48,9 @@ def tried_for(
     classifier, where it is known. Raises UserError where the
     explainer reads attention that the model does not tell.
     """
-    parts = list(_parts_of(explainer))
+    parts = list(explainer.parts())
     gradients = any(part.differentiates_masks for part in parts)
     verdict = tried(classifier, folder, gradients=gradients, model=model)
     if any(part.reads_attention for part in parts) and not verdict.attention.ok:
         raise UserError(f"{verdict.attention.reason} (this is asked by {type(explainer).__name__})")
     return verdict, gradients
-
-
-def _parts_of(explainer: Explainer) -> Iterator[Explainer]:
-    """The explainer, and those that choose its words."""
-    yield explainer
-    chosen_by = getattr(explainer, "word_filter", None)
-    if isinstance(chosen_by, Explainer):
-        yield from _parts_of(chosen_by)

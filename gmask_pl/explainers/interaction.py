@@ -8,12 +8,12 @@ from typing import Annotated
 
 from torch import Tensor
 
-from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     BOTH,
     CONTEXTS,
     DROP,
     VALUES,
+    CandidateExplainer,
     TableSize,
     value_table,
 )
