@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
-from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.data.datamodule import PairDataModule, word_counts
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
 from gmask_pl.identity.parts import described

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities import rank_zero_only
 
-from gmask_pl.data.selection import OnlyPairs
+from gmask_pl.data.in_memory import OnlyPairs
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.files import damaged, limit_expanded, write_text
