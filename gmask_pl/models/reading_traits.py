@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain, islice, product
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gmask_pl.types import ModelInput, PairBatch, UserError
+from gmask_pl.types import ModelInput, PairBatch, PairExample, Span, UserError
 
+_PIECES = 600  # of a vocabulary that are looked at
 UNASKED = "the network cannot be asked about a pair at all: {}"
 _POSITIONS = frozenset(
     ("position_embeddings", "position_embedding", "embed_positions", "wpe", "positions_embed")
@@ -57,7 +60,6 @@ def find_reading(
     to try; first_token: whether to try that. Raises UserError where the plainest way fails.
     """
     rows = [one_row(batch, row) for row in range(2)]
-    _short, _long = rows
     try:
         wholes = [ask(row, PLAIN) for row in rows]
         hidden = [partly_hidden(row) for row in rows]
@@ -141,6 +143,8 @@ def tolerance(wanted: Tensor, effect: float) -> float:
 
 def told(error: BaseException) -> str:
     """An error in one line."""
+    if isinstance(error, UserError):
+        return str(error)
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
 
@@ -180,21 +184,15 @@ def padded(rows: list[ModelInput]) -> ModelInput:
     """Rows of any lengths in one batch."""
     length = max(row.token_ids.shape[1] for row in rows)
 
-    def together(name: str) -> Tensor:
+    def together(name: str, filler: float = 0) -> Tensor:
         parts = [getattr(row, name) for row in rows]
-        if name == "positions":  # padding has some, too
-            return torch.arange(length, device=parts[0].device).expand(len(rows), length)
-        filler = 1.0 if name == "gate" else 0
         pad = torch.nn.functional.pad
         return torch.cat([pad(p, (0, length - p.shape[1]), value=filler) for p in parts])
 
-    return ModelInput(
-        together("token_ids"),
-        together("attention"),
-        together("segment"),
-        together("positions"),
-        None if rows[0].gate is None else together("gate"),
-    )
+    ids, attention, segment = map(together, ("token_ids", "attention", "segment"))
+    positions = torch.arange(length, device=ids.device).expand_as(ids)  # padding has some, too
+    gate = None if rows[0].gate is None else together("gate", 1.0)
+    return ModelInput(ids, attention, segment, positions, gate)
 
 
 def tables_of_positions(network: PreTrainedModel) -> dict[int, int]:
@@ -239,3 +237,49 @@ def widest_window(network: PreTrainedModel, longest: int) -> int:
         if 0 < number < longest
     ]
     return max(found, default=0)
+
+
+def tokenizer_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Words that the tokenizer's vocabulary holds as pieces, from all over it."""
+    special = set(tokenizer.all_special_ids)
+    ids = [id for id in sorted(tokenizer.get_vocab().values()) if id not in special]
+    step = max(1, len(ids) // _PIECES)
+    texts = (str(tokenizer.decode([id])).strip() for id in ids[::step])
+    return [text for text in texts if text.isalnum()]
+
+
+def distinct(words: Sequence[str]) -> Iterator[str]:
+    """The words without repetition, the longer ones first, then what two of them make together.
+
+    And what letters make, for a vocabulary of hardly any words.
+    """
+    seen: set[str] = set()
+    known = sorted({word.casefold(): word for word in words}.values(), key=len, reverse=True)
+    made = (one + other for shift in range(1, len(known)) for one, other in _turned(known, shift))
+    for word in chain(known, made, map("".join, product(ascii_lowercase, repeat=3))):
+        if word.casefold() not in seen:
+            seen.add(word.casefold())
+            yield word
+
+
+def _turned(words: list[str], by: int) -> Iterator[tuple[str, str]]:
+    return zip(words, words[by:] + words[:by], strict=True)
+
+
+def trial_pairs(words: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[PairExample]:
+    """Pairs of as many words a side as ``sizes`` says, no two of them alike."""
+    left = distinct(words)
+    pairs = []
+    for number, size in enumerate(sizes):
+        sides = [_side(list(islice(left, count))) for count in size]
+        (text1, spans1), (text2, spans2) = sides
+        pairs.append(PairExample(f"trial {number}", text1, text2, spans1, spans2))
+    return pairs
+
+
+def _side(words: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
+    spans, start = [], 0
+    for word in words:
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
+    return " ".join(words), tuple(spans)
