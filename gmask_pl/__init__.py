@@ -53,12 +53,12 @@ if TYPE_CHECKING:
     from gmask_pl.metrics.groups.group_effect import GroupEffect as GroupEffect
     from gmask_pl.metrics.groups.group_evidence import GroupEvidence as GroupEvidence
     from gmask_pl.metrics.groups.group_sides import GroupSides as GroupSides
+    from gmask_pl.metrics.pair_metric import ModelFreeMetric as ModelFreeMetric
     from gmask_pl.metrics.pair_metric import PairMetric as PairMetric
     from gmask_pl.metrics.plausibility.evidence import EvidenceRecovery as EvidenceRecovery
     from gmask_pl.metrics.plausibility.rationale_agreement import (
         RationaleAgreement as RationaleAgreement,
     )
-    from gmask_pl.metrics.row_metric import ModelFreeMetric as ModelFreeMetric
     from gmask_pl.metrics.torchmetric import ExplanationMetric as ExplanationMetric
     from gmask_pl.models.bert import BertPairClassifier as BertPairClassifier
     from gmask_pl.models.bert_tiny import TinyBert as TinyBert
@@ -103,10 +103,9 @@ _NAMES = {
     "metrics.groups.group_effect": ("GroupEffect",),
     "metrics.groups.group_evidence": ("GroupEvidence",),
     "metrics.groups.group_sides": ("GroupSides",),
-    "metrics.pair_metric": ("PairMetric",),
+    "metrics.pair_metric": ("ModelFreeMetric", "PairMetric"),
     "metrics.plausibility.evidence": ("EvidenceRecovery",),
     "metrics.plausibility.rationale_agreement": ("RationaleAgreement",),
-    "metrics.row_metric": ("ModelFreeMetric",),
     "metrics.torchmetric": ("ExplanationMetric",),
     "models.bert": ("BertPairClassifier",),
     "models.bert_tiny": ("TinyBert",),

@@ -57,8 +57,8 @@ def tried_for(
     """What came of trying a model, and whether the explainer asks for gradients under its removal.
 
     folder: where verdicts are kept for other processes; None: nowhere. model: the identity of the
-    classifier, where it is known. Raises UserError where the
-    explainer reads attention that the model does not tell.
+    classifier, where it is known. Raises UserError where the explainer reads attention that the
+    model does not tell.
     """
     parts = list(explainer.parts())
     gradients = any(part.differentiates_masks for part in parts)

@@ -14,9 +14,8 @@ import pytest
 import gmask_pl
 from gmask_pl.identity import parts
 from gmask_pl.metrics import presentation as presentations
-from gmask_pl.metrics.pair_metric import PairMetric
+from gmask_pl.metrics.pair_metric import ModelFreeMetric, PairMetric
 from gmask_pl.metrics.presentation import UNKNOWN, expected, metric_class, presentation, presented
-from gmask_pl.metrics.row_metric import ModelFreeMetric
 from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.pipeline.report.console_table import format_table
 

@@ -147,7 +147,4 @@ def draw(examples: Sequence[PairExample], limit: int | None, seed: int) -> list[
 
 def word_counts(examples: Iterable[PairExample]) -> Counter[str]:
     """How often each word occurs on either side of the examples (Appendix B)."""
-    counts: Counter[str] = Counter()
-    for example in examples:
-        counts.update(example.words1 + example.words2)
-    return counts
+    return Counter(word for example in examples for word in example.words1 + example.words2)

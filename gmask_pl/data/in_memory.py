@@ -106,8 +106,8 @@ def _no_pair(pair: Any) -> str:
         return _told(pair)
     if len(pair) != 2:
         return f"{shown(list(pair))} has {len(pair)} parts"
-    wrong = (side for side, text in enumerate(pair, start=1) if not _is_text(text))
-    return "".join(f"text {side} is {_told(pair[side - 1])}" for side in list(wrong)[:1])
+    sides = enumerate(pair, start=1)
+    return next((f"text {side} is {_told(text)}" for side, text in sides if not _is_text(text)), "")
 
 
 def _is_text(text: Any) -> bool:

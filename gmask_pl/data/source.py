@@ -98,8 +98,9 @@ class Source(ABC):
     @abstractmethod
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]: ...
 
-    @abstractmethod
-    def hub_rows(self, split: str) -> Iterator[Row]: ...
+    def hub_rows(self, split: str) -> Iterator[Row]:
+        """The rows of a split on the hub. Raises UserError for a dataset that is not there."""
+        raise UserError(f"dataset={self.name} needs dataset.path: a folder with {self.forms}")
 
     def leave_out(self, split: str, error: BrokenRow) -> None:
         self._failed[split][error.place] = error.reason

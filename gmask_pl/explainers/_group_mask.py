@@ -129,22 +129,20 @@ class SampledLoss:
         generators: Sequence[torch.Generator],
         sampling: Sampling,
     ) -> None:
-        self.answer, self.generators = answer, generators
-        self.samples, self.temperature = sampling.samples, sampling.temperature
-        self.gradient_scale = sampling.gradient_scale
-        self.z_shapes = [(self.samples, k, t) for k, t in shape.sizes]
-        self.g_shapes = [(self.samples, t) for _, t in shape.sizes]
+        self.answer, self.generators, self.sampling = answer, generators, sampling
+        self.z_shapes = [(sampling.samples, k, t) for k, t in shape.sizes]
+        self.g_shapes = [(sampling.samples, t) for _, t in shape.sizes]
 
     def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor:
-        _, k, t = z_logits.shape
-        z_noise = gumbel_noise(self.generators, self.z_shapes, (self.samples, k, t))
-        g_noise = gumbel_noise(self.generators, self.g_shapes, (self.samples, t))
-        z = straight_through(z_logits[:, None], z_noise.to(z_logits), self.temperature)
-        g = straight_through(g_logits[:, None], g_noise.to(g_logits), self.temperature)
+        samples, temperature = self.sampling.samples, self.sampling.temperature
+        z_noise = gumbel_noise(self.generators, self.z_shapes, (samples, *z_logits.shape[1:]))
+        g_noise = gumbel_noise(self.generators, self.g_shapes, (samples, *g_logits.shape[1:]))
+        z = straight_through(z_logits[:, None], z_noise.to(z_logits), temperature)
+        g = straight_through(g_logits[:, None], g_noise.to(g_logits), temperature)
         masks = (z * g[:, :, None]).sum(-1)
         loss, gradient = self.answer(masks.detach() > 0.5)
         # Valued as the loss, differentiated as loss(w) through w.
-        moved = (masks - masks.detach()) * self.gradient_scale
+        moved = (masks - masks.detach()) * self.sampling.gradient_scale
         estimate = loss + (moved * gradient).sum(-1)
         return estimate.mean(1)
 
@@ -236,11 +234,9 @@ class GroupMask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.descent.lr)
-        schedulers = []
-        if (period := self.descent.cosine_period) is not None:
-            annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period)
-            schedulers.append(annealing)
-        return [optimizer], schedulers
+        if (period := self.descent.cosine_period) is None:
+            return [optimizer], []
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period)]
 
 
 def fit_groups(masks: GroupMask, how: Fit) -> tuple[Tensor, Tensor, Tensor]:

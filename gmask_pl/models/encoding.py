@@ -113,18 +113,18 @@ class SubwordEncoder:
         return collate(examples, encoded, self.pad_token_id)
 
     def _encode(self, example: PairExample, tokens: Any) -> EncodedPair:
-        finders = (_word_finder(example.spans1), _word_finder(example.spans2))
+        owners = (_words_at(example.spans1), _words_at(example.spans2, len(example.spans1)))
         words: list[int] = []
         for side, span in zip(tokens.sequence_ids, tokens.offsets, strict=True):
-            word = -1 if side is None else finders[side](span)
-            words.append(word + len(example.spans1) if side == 1 and word >= 0 else word)
+            owner = {} if side is None else owners[side]
+            words.append(next((owner[place] for place in range(*span) if place in owner), -1))
         words1, words2 = example.words1, example.words2
         if self.unit == "token":
             pieces = [i for i, word in enumerate(words) if word >= 0]
-            names = [
-                [tokens.tokens[i] for i in pieces if tokens.sequence_ids[i] == s] for s in (0, 1)
-            ]
-            words1, words2 = tuple(names[0]), tuple(names[1])
+            words1, words2 = (
+                tuple(tokens.tokens[i] for i in pieces if tokens.sequence_ids[i] == side)
+                for side in (0, 1)
+            )
             words = [-1] * len(words)
             for unit, position in enumerate(pieces):
                 words[position] = unit
@@ -133,11 +133,6 @@ class SubwordEncoder:
         )
 
 
-def _word_finder(spans: Sequence[Span]) -> Any:
-    """A function from a token's span to the first word it overlaps, or -1."""
-    owner = {place: word for word, (start, end) in enumerate(spans) for place in range(start, end)}
-
-    def find(span: Span) -> int:
-        return next((owner[place] for place in range(*span) if place in owner), -1)
-
-    return find
+def _words_at(spans: Sequence[Span], first: int = 0) -> dict[int, int]:
+    """The word that each character belongs to, by its place; words are counted from ``first``."""
+    return {place: word for word, span in enumerate(spans, first) for place in range(*span)}

@@ -51,11 +51,10 @@ class Verdict:
     """What a model may be asked for.
 
     removals, gradients: by the name of a removal; of the latter none where they were not tried;
-    attention: whether it tells what its first token
-    attends to. longest: tokens of the longest input, None where there is no such limit. outputs:
-    what they mean, ``softmax``, ``sigmoid`` or ``score``. together: which rows are asked in one
-    batch. window: the widest stretch of local attention that the model was tried beyond, 0 where
-    it has none.
+    attention: whether it tells what its first token attends to. longest: tokens of the longest
+    input, None where there is no such limit. outputs: what they mean, ``softmax``, ``sigmoid`` or
+    ``score``. together: which rows are asked in one batch. window: the widest stretch of local
+    attention that the model was tried beyond, 0 where it has none.
     """
 
     removals: dict[str, Trial]

@@ -213,8 +213,8 @@ class PairClassifier(LightningModule):
         hides are padding, else they keep their ids.
         """
         batch = self.encoder("word")([example]).to(self.device)
-        parts = (batch.token_ids, batch.attention, batch.segment)
-        named = dict(zip(("input_ids", "attention_mask", "segment"), parts, strict=True))
+        named = {"input_ids": batch.token_ids, "attention_mask": batch.attention}
+        named["segment"] = batch.segment
         gate: Tensor | None = None
         if removal is not None and removed is not None:
             named = self.without(named, removal, removed[None], as_padding=as_padding)

@@ -255,15 +255,12 @@ def distinct(words: Sequence[str]) -> Iterator[str]:
     """
     seen: set[str] = set()
     known = sorted({word.casefold(): word for word in words}.values(), key=len, reverse=True)
-    made = (one + other for shift in range(1, len(known)) for one, other in _turned(known, shift))
+    turned = (known[shift:] + known[:shift] for shift in range(1, len(known)))
+    made = (one + other for others in turned for one, other in zip(known, others, strict=True))
     for word in chain(known, made, map("".join, product(ascii_lowercase, repeat=3))):
         if word.casefold() not in seen:
             seen.add(word.casefold())
             yield word
-
-
-def _turned(words: list[str], by: int) -> Iterator[tuple[str, str]]:
-    return zip(words, words[by:] + words[:by], strict=True)
 
 
 def trial_pairs(words: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[PairExample]:
@@ -271,8 +268,7 @@ def trial_pairs(words: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[
     left = distinct(words)
     pairs = []
     for number, size in enumerate(sizes):
-        sides = [_side(list(islice(left, count))) for count in size]
-        (text1, spans1), (text2, spans2) = sides
+        (text1, spans1), (text2, spans2) = (_side(list(islice(left, count))) for count in size)
         pairs.append(PairExample(f"trial {number}", text1, text2, spans1, spans2))
     return pairs
 

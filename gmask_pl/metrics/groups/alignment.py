@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.metrics.row_metric import ModelFreeMetric
 from gmask_pl.types import JSON, Explanation, PairExample
 
 

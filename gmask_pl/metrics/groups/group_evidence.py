@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.plausibility.evidence import Evidence
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.metrics.row_metric import ModelFreeMetric
 from gmask_pl.types import Explanation, Groups, PairExample
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.metrics.row_metric import ModelFreeMetric
 from gmask_pl.types import JSON, Explanation, PairExample
 
 

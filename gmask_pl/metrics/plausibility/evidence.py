@@ -8,9 +8,9 @@ from itertools import chain
 from torch import Tensor
 
 from gmask_pl.metrics.floor import told
-from gmask_pl.metrics.plausibility._agreement import average_precision, top_words
+from gmask_pl.metrics.pair_metric import ModelFreeMetric
+from gmask_pl.metrics.plausibility.rationale_agreement import average_precision, top_words
 from gmask_pl.metrics.presentation import Part, Presentation
-from gmask_pl.metrics.row_metric import ModelFreeMetric
 from gmask_pl.types import JSON, Explanation, Groups, PairExample
 
 Evidence = Sequence[frozenset[int]]  # alternatives: each group of words decides by itself
