@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from hydra.utils import instantiate
 
 from gmask_pl.command_names import command_name
+from gmask_pl.data.datamodule import word_counts
 from gmask_pl.data.source import SPLITS
 from gmask_pl.data.split_files import MissingSplit
-from gmask_pl.data.vocabulary import word_counts
 from gmask_pl.escaping import terminal
 from gmask_pl.pipeline.command import command
 from gmask_pl.pipeline.report.console_table import aligned

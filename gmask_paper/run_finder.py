@@ -16,9 +16,9 @@ from gmask_pl.command_names import command_name
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, TARGET
 from gmask_pl.identity.setting_roles import EXPLAIN, PATHS, Told, seeds_of, told_settings, without
+from gmask_pl.metrics.pair_metric import RowMetric
 from gmask_pl.metrics.paired_tests import Rows
 from gmask_pl.metrics.presentation import metric_class
-from gmask_pl.metrics.row_metric import RowMetric
 from gmask_pl.pipeline.damaged_folders import reading
 from gmask_pl.pipeline.failures import failed_pairs
 from gmask_pl.pipeline.report.result_files import METRICS_FILE, read_metrics

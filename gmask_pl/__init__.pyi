@@ -3,7 +3,7 @@
 from gmask_pl.api import NotExplained as NotExplained
 from gmask_pl.api import PairExplainer as PairExplainer
 from gmask_pl.api import Truncated as Truncated
-from gmask_pl.explainers._fit import Fit as Fit
+from gmask_pl.explainers._group_mask import Fit as Fit
 from gmask_pl.explainers._group_mask import Objective as Objective
 from gmask_pl.explainers._group_mask import Sampling as Sampling
 from gmask_pl.explainers.attention import Attention as Attention
@@ -37,10 +37,13 @@ from gmask_pl.metrics.groups.alignment import AlignmentAgreement as AlignmentAgr
 from gmask_pl.metrics.groups.group_effect import GroupEffect as GroupEffect
 from gmask_pl.metrics.groups.group_evidence import GroupEvidence as GroupEvidence
 from gmask_pl.metrics.groups.group_sides import GroupSides as GroupSides
+from gmask_pl.metrics.pair_metric import ModelFreeMetric as ModelFreeMetric
+from gmask_pl.metrics.pair_metric import PairMetric as PairMetric
 from gmask_pl.metrics.plausibility.evidence import EvidenceRecovery as EvidenceRecovery
 from gmask_pl.metrics.plausibility.rationale_agreement import (
     RationaleAgreement as RationaleAgreement,
 )
+from gmask_pl.metrics.torchmetric import ExplanationMetric as ExplanationMetric
 from gmask_pl.models.bert import BertPairClassifier as BertPairClassifier
 from gmask_pl.models.bert_tiny import TinyBert as TinyBert
 from gmask_pl.models.dattn import DecomposableAttention as DecomposableAttention

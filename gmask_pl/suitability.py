@@ -1,20 +1,32 @@
-"""Whether a model is right for an explainer: what it asks is tried before anything is explained."""
+"""Whether a model is right for an explainer: what it asks is tried before anything is explained.
+
+What came of it is kept for this process and, in a folder, for others.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import torch
+import transformers
 
 from gmask_pl.escaping import terminal
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.identity.of_model import ModelIdentity
-from gmask_pl.models.model_check import Verdict, name_of
+from gmask_pl.files import warn_once, write_text
+from gmask_pl.identity.of_model import ModelIdentity, identity_of_model
+from gmask_pl.identity.setting_roles import digest_of
+from gmask_pl.masking import masked_model
+from gmask_pl.models import model_check, reading_traits
+from gmask_pl.models.model_check import Trial, Verdict, check, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.models.verdicts import tried
 from gmask_pl.types import UserError
 
 _log = logging.getLogger(__name__)
+_known: dict[str, Verdict] = {}  # what came of trying models in this process
 
 
 def removal_for(explainer: Explainer, classifier: PairClassifier) -> str:
@@ -27,8 +39,8 @@ def removal_for(explainer: Explainer, classifier: PairClassifier) -> str:
     right = verdict.right(gradients=gradients)
     wanted = explainer.removal or classifier.usual_removal
     if wanted not in right and explainer.removal is None and right:
-        tried = verdict.gradients if verdict.removals[wanted].ok else verdict.removals
-        why = tried[wanted].reason
+        trials = verdict.gradients if verdict.removals[wanted].ok else verdict.removals
+        why = trials[wanted].reason
         _log.warning(
             terminal(f"removal={right[0]}, as {wanted} is not right for this model: {why}")
         )
@@ -46,10 +58,10 @@ def tried_for(
     """What came of trying a model, and whether the explainer asks for gradients under its removal.
 
     folder: where verdicts are kept for other processes; None: nowhere. model: the identity of the
-    classifier, where it is known. Raises UserError where the
-    explainer reads attention that the model does not tell.
+    classifier, where it is known. Raises UserError where the explainer reads attention that the
+    model does not tell.
     """
-    parts = list(_parts_of(explainer))
+    parts = list(explainer.parts())
     gradients = any(part.differentiates_masks for part in parts)
     verdict = tried(classifier, folder, gradients=gradients, model=model)
     if any(part.reads_attention for part in parts) and not verdict.attention.ok:
@@ -57,9 +69,64 @@ def tried_for(
     return verdict, gradients
 
 
-def _parts_of(explainer: Explainer) -> Iterator[Explainer]:
-    """The explainer, and those that choose its words."""
-    yield explainer
-    chosen_by = getattr(explainer, "word_filter", None)
-    if isinstance(chosen_by, Explainer):
-        yield from _parts_of(chosen_by)
+def tried(
+    classifier: PairClassifier,
+    folder: Path | None,
+    *,
+    gradients: bool,
+    model: ModelIdentity | None = None,
+) -> Verdict:
+    """What came of trying the model, now or when it was tried before.
+
+    folder: where that is kept for other processes; None: nowhere. model: its identity, where that
+    is known.
+    """
+    model = model or identity_of_model(classifier, "32-true")
+    key = check_key(model, type(classifier), gradients=gradients)
+    if key not in _known:
+        file = None if folder is None else folder / f"{key}.json"
+        found = None if file is None else _read(file)
+        if found is None:
+            found = check(classifier, gradients=gradients)
+            if file is not None:
+                _write(file, found)
+        _known[key] = found
+    return _known[key]
+
+
+def check_key(model: ModelIdentity, kind: type[PairClassifier], *, gradients: bool) -> str:
+    """A name for all that decides what comes of trying a model: it is tried in float32.
+
+    kind: its class, which may be a new one of this project that is being written.
+    """
+    digest = replace(model, precision="32-true").digest
+    tools = f"{torch.__version__} {transformers.__version__}"
+    own = [
+        sys.modules[base.__module__]
+        for base in kind.__mro__
+        if base.__module__.startswith("gmask_pl.")
+    ]
+    trial = [
+        Path(str(module.__file__)).read_text("utf-8")
+        for module in (masked_model, model_check, reading_traits, *own)
+    ]
+    return digest_of([digest, gradients, tools, trial], size=12)
+
+
+def _read(file: Path) -> Verdict | None:
+    """What is kept there; None where nothing is, or nothing that can be read."""
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+        for part in ("removals", "gradients"):
+            kept[part] = {name: Trial(**trial) for name, trial in kept[part].items()}
+        return Verdict(**kept | {"attention": Trial(**kept["attention"])})
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def _write(file: Path, verdict: Verdict) -> None:
+    """Keeps it; where that cannot be, the model is tried again by the next process."""
+    try:
+        write_text(file, json.dumps(asdict(verdict), indent=2) + "\n")
+    except OSError as error:
+        warn_once("checks", f"what came of trying the model is not kept: {error}")

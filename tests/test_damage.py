@@ -17,8 +17,8 @@ from hydra.utils import instantiate
 from pytorch_lightning import Trainer
 
 from gmask_pl import files
+from gmask_pl import suitability as trust
 from gmask_pl.loops import EVALUATIONS, ExplainLoop
-from gmask_pl.models import verdicts as trust
 from gmask_pl.pipeline import explaining, stages
 from gmask_pl.pipeline.build import fresh_classifier
 from gmask_pl.pipeline.explaining import explain

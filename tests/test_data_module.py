@@ -19,9 +19,8 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from gmask_paper.dataset_statistics import statistics, table
-from gmask_pl.data.datamodule import PairDataModule, draw
+from gmask_pl.data.datamodule import PairDataModule, draw, word_counts
 from gmask_pl.data.split_files import MissingSplit
-from gmask_pl.data.vocabulary import word_counts
 from gmask_pl.types import PairBatch, PairExample, UserError
 
 ROOT = Path(__file__).parents[1]

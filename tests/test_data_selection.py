@@ -8,7 +8,7 @@ import pytest
 from conftest import LABELS, make_example
 from omegaconf import OmegaConf
 
-from gmask_pl.data.selection import OnlyPairs
+from gmask_pl.data.in_memory import OnlyPairs
 from gmask_pl.types import PairExample, UserError
 
 

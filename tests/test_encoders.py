@@ -12,7 +12,7 @@ from conftest import LABELS, OPTIMIZER, TEXTS
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from gmask_pl.explainers._layers import layer_named, replaced
+from gmask_pl.explainers.iba import layer_named, replaced
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.bert_tiny import train_tokenizer

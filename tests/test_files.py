@@ -36,8 +36,8 @@ from gmask_pl.files import (
     write_text,
 )
 from gmask_pl.masking.response_cache import _write as write_answers
-from gmask_pl.metrics.faithfulness._bounds import BoundsCache
-from gmask_pl.models.vectors import read_vectors
+from gmask_pl.metrics.faithfulness.naopc import BoundsCache
+from gmask_pl.models.words import read_vectors
 from gmask_pl.pipeline.checkpoint import SafeCheckpoints
 from gmask_pl.store import write_explanations, write_parquet
 from gmask_pl.types import Explanation, UserError

@@ -18,15 +18,16 @@ from gmask_pl.explainers._coalition import (
     multilinear_extension,
     word_masks,
 )
-from gmask_pl.explainers._fit import Fit, fit_groups
 from gmask_pl.explainers._group_mask import (
     ExactLoss,
+    Fit,
     GroupMask,
     GroupShape,
     Objective,
     SampledLoss,
     Sampling,
     entropy,
+    fit_groups,
     table_answer,
 )
 from gmask_pl.explainers.explainer import example_generators

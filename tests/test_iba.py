@@ -12,9 +12,8 @@ import torch
 from conftest import context_of, explainer_of, make_example
 from torch import Tensor, nn
 
-from gmask_pl.explainers._layers import layer_named, replaced
 from gmask_pl.explainers.explainer import example_generators
-from gmask_pl.explainers.iba import IBA, capacity, mean_capacity, word_sums
+from gmask_pl.explainers.iba import IBA, capacity, layer_named, mean_capacity, replaced, word_sums
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.dattn import DecomposableAttention

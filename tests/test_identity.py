@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import CONF, LABELS, ROOT, untrained
+from gmask_pl.models.verdicts import check_key
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -41,7 +42,6 @@ from gmask_pl.identity.setting_roles import EXPLAIN, TRAIN, Told, place_of
 from gmask_pl.models import words
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.dattn import DecomposableAttention
-from gmask_pl.models.verdicts import check_key
 from gmask_pl.pipeline.build import plain
 from gmask_pl.pipeline.explaining import explain
 from gmask_pl.pipeline.hydra_setup import deciding_settings, register

@@ -14,8 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 
-from gmask_pl.explainers._l2x_network import L2XNetwork, select
-from gmask_pl.explainers.l2x import L2X
+from gmask_pl.explainers.l2x import L2X, L2XNetwork, select
 from gmask_pl.explainers.training_context import FACTS, SETTINGS, WEIGHTS, TrainingContext
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.masking.masked_model import MaskedModel

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from gmask_pl.metrics.plausibility._agreement import (
+from gmask_pl.metrics.plausibility.rationale_agreement import (
+    RationaleAgreement,
+    agreement_row,
     average_precision,
     span_matches,
     spans,
     top_words,
 )
-from gmask_pl.metrics.plausibility.rationale_agreement import RationaleAgreement, agreement_row
 from gmask_pl.types import JSON, Explanation, Highlight, PairExample, UserError
 
 LABELS = ("yes", "no")

@@ -17,9 +17,8 @@ from torch.utils.data import DataLoader
 from gmask_pl.identity.of_model import weights_digest
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.loops import ExplainLoop, ScoreLoop
-from gmask_pl.metrics.faithfulness._bounds import BoundsCache
 from gmask_pl.metrics.faithfulness.aopc import AOPC
-from gmask_pl.metrics.faithfulness.naopc import NormalisedAOPC
+from gmask_pl.metrics.faithfulness.naopc import BoundsCache, NormalisedAOPC
 from gmask_pl.metrics.pair_metric import evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.scoring import Metrics, asked_results

@@ -21,7 +21,7 @@ from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.bert_tiny import train_tokenizer
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier, drop_words, output_columns
-from gmask_pl.models.vectors import read_vectors
+from gmask_pl.models.words import read_vectors
 from gmask_pl.types import PairExample, UserError
 
 

@@ -22,10 +22,9 @@ from sklearn.metrics import pairwise_distances
 from test_imask import Both
 
 from gmask_pl.explainers._coalition import all_coalitions
-from gmask_pl.explainers._sampling import random_subsets
 from gmask_pl.explainers.explainer import example_generators
 from gmask_pl.explainers.kernel_shap import KernelShap, coalitions, efficient_regression
-from gmask_pl.explainers.lime import Lime, perturbations, proximity, ridge
+from gmask_pl.explainers.lime import Lime, perturbations, proximity, random_subsets, ridge
 from gmask_pl.explainers.occlusion import Occlusion
 from gmask_pl.explainers.paired_ridge import PairedRidge, paired_perturbations
 from gmask_pl.masking.masked_model import MaskedModel

@@ -11,14 +11,13 @@ import zoo
 from conftest import CONF, LABELS, explainer_of, within
 from hydra.utils import instantiate
 
+from gmask_pl import suitability as trust
 from gmask_pl.identity.of_model import identity_of_model
-from gmask_pl.models import verdicts as trust
-from gmask_pl.models.verdicts import tried
 from gmask_pl.pipeline import from_settings
 from gmask_pl.pipeline.build import stored_classifier
 from gmask_pl.pipeline.from_python import composed
 from gmask_pl.pipeline.removal_choice import settled
-from gmask_pl.suitability import removal_for
+from gmask_pl.suitability import removal_for, tried
 from gmask_pl.types import UserError
 
 PAIR = ("a dog runs", "the dog sleeps")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -142,3 +143,8 @@ def draw(examples: Sequence[PairExample], limit: int | None, seed: int) -> list[
         return list(examples)
     chosen = random.Random(seed).sample(range(len(examples)), limit)
     return [examples[i] for i in sorted(chosen)]
+
+
+def word_counts(examples: Iterable[PairExample]) -> Counter[str]:
+    """How often each word occurs on either side of the examples (Appendix B)."""
+    return Counter(word for example in examples for word in example.words1 + example.words2)

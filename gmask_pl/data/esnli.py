@@ -8,9 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.hub import hub_label, hub_records
 from gmask_pl.data.jsonl import jsonl_rows
-from gmask_pl.data.source import Marks, Row, Source, Tokens, placed
+from gmask_pl.data.source import Marks, Row, Source, Tokens, hub_label, hub_records, placed
 from gmask_pl.data.split_files import Fields, column, find, need, read_csv, read_jsonl, shown, where
 from gmask_pl.types import UserError
 
@@ -44,11 +43,9 @@ class ESNLI(Source):
 
     def hub_rows(self, split: str) -> Iterator[Row]:
         for number, (place, record) in enumerate(hub_records("stanfordnlp/snli", None, split)):
-            label = hub_label(record["label"], self.labels, place)
+            label, id = hub_label(record["label"], self.labels, place), f"{split}-{number}"
             if label is not None:
-                yield Row(
-                    place, f"{split}-{number}", record["premise"], record["hypothesis"], label
-                )
+                yield Row(place, id, record["premise"], record["hypothesis"], label)
 
 
 def _as_annotated(row: Row) -> Row:
@@ -62,7 +59,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     for number, fields in read_csv(path):
         place = where(path, number)
         text1, text2 = (column(fields, name, place) for name in ("Sentence1", "Sentence2"))
-        marks = tuple(
+        marks = (
             (
                 _csv_tokens(fields, f"Sentence1_Highlighted_{annotator}", text1, place),
                 _csv_tokens(fields, f"Sentence2_Highlighted_{annotator}", text2, place),
@@ -70,14 +67,9 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             for annotator in _ANNOTATORS
             if f"Sentence1_Highlighted_{annotator}" in fields
         )
-        yield Row(
-            place=place,
-            id=column(fields, "pairID", place),
-            text1=text1,
-            text2=text2,
-            label=column(fields, "gold_label", place),
-            marks=tuple(pair for pair in marks if pair != (None, None)),
-        )
+        marked = tuple(pair for pair in marks if pair != (None, None))
+        id, label = (column(fields, name, place) for name in ("pairID", "gold_label"))
+        yield Row(place, id, text1, text2, label, marked)
 
 
 def _csv_tokens(fields: Fields, name: str, text: str, place: str) -> Tokens:
@@ -97,9 +89,8 @@ def _eraser_rows(folder: Path, split: str) -> Iterator[Row]:
     docs_path = folder / "docs.jsonl"
     docs: dict[str, str] = {}
     for number, doc in read_jsonl(docs_path):
-        docs[_field(doc, "docid", where(docs_path, number))] = _field(
-            doc, "document", where(docs_path, number)
-        )
+        place = where(docs_path, number)
+        docs[_field(doc, "docid", place)] = _field(doc, "document", place)
     path = need(folder, f"{'val' if split == 'dev' else split}.jsonl")
     for number, line in read_jsonl(path):
         place = where(path, number)
@@ -108,14 +99,9 @@ def _eraser_rows(folder: Path, split: str) -> Iterator[Row]:
         for side in sides:
             if side not in docs:
                 raise UserError(f"{place}: {docs_path} has no docid {shown(side)}")
-        yield Row(
-            place=place,
-            id=name,
-            text1=docs[sides[0]],
-            text2=docs[sides[1]],
-            label=_field(line, "classification", place),
-            marks=_eraser_marks(line, docs, sides, place),
-        )
+        label = _field(line, "classification", place)
+        marks = _eraser_marks(line, docs, sides, place)
+        yield Row(place, name, docs[sides[0]], docs[sides[1]], label, marks)
 
 
 def _eraser_marks(

@@ -1,14 +1,15 @@
-"""Pairs that are handed over as texts, from Python or on the command line."""
+"""Pairs that are handed over as texts, from Python or on the command line, or named by them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
 from gmask_pl.data.split_files import BrokenRow, shown
-from gmask_pl.types import PairExample, UserError
+from gmask_pl.types import PairExample, PairSource, UserError
 
 Texts = tuple[str | None, str | None]  # None: missing
 
@@ -66,14 +67,47 @@ class Given:
         return {}
 
 
+class OnlyPairs:
+    """A dataset one split of which holds only given pairs. A types.PairSource.
+
+    pairs: two texts each, compared by their words: case, punctuation and spaces do not matter.
+    Pairs that are not there are left out; UserError where none is.
+    """
+
+    def __init__(self, source: PairSource, split: str, pairs: Sequence[Sequence[str]]) -> None:
+        self.source, self.labels, self.split = source, source.labels, split
+        self.wanted = set()
+        for number, (text1, text2) in enumerate(texts_of(pairs), start=1):
+            if text1 is None or text2 is None:
+                raise UserError(f"pairs: pair {number}: text {1 if text1 is None else 2} is null")
+            self.wanted.add((words_of(text1), words_of(text2)))
+
+    def load(self, split: str) -> list[PairExample]:
+        examples = self.source.load(split)
+        if split != self.split:
+            return examples
+        found = [e for e in examples if (words_of(e.text1), words_of(e.text2)) in self.wanted]
+        if not found:
+            raise UserError(f"pairs: none of the {len(self.wanted)} is in the {split} split")
+        return found
+
+    def failed(self, split: str) -> dict[str, str]:
+        return self.source.failed(split)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text in lower case, without what is between them."""
+    return tuple(re.findall(r"\w+", text.lower()))
+
+
 def _no_pair(pair: Any) -> str:
     """Why something is no pair of strings; "" where it is one."""
     if not isinstance(pair, Sequence) or isinstance(pair, str | bytes):
         return _told(pair)
     if len(pair) != 2:
         return f"{shown(list(pair))} has {len(pair)} parts"
-    wrong = (side for side, text in enumerate(pair, start=1) if not _is_text(text))
-    return "".join(f"text {side} is {_told(pair[side - 1])}" for side in list(wrong)[:1])
+    sides = enumerate(pair, start=1)
+    return next((f"text {side} is {_told(text)}" for side, text in sides if not _is_text(text)), "")
 
 
 def _is_text(text: Any) -> bool:

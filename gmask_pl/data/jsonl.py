@@ -45,14 +45,9 @@ def file_rows(
         except BrokenRow as error:
             broken(error)
             continue
-        yield Row(
-            place=place,
-            id=text_of(given, "id", place),
-            text1=text1,
-            text2=text2,
-            label=None if given["label"] is None else text_of(given, "label", place),
-            marks=_marks(given, place),
-        )
+        id = text_of(given, "id", place)
+        label = None if given["label"] is None else text_of(given, "label", place)
+        yield Row(place, id, text1, text2, label, _marks(given, place))
 
 
 def text_of(given: JSON, name: str, place: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gmask_pl.data.hub import hub_label, hub_records
 from gmask_pl.data.jsonl import has_jsonl, jsonl_rows
-from gmask_pl.data.source import PARAPHRASE, Row, Source, paraphrase_label
+from gmask_pl.data.source import PARAPHRASE, Row, Source, hub_label, hub_records, paraphrase_label
 from gmask_pl.data.split_files import column, find, need, read_tsv, where
 from gmask_pl.types import UserError
 
@@ -45,14 +44,12 @@ class MRPC(Source):
 def _tsv_rows(path: Path, *, labelled: bool) -> Iterator[Row]:
     for number, fields in read_tsv(path):
         place = where(path, number)
-        unknown = not labelled and "Quality" not in fields
-        yield Row(
-            place=place,
-            id=f"{column(fields, '#1 ID', place)}-{column(fields, '#2 ID', place)}",
-            text1=column(fields, "#1 String", place),
-            text2=column(fields, "#2 String", place),
-            label=None if unknown else paraphrase_label(column(fields, "Quality", place), place),
-        )
+        id = f"{column(fields, '#1 ID', place)}-{column(fields, '#2 ID', place)}"
+        text1, text2 = (column(fields, name, place) for name in ("#1 String", "#2 String"))
+        label = None
+        if labelled or "Quality" in fields:
+            label = paraphrase_label(column(fields, "Quality", place), place)
+        yield Row(place, id, text1, text2, label)
 
 
 def _raw_rows(folder: Path, split: str) -> Iterator[Row]:

@@ -20,7 +20,10 @@ class MWAMTRef(Source):
     """
 
     labels = PARAPHRASE
-    forms = "{train,dev,test}.jsonl(.gz) with alignments_sure"
+    forms = (
+        "{train,dev,test}.jsonl(.gz) with alignments_sure, which the authors publish at "
+        "github.com/chaojiang06/neural-Jacana"
+    )
 
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]:
         path = need(folder, *(split + suffix for suffix in SUFFIXES))
@@ -28,12 +31,6 @@ class MWAMTRef(Source):
             place = where(path, number)
             id, text1, text2 = (text_of(line, name, place) for name in ("id", "text1", "text2"))
             yield Row(place, id, text1, text2, None, links=_links(line, place))
-
-    def hub_rows(self, split: str) -> Iterator[Row]:
-        raise UserError(
-            f"dataset={self.name} needs dataset.path: a folder with {self.forms}; its authors "
-            "publish it at github.com/chaojiang06/neural-Jacana"
-        )
 
 
 def _links(line: dict[str, Any], place: str) -> tuple[tuple[int, int], ...]:

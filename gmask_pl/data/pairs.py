@@ -47,8 +47,3 @@ class Pairs(Source):
 
     def file_rows(self, path: Path, split: str) -> Iterator[Row]:
         return file_rows(path, lenient=True, broken=partial(self.leave_out, split))
-
-    def hub_rows(self, split: str) -> Iterator[Row]:
-        raise UserError(
-            f"dataset={self.name} needs dataset.path: a JSON Lines file or a folder of them"
-        )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from gmask_pl.data.hub import hub_label, hub_records
 from gmask_pl.data.jsonl import has_jsonl, jsonl_rows
-from gmask_pl.data.source import PARAPHRASE, Row, Source, paraphrase_label
-from gmask_pl.data.split_files import BrokenRow, column, need, read_tsv, where
+from gmask_pl.data.source import PARAPHRASE, Row, Source, hub_label, hub_records, paraphrase_label
+from gmask_pl.data.split_files import column, need, read_tsv, where
 
 
 class QQP(Source):
@@ -32,22 +32,14 @@ class QQP(Source):
 
     def _tsv_rows(self, folder: Path, split: str) -> Iterator[Row]:
         path = need(folder, f"{split}.tsv")
-
-        def broken(error: BrokenRow) -> None:
-            self._failed[split][error.place] = error.reason
-
-        for number, fields in read_tsv(path, broken=broken):
+        for number, fields in read_tsv(path, broken=partial(self.leave_out, split)):
             place = where(path, number)
-            unlabelled = split == "test" and "is_duplicate" not in fields
-            yield Row(
-                place=place,
-                id=column(fields, "id", place),
-                text1=_unquoted(column(fields, "question1", place)),
-                text2=_unquoted(column(fields, "question2", place)),
-                label=None
-                if unlabelled
-                else paraphrase_label(column(fields, "is_duplicate", place), place),
-            )
+            names = ("id", "question1", "question2")
+            id, text1, text2 = (column(fields, name, place) for name in names)
+            label = None
+            if split != "test" or "is_duplicate" in fields:
+                label = paraphrase_label(column(fields, "is_duplicate", place), place)
+            yield Row(place, id, _unquoted(text1), _unquoted(text2), label)
 
 
 def _unquoted(field: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from gmask_pl.data.cleaning import find_words, highlighted_words
 from gmask_pl.data.split_files import BrokenRow, MissingSplit, shown
@@ -15,6 +16,7 @@ from gmask_pl.types import Highlight, PairExample, UserError
 
 SPLITS = ("train", "dev", "test")
 PARAPHRASE = ("nonparaphrase", "paraphrase")
+_HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 # Highlighted positions of ``text.split()`` on both sides, of one annotator; None is unknown.
 Tokens = frozenset[int] | None
@@ -96,8 +98,9 @@ class Source(ABC):
     @abstractmethod
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]: ...
 
-    @abstractmethod
-    def hub_rows(self, split: str) -> Iterator[Row]: ...
+    def hub_rows(self, split: str) -> Iterator[Row]:
+        """The rows of a split on the hub. Raises UserError for a dataset that is not there."""
+        raise UserError(f"dataset={self.name} needs dataset.path: a folder with {self.forms}")
 
     def leave_out(self, split: str, error: BrokenRow) -> None:
         self._failed[split][error.place] = error.reason
@@ -138,6 +141,38 @@ def to_example(row: Row, labels: Sequence[str], *, clean: bool) -> PairExample:
         highlights=tuple(_highlight(row, marks, clean=clean) for marks in row.marks),
         alignments=None if row.links is None else _alignments(row, row.links, clean=clean),
     )
+
+
+def hub_records(
+    repository: str, config: str | None, split: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Records of a split on the Hugging Face hub, each with its place for messages.
+
+    By the optional package ``datasets``. Raises UserError where they cannot be had.
+    """
+    try:
+        import datasets
+
+        records = datasets.load_dataset(repository, config, split=_HUB_SPLITS[split])
+    # Missing package, no network, a removed repository, a full disk: all have one way out.
+    except Exception as error:
+        raise UserError(
+            f"{repository} cannot be fetched from the Hugging Face hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
+            "; set dataset.path to a folder that holds the data"
+            + ("" if not isinstance(error, ImportError) else ", or install the extra 'hub'")
+        ) from error
+    for number, record in enumerate(records):
+        yield f"{repository} {split} {number}", record
+
+
+def hub_label(index: int, names: tuple[str, ...], place: str) -> str | None:
+    """The name of a label index; -1 is an unknown label."""
+    if index == -1:
+        return None
+    if not 0 <= index < len(names):
+        raise UserError(f"{place}: label {index} is unknown; there are 0 to {len(names) - 1}")
+    return names[index]
 
 
 def paraphrase_label(value: str, place: str) -> str:

@@ -89,9 +89,7 @@ def read_jsonl(
 
 
 def read_tsv(
-    path: Path,
-    columns: Sequence[str] | None = None,
-    broken: Callable[[BrokenRow], None] = fail,
+    path: Path, columns: Sequence[str] | None = None, broken: Callable[[BrokenRow], None] = fail
 ) -> Iterator[tuple[int, Fields]]:
     """Numbered rows of a tab-separated file without quoting, one line each.
 

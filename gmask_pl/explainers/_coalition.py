@@ -1,4 +1,4 @@
-"""Coalition tables: the model's answer for every subset of k candidate words.
+"""Explainers of the k best words of a filter, and the model's answer for every subset of these.
 
 Once a filter has kept k words, only 2^k masked inputs exist. A table asks the model about each
 once; the objective of GMASK, and much else, can then be read from it exactly.
@@ -10,20 +10,54 @@ entries that differ in it alone are one evaluation.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import replace
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.imask import IMask
+from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Range
-from gmask_pl.types import PairBatch, UserError
+from gmask_pl.types import Attributions, PairBatch, UserError
 
 DROP, KEEP, BOTH = "drop", "keep", "both"
 CONTEXTS = (DROP, KEEP)
 VALUES = ("probability", "log_probability")
 LARGEST_TABLE = 16
 TableSize = Annotated[int, Range(2, LARGEST_TABLE, why="words: one of each side, 2^k answers")]
+
+
+class CandidateExplainer(Explainer):
+    """Scores the k best words of ``word_filter``; the others follow in its order (Section 3.3).
+
+    word_filter: None is IMASK, as in the paper.
+    """
+
+    def __init__(
+        self, *, removal: RemovalName | None, word_filter: Explainer | None, k: int, seed: int = 0
+    ) -> None:
+        super().__init__(removal=removal)
+        self.word_filter = word_filter or IMask(removal=removal, seed=seed)
+        self.k = k
+        self.differentiates_masks = self.word_filter.differentiates_masks
+
+    def __call__(self, masked: MaskedModel) -> Attributions:
+        filtered = self.word_filter(masked).scores
+        candidates = self.candidates(filtered, masked.batch)
+        found = self.attribute(masked, candidates)
+        valid = masked.batch.word_valid
+        return replace(found, scores=merge_scores(found.scores, candidates, filtered, valid))
+
+    def candidates(self, filtered: Tensor, batch: PairBatch) -> Tensor:
+        """The k words (B, k) of the filter's scores (B, W), -1 where a pair has fewer."""
+        return choose_candidates(filtered, batch, self.k)
+
+    @abstractmethod
+    def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
+        """Scores of the candidates (B, k), and what else is found of them."""
 
 
 def choose_candidates(scores: Tensor, batch: PairBatch, k: int) -> Tensor:
@@ -74,13 +108,11 @@ def word_masks(bits: Tensor, candidates: Tensor, valid: Tensor, context: str) ->
 
     context: whether the words outside the candidates are dropped or kept meanwhile.
     """
-    if context not in CONTEXTS:
-        raise UserError(f"unknown context {context!r}: choose one of {', '.join(CONTEXTS)}")
     b, width = valid.shape
     s = bits.shape[1]
     # A slot without a word writes to a spare last column.
     columns = torch.where(candidates < 0, width, candidates)
-    kept = bits.new_full((b, s, width + 1), context == "keep")
+    kept = bits.new_full((b, s, width + 1), context == KEEP)
     kept.scatter_(2, columns[:, None].expand(-1, s, -1), bits.expand(b, -1, -1))
     return kept[..., :width] & valid[:, None]
 
@@ -91,8 +123,6 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
     value: of the class predicted on the whole pair, its probability or the logarithm of it.
     context: of `word_masks`, or ``both``: the mean of the two, in twice as many evaluations.
     """
-    if value not in VALUES:
-        raise UserError(f"unknown value {value!r}: choose one of {', '.join(VALUES)}")
     if context == BOTH:
         drop, keep = (value_table(masked, candidates, context=one, value=value) for one in CONTEXTS)
         return (drop + keep) / 2

@@ -1,18 +1,17 @@
-"""GroupMask: the parameters of GMASK and its objective, for a batch of pairs (Section 3.2)."""
+"""GroupMask: the parameters of GMASK for a batch of pairs, objective (Section 3.2) and fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import coalition_index, multilinear_extension
-from gmask_pl.explainers._fit import Fit
 from gmask_pl.explainers.explainer import bounded, gumbel_noise, straight_through
 from gmask_pl.settings import Count, NotNegative, OneOf, Positive, checked_fields
 
@@ -51,6 +50,23 @@ class Objective:
     init_noise: NotNegative = 0.01  # this project's
 
 
+@checked_fields
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Of the descent of Eq. 7 by Adam.
+
+    epochs: at most. tolerance, patience: a pair is stable when no entry of its phi and psi moved
+    by more than ``tolerance`` in each of ``patience`` successive epochs; None: it always runs all
+    epochs. lr: Adam's; cosine_period: epochs of its cosine annealing, or None.
+    """
+
+    epochs: Count = 100  # Section 3.3
+    tolerance: NotNegative | None = 1e-3  # this project's, as patience: the authors run all epochs
+    patience: Count = 3
+    lr: Positive = 0.1  # the authors' code
+    cosine_period: Count | None = None
+
+
 @dataclass(frozen=True)
 class GroupShape:
     """Which slots exist. side (B, k): 0 or 1, -1 for an unused slot; groups (B,): t per pair."""
@@ -69,11 +85,14 @@ class GroupShape:
         largest = torch.arange(int(self.groups.max()), device=self.groups.device)
         return largest < self.groups[:, None]
 
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """How many words and groups each pair has."""
+        return list(zip(self.used.sum(1).tolist(), self.groups.tolist(), strict=True))
 
-class ExpectedLoss(Protocol):
-    """E[cross-entropy] of each pair, (B,), given the logits of Z (B, k, t) and of G (B, t)."""
 
-    def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor: ...
+# E[cross-entropy] of each pair, (B,), given the logits of Z (B, k, t) and of G (B, t).
+ExpectedLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ExactLoss:
@@ -110,23 +129,20 @@ class SampledLoss:
         generators: Sequence[torch.Generator],
         sampling: Sampling,
     ) -> None:
-        self.answer, self.generators = answer, generators
-        self.samples, self.temperature = sampling.samples, sampling.temperature
-        self.gradient_scale = sampling.gradient_scale
-        words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
-        self.z_shapes = [(self.samples, k, t) for k, t in zip(words, groups, strict=True)]
-        self.g_shapes = [(self.samples, t) for t in groups]
+        self.answer, self.generators, self.sampling = answer, generators, sampling
+        self.z_shapes = [(sampling.samples, k, t) for k, t in shape.sizes]
+        self.g_shapes = [(sampling.samples, t) for _, t in shape.sizes]
 
     def __call__(self, z_logits: Tensor, g_logits: Tensor) -> Tensor:
-        _, k, t = z_logits.shape
-        z_noise = gumbel_noise(self.generators, self.z_shapes, (self.samples, k, t))
-        g_noise = gumbel_noise(self.generators, self.g_shapes, (self.samples, t))
-        z = straight_through(z_logits[:, None], z_noise.to(z_logits), self.temperature)
-        g = straight_through(g_logits[:, None], g_noise.to(g_logits), self.temperature)
+        samples, temperature = self.sampling.samples, self.sampling.temperature
+        z_noise = gumbel_noise(self.generators, self.z_shapes, (samples, *z_logits.shape[1:]))
+        g_noise = gumbel_noise(self.generators, self.g_shapes, (samples, *g_logits.shape[1:]))
+        z = straight_through(z_logits[:, None], z_noise.to(z_logits), temperature)
+        g = straight_through(g_logits[:, None], g_noise.to(g_logits), temperature)
         masks = (z * g[:, :, None]).sum(-1)
         loss, gradient = self.answer(masks.detach() > 0.5)
         # Valued as the loss, differentiated as loss(w) through w.
-        moved = (masks - masks.detach()) * self.gradient_scale
+        moved = (masks - masks.detach()) * self.sampling.gradient_scale
         estimate = loss + (moved * gradient).sum(-1)
         return estimate.mean(1)
 
@@ -166,9 +182,7 @@ class GroupMask(LightningModule):
         t = shape.group_used.shape[1]
         # Drawn by each pair's own shape, so that batch padding does not change the start.
         z, g = torch.zeros(b, k, t), torch.zeros(b, t)
-        for row, (words, groups) in enumerate(
-            zip(shape.used.sum(1).tolist(), shape.groups.tolist(), strict=True)
-        ):
+        for row, (words, groups) in enumerate(shape.sizes):
             z[row, :words, :groups] = torch.randn(words, groups, generator=generators[row])
             g[row, :groups] = torch.randn(groups, generator=generators[row])
         start = 0.0 if settings.logit_bound is None else 1.0
@@ -220,11 +234,43 @@ class GroupMask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.descent.lr)
-        schedulers = []
-        if (period := self.descent.cosine_period) is not None:
-            annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period)
-            schedulers.append(annealing)
-        return [optimizer], schedulers
+        if (period := self.descent.cosine_period) is None:
+            return [optimizer], []
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period)]
+
+
+def fit_groups(masks: GroupMask, how: Fit) -> tuple[Tensor, Tensor, Tensor]:
+    """Runs a GroupMask's own training step and optimiser; returns phi, psi and epochs spent (B,).
+
+    What a pair held when it became stable is its result. A `Trainer` would give the same numbers,
+    but its set-up costs more than a whole exact fit, and one is already running: the one that
+    predicts over the test set.
+    """
+    (optimizer,), schedulers = masks.configure_optimizers()
+    phi, psi = masks.phi.detach().clone(), masks.psi.detach().clone()
+    quiet = torch.zeros(len(psi), dtype=torch.int64, device=psi.device)
+    spent = torch.zeros_like(quiet)
+    settled = torch.zeros_like(quiet, dtype=torch.bool)
+    with torch.enable_grad():
+        for epoch in range(how.epochs):
+            optimizer.zero_grad()
+            masks.training_step(batch_idx=epoch).backward()
+            optimizer.step()
+            for scheduler in schedulers:
+                scheduler.step()
+            with torch.no_grad():
+                moved = torch.maximum(
+                    (masks.phi - phi).abs().amax((1, 2)), (masks.psi - psi).abs().amax(1)
+                )
+                phi = torch.where(settled[:, None, None], phi, masks.phi)
+                psi = torch.where(settled[:, None], psi, masks.psi)
+                spent += ~settled
+                if how.tolerance is not None:
+                    quiet = torch.where(moved <= how.tolerance, quiet + 1, 0)
+                    settled |= quiet >= how.patience
+            if how.tolerance is not None and bool(settled.all()):
+                break
+    return phi, psi, spent
 
 
 def entropy(p: Tensor) -> Tensor:

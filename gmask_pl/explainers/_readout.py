@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from gmask_pl.explainers._coalition import all_coalitions
 from gmask_pl.explainers.shapley import shapley_values
 from gmask_pl.masking.removal_orders import TIE
 
@@ -23,7 +24,7 @@ def owen_values(table: Tensor, group: Tensor) -> Tensor:
     """
     _b, size = table.shape
     k = size.bit_length() - 1
-    bits = _bits(k, table.device)
+    bits = all_coalitions(k).to(table.device)
     member = torch.nn.functional.one_hot(group, k).to(table)  # (B, k words, k groups)
     sizes = member.sum(1)  # (B, groups)
     present = torch.einsum("sj,bjg->bsg", bits.to(table), member)  # words of a group in S
@@ -58,13 +59,13 @@ def best_order(worth: Tensor, used: Tensor) -> Tensor:
     """
     b, size = worth.shape
     k = size.bit_length() - 1
-    bits = _bits(k, worth.device)
+    on_cpu = all_coalitions(k)  # which sets are looked up depends on k alone
+    bits = on_cpu.to(worth.device)
     early = (bits & ~used[:, None]).any(2) & (~bits & used[:, None]).any(2)
     worth = worth.double().masked_fill(early, -torch.inf)
     total = torch.full_like(worth, -torch.inf)
     total[:, 0] = 0.0
     last = torch.zeros(b, size, dtype=torch.int64, device=worth.device)
-    on_cpu = _bits(k, torch.device("cpu"))  # which sets are looked up depends on k alone
     for level in range(1, k + 1):
         for j in range(k):
             ends = ((on_cpu.sum(1) == level) & on_cpu[:, j]).nonzero()[:, 0].to(worth.device)
@@ -121,12 +122,6 @@ def _dealt(worth: Tensor, kept: Tensor, removed: Tensor, used: Tensor) -> Tensor
     """The Shapley values of both tables in the best order of ``worth``."""
     values = shapley_values((kept + removed.flip(1)) / 2)
     return in_order(best_order(worth, used), values, used)
-
-
-def _bits(k: int, device: torch.device) -> Tensor:
-    """(2^k, k) bool, as all_coalitions, for any k that a table has."""
-    places = 2 ** torch.arange(k - 1, -1, -1, device=device)
-    return (torch.arange(2**k, device=device)[:, None] & places) > 0
 
 
 def _share_table(k: int, like: Tensor) -> Tensor:

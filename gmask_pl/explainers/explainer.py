@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -34,8 +34,7 @@ class Explainer(ABC):
     @property
     def learns(self) -> bool:
         """Whether it, or an explainer that it is made of, learns from training pairs."""
-        own = type(self).prepare is not Explainer.prepare
-        return own or any(part.learns for part in self._parts)
+        return any(type(part).prepare is not Explainer.prepare for part in self.parts())
 
     def prepare(self, training: TrainingContext) -> JSON:
         """Called once before the first pair: learns from the training pairs what it needs.
@@ -43,14 +42,17 @@ class Explainer(ABC):
         Returns what that cost, for the report; nothing where there is nothing to learn.
         """
         facts: JSON = {}
-        for part in self._parts:
-            facts |= part.prepare(training)
+        for part in vars(self).values():
+            if isinstance(part, Explainer):
+                facts |= part.prepare(training)
         return facts
 
-    @property
-    def _parts(self) -> list[Explainer]:
-        """The explainers that it is made of, such as a filter of words."""
-        return [value for value in vars(self).values() if isinstance(value, Explainer)]
+    def parts(self) -> Iterator[Explainer]:
+        """The explainer itself, and those that it is made of, such as a filter of words."""
+        yield self
+        for part in vars(self).values():
+            if isinstance(part, Explainer):
+                yield from part.parts()
 
     @abstractmethod
     def __call__(self, masked: MaskedModel) -> Attributions:

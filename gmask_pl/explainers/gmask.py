@@ -18,26 +18,28 @@ from typing import Annotated, Any, Self
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     CONTEXTS,
     DROP,
     KEEP,
     VALUES,
+    CandidateExplainer,
     all_coalitions,
     check_table,
     choose_candidates,
+    coalition_index,
     word_masks,
 )
-from gmask_pl.explainers._fit import Fit, fit_groups
 from gmask_pl.explainers._group_mask import (
     ExactLoss,
     ExpectedLoss,
+    Fit,
     GroupMask,
     GroupShape,
     Objective,
     SampledLoss,
     Sampling,
+    fit_groups,
     table_answer,
 )
 from gmask_pl.explainers._readout import missed_order, owen_values, two_sided_order
@@ -279,10 +281,8 @@ def worth_shares(tables: ResponseTables, phi: Tensor, shape: GroupShape) -> Tens
     whole text, where the sum is positive. Groups that are all of no effect have equal shares.
     """
     words = phi.argmax(-1)
-    k, t = words.shape[1], phi.shape[2]
-    member = torch.nn.functional.one_hot(words, t) * shape.used[..., None]
-    places = 2 ** torch.arange(k - 1, -1, -1, device=words.device)
-    index = (member * places[:, None]).sum(1)  # of every group as a subset, (B, t)
+    member = torch.nn.functional.one_hot(words, phi.shape[2]) * shape.used[..., None]
+    index = coalition_index(member.transpose(1, 2))  # of every group as a subset, (B, t)
     alone, without = (-tables.kept.double()).exp(), tables.removed.double()
     gained = alone.gather(1, index) - alone[:, :1]
     lost = without[:, :1] - without.gather(1, index)
@@ -309,15 +309,11 @@ def read_groups(
     candidates: Tensor, phi: Tensor, psi: Tensor, shape: GroupShape
 ) -> tuple[Groups, ...]:
     """The fitted groups of every pair, without unused slots."""
-    groups = []
-    for row, (words, t) in enumerate(
-        zip(shape.used.sum(1).tolist(), shape.groups.tolist(), strict=True)
-    ):
-        groups.append(
-            Groups(
-                candidates=tuple(candidates[row, :words].tolist()),
-                phi=tuple(tuple(member) for member in phi[row, :words, :t].tolist()),
-                psi=tuple(psi[row, :t].tolist()),
-            )
+    return tuple(
+        Groups(
+            candidates=tuple(candidates[row, :words].tolist()),
+            phi=tuple(map(tuple, phi[row, :words, :t].tolist())),
+            psi=tuple(psi[row, :t].tolist()),
         )
-    return tuple(groups)
+        for row, (words, t) in enumerate(shape.sizes)
+    )

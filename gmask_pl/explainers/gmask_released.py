@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import choose_candidates
-from gmask_pl.explainers._fit import Fit
-from gmask_pl.explainers._group_mask import Objective, Sampling
+from gmask_pl.explainers._group_mask import Fit, Objective, Sampling
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.gmask import ESTIMATORS, GMask
 from gmask_pl.explainers.imask import IMask

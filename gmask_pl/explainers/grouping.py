@@ -45,8 +45,7 @@ class RandomGroups(GivenGroups):
     ) -> Tensor:
         b, k = shape.side.shape
         group = torch.zeros(b, k, dtype=torch.int64)
-        words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
-        for row, (n, t) in enumerate(zip(words, groups, strict=True)):
+        for row, (n, t) in enumerate(shape.sizes):
             group[row, :n] = torch.randperm(n, generator=generators[row]) % t
         return group.to(shape.side.device)
 
@@ -72,8 +71,7 @@ def interaction_groups(tables: ResponseTables, shape: GroupShape) -> Tensor:
     superfluous = -interaction_index(tables.removed.double().flip(1)).clamp_max(0)
     strength = (together + superfluous).cpu().numpy()
     group = torch.zeros(shape.side.shape, dtype=torch.int64)
-    words, groups = shape.used.sum(1).tolist(), shape.groups.tolist()
-    for row, (n, t) in enumerate(zip(words, groups, strict=True)):
+    for row, (n, t) in enumerate(shape.sizes):
         group[row, :n] = torch.from_numpy(clusters(strength[row, :n, :n], t))
     return group.to(shape.side.device)
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Any
 
 import torch
-from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
+from torch import Tensor, nn
 
-from gmask_pl.explainers._layers import layer_named, replaced
 from gmask_pl.explainers.explainer import Explainer, example_generators
-from gmask_pl.explainers.training_context import TrainingContext
+from gmask_pl.explainers.training_context import Learnt, TrainingContext
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, NotNegative, Positive, Seed, at_least, checked
-from gmask_pl.types import JSON, Attributions, PairBatch, PairExample, UserError
+from gmask_pl.types import JSON, Attributions, Classifier, PairBatch, PairExample, UserError
+
+NETWORK = "network."  # where a classifier keeps the encoder that it wraps
 
 
 class IBA(Explainer):
@@ -34,7 +35,7 @@ class IBA(Explainer):
     A word's score is the capacity of its tokens, summed over features, in bits. Special tokens
     pass untouched. There is no smoothing over neighbours, as the words of a pair are no image.
 
-    layer: see `layers.layer_named`. initial_alpha, lr, steps: of Adam. copies: noisy copies of a
+    layer: see `layer_named`. initial_alpha, lr, steps: of Adam. copies: noisy copies of a
     pair in a step; steps * copies model evaluations a pair are differentiated, and one more
     reads x. mu and sigma of every feature are taken from at least ``tokens`` word tokens of
     training pairs; min_std bounds sigma from below. Defaults are those of their code.
@@ -65,16 +66,11 @@ class IBA(Explainer):
     def prepare(self, training: TrainingContext) -> JSON:
         pairs = self._enough(training)
         place = training.place("iba", {"layer": self.layer}, pairs)
-        kept = place.read()
-        learnt, facts = self._statistics(training, pairs) if kept is None else kept
-        if kept is None:
-            rank_zero_only(place.write)(learnt, facts)
+        learnt, facts = place.learnt(lambda: self._statistics(training, pairs))
         self.mean, self.std = learnt["mean"], learnt["std"].clamp_min(self.min_std)
-        return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
+        return facts
 
-    def _statistics(
-        self, training: TrainingContext, pairs: Sequence[PairExample]
-    ) -> tuple[dict[str, Tensor], JSON]:
+    def _statistics(self, training: TrainingContext, pairs: Sequence[PairExample]) -> Learnt:
         """Mean and standard deviation (D,) of the layer over the word tokens of the pairs."""
         start = time.perf_counter()
         seen: list[Tensor] = []
@@ -192,3 +188,76 @@ def word_sums(values: Tensor, batch: PairBatch) -> Tensor:
     width = batch.word_valid.shape[1]
     owner = torch.arange(width, device=batch.device)[:, None] == batch.word_of_token[:, None]
     return (owner * (values * word_tokens(batch))[:, None]).sum(2)
+
+
+def layer_named(classifier: Classifier, layer: str | int) -> nn.Module:
+    """The module of a name, as in ``bert.encoder.layer.3``, or the block of an index.
+
+    The name is a dotted path from the encoder, or from the classifier itself. The blocks are the
+    members of the longest `ModuleList`, which in transformers are the encoder's layers; -1 is
+    the last one. Raises UserError with the names that come near.
+    """
+    if not isinstance(classifier, nn.Module):
+        raise UserError(
+            f"layer={layer}: this model shows no layers, only its answers; choose an explainer "
+            "that does not look inside"
+        )
+    if isinstance(layer, int):
+        return _block(classifier, layer)
+    modules: dict[str, nn.Module] = {
+        name: part for name, part in classifier.named_modules() if name
+    }
+    for name in (layer, NETWORK + layer):
+        if name in modules:
+            return modules[name]
+    names = [name.removeprefix(NETWORK) for name in modules]
+    near = difflib.get_close_matches(layer, names, n=6, cutoff=0.5) or names[:12]
+    raise UserError(
+        f"layer={layer}: the model has no such layer; near it are {', '.join(near)}; or give the "
+        "index of an encoder layer"
+    )
+
+
+def _block(classifier: nn.Module, index: int) -> nn.Module:
+    lists = [list(m) for m in classifier.modules() if isinstance(m, nn.ModuleList)]
+    blocks = max(lists, key=len, default=[])
+    if not -len(blocks) <= index < len(blocks):
+        names = [name for name, _ in classifier.named_modules() if name and "." not in name]
+        raise UserError(
+            f"layer={index}: the model has {len(blocks)} encoder layers, counted from 0; or give "
+            f"a name, as of {', '.join(names)} and what is in them"
+        )
+    return blocks[index]
+
+
+@contextmanager
+def replaced(layer: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within it, ``change`` of the layer's output (N, L, D) takes the output's place.
+
+    Raises UserError for a layer that gives something else, or not just once a forward pass.
+    """
+    calls = 0
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        hidden = output[0] if isinstance(output, tuple) else output
+        if not isinstance(hidden, Tensor) or hidden.dim() != 3:
+            found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+            raise UserError(
+                f"layer {type(module).__name__} gives {found}, not a vector for every token "
+                "(N, L, D): choose another layer"
+            )
+        changed = change(hidden).to(hidden.dtype)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = layer.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if calls != 1:
+        raise UserError(
+            f"layer {type(layer).__name__} is used {calls} times in a forward pass: choose one "
+            "that is used once"
+        )

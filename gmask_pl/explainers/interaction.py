@@ -8,12 +8,12 @@ from typing import Annotated
 
 from torch import Tensor
 
-from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     BOTH,
     CONTEXTS,
     DROP,
     VALUES,
+    CandidateExplainer,
     TableSize,
     value_table,
 )
@@ -87,9 +87,8 @@ def read_pairs(index: Tensor, candidates: Tensor, word_side: Tensor) -> tuple[In
             if sides[row][one] < sides[row][two]:
                 pairs.append((values[row][i][j], (one, two)))
         pairs.sort(key=lambda pair: (-pair[0], pair[1]))
-        found.append(
-            Interactions(tuple(words for _, words in pairs), tuple(value for value, _ in pairs))
-        )
+        places = tuple(place for _, place in pairs)
+        found.append(Interactions(places, tuple(value for value, _ in pairs)))
     return tuple(found)
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import VALUES
-from gmask_pl.explainers._sampling import over_words, random_subsets
 from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers.lime import over_words, random_subsets
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import OneOf, Seed, at_least, checked
 from gmask_pl.types import Attributions

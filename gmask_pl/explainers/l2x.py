@@ -1,4 +1,7 @@
-"""L2X: learning to explain by the words that tell the model's answer (Chen et al., 2018)."""
+"""L2X: learning to explain by the words that tell the model's answer (Chen et al., 2018).
+
+With two networks, as its authors' code for words (imdb-word) has them.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
 
-from gmask_pl.explainers._l2x_network import L2XNetwork
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.training_context import TrainingContext
+from gmask_pl.explainers.training_context import Learnt, TrainingContext
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.processes import training_loader
 from gmask_pl.settings import Count, Positive, Seed, Share, checked
@@ -25,7 +27,7 @@ class L2X(Explainer):
     """Ranks words by a network that has learnt, from training pairs, to choose k of them.
 
     The network is learnt once for a model and dataset, from the model's own probabilities on the
-    training pairs (`l2x_network`), and kept. It then explains a pair without asking the model.
+    training pairs (`L2XNetwork`), and kept. It then explains a pair without asking the model.
     A word's score is the probability that one draw chooses it: the softmax of its logits.
 
     Both sides are one sequence of words, side one first; a word is what the model reads of it,
@@ -79,7 +81,6 @@ class L2X(Explainer):
         pairs = training.pairs(self.train_pairs, self.seed)
         fitted_by = {"batch_size": self.batch_size, "epochs": self.epochs, "seed": self.seed}
         place = training.place("l2x", self.settings | fitted_by, pairs)
-        kept = place.read()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             network = L2XNetwork(
@@ -87,12 +88,10 @@ class L2X(Explainer):
                 classes=len(training.labels),
                 **self.settings,
             )
-            state, facts = self._learn(network, training, pairs) if kept is None else kept
-        if kept is None:
-            rank_zero_only(place.write)(state, facts)
+            state, facts = place.learnt(lambda: self._learn(network, training, pairs))
         network.load_state_dict(state)
         self.network = network.requires_grad_(False).eval()
-        return facts | {"reused": kept is not None, "kept_in": str(place.folder)}
+        return facts
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         if self.network is None:
@@ -106,7 +105,7 @@ class L2X(Explainer):
 
     def _learn(
         self, network: L2XNetwork, training: TrainingContext, pairs: Sequence[PairExample]
-    ) -> tuple[dict[str, Tensor], JSON]:
+    ) -> Learnt:
         """Asks the model about every pair and fits the network to its answers.
 
         A pair of which the model reads no word has none to choose, and is left out.
@@ -137,8 +136,143 @@ class L2X(Explainer):
         with torch.enable_grad():
             trainer.fit(network, loader)
         seconds = time.perf_counter() - start
-        return network.state_dict(), {
-            "pairs": len(pairs),
-            "evaluations": evaluations,
-            "seconds": seconds,
-        }
+        facts = {"pairs": len(pairs), "evaluations": evaluations, "seconds": seconds}
+        return network.state_dict(), facts
+
+
+class WordEmbedding(nn.Module):
+    """Word vectors (B, W, D): the mean over a word's tokens of their embeddings.
+
+    side_embedding: whether a learnt vector of the word's side is added. Zero where there is no
+    word.
+    """
+
+    def __init__(self, vocabulary_size: int, size: int, *, side_embedding: bool) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary_size, size)
+        self.sides = nn.Embedding(2, size) if side_embedding else None
+
+    def forward(self, batch: PairBatch) -> Tensor:
+        width = batch.word_valid.shape[1]
+        word = torch.arange(width, device=batch.device)[:, None]
+        owned = (word == batch.word_of_token[:, None]) & batch.attention[:, None]
+        share = owned / owned.sum(2, keepdim=True).clamp_min(1)
+        words: Tensor = share @ self.tokens(batch.token_ids)
+        if self.sides is not None:
+            words = words + self.sides(batch.word_side)
+        return words * batch.word_valid[..., None]
+
+
+class Selector(nn.Module):
+    """One logit a word (B, W), -inf where there is no word, from a convolution over both sides."""
+
+    def __init__(self, embedding: WordEmbedding, filters: int, width: int, dropout: float) -> None:
+        super().__init__()
+        size = embedding.tokens.embedding_dim
+        self.embedding = embedding
+        self.first = nn.Conv1d(size, filters, width, padding="same")
+        self.whole = nn.Linear(filters, filters)
+        self.local = nn.ModuleList(
+            nn.Conv1d(filters, filters, width, padding="same") for _ in range(2)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.join = nn.Conv1d(2 * filters, filters, 1)
+        self.logit = nn.Conv1d(filters, 1, 1)
+
+    def forward(self, batch: PairBatch) -> Tensor:
+        valid = batch.word_valid[:, None]
+        first = self.first(self.embedding(batch).transpose(1, 2)).relu() * valid
+        # After a ReLU nothing is below the zeros of padding.
+        whole = self.whole(first.amax(2)).relu()
+        local = first
+        for convolution in self.local:
+            local = convolution(local).relu() * valid
+        both = torch.cat([whole[..., None].expand(-1, -1, local.shape[2]), local], 1)
+        logits: Tensor = self.logit(self.join(self.dropout(both)).relu()).squeeze(1)
+        return logits.masked_fill(~batch.word_valid, -torch.inf)
+
+
+class Approximator(nn.Module):
+    """q(y | x_S): log-probabilities (B, C) of the words that ``chosen`` (B, W) weighs."""
+
+    def __init__(self, embedding: WordEmbedding, hidden_size: int, classes: int, k: int) -> None:
+        super().__init__()
+        self.embedding, self.k = embedding, k
+        self.hidden = nn.Linear(embedding.tokens.embedding_dim, hidden_size)
+        self.output = nn.Linear(hidden_size, classes)
+
+    def forward(self, batch: PairBatch, chosen: Tensor) -> Tensor:
+        mean = (chosen[..., None] * self.embedding(batch)).sum(1) / self.k
+        log_q: Tensor = self.output(self.hidden(mean).relu()).log_softmax(-1)
+        return log_q
+
+
+class L2XNetwork(LightningModule):
+    """Learns which k words tell the model's answer: minimises E[-sum_y p(y|x) log q(y|x_S)].
+
+    k, temperature: of `select`. embedding_size, filters, kernel_size, hidden_size, dropout: of
+    the two networks. lr, rho: of RMSprop. Weights start as in Keras.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        classes: int,
+        k: int,
+        temperature: float,
+        embedding_size: int,
+        filters: int,
+        kernel_size: int,
+        hidden_size: int,
+        dropout: float,
+        side_embedding: bool,
+        lr: float,
+        rho: float,
+    ) -> None:
+        super().__init__()
+        self.k, self.temperature, self.lr, self.rho = k, temperature, lr, rho
+        own = [
+            WordEmbedding(vocabulary_size, embedding_size, side_embedding=side_embedding)
+            for _ in range(2)
+        ]
+        self.selector = Selector(own[0], filters, kernel_size, dropout)
+        self.approximator = Approximator(own[1], hidden_size, classes, k)
+        self.apply(start_as_keras)
+
+    def training_step(self, batch: tuple[PairBatch, Tensor], batch_idx: int) -> Tensor:
+        pairs, answers = batch
+        logits = self.selector(pairs)
+        noise = gumbel((len(pairs), self.k, logits.shape[1]), logits.device)
+        log_q = self.approximator(pairs, select(logits, noise, self.temperature))
+        loss: Tensor = -(answers * log_q).sum(-1).mean()
+        self.log("l2x/loss", loss, prog_bar=True, batch_size=len(pairs))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        # Keras's RMSprop adds 1e-7 where PyTorch's adds 1e-8.
+        return torch.optim.RMSprop(self.parameters(), lr=self.lr, alpha=self.rho, eps=1e-7)
+
+
+def select(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """A relaxed choice of words (B, W): the largest of k Gumbel-softmax draws, word by word.
+
+    logits (B, W) are -inf where there is no word; noise (B, k, W) is Gumbel(0, 1).
+    """
+    return ((logits[:, None] + noise) / temperature).softmax(-1).amax(1)
+
+
+def gumbel(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Gumbel(0, 1) noise from the generator that the run was seeded with."""
+    uniform = torch.rand(shape, device=device).clamp_min(torch.finfo(torch.float32).tiny)
+    return -(-uniform.log()).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def start_as_keras(module: nn.Module) -> None:
+    """Glorot-uniform weights, zero biases, embeddings from U(-0.05, 0.05)."""
+    if isinstance(module, nn.Embedding):
+        nn.init.uniform_(module.weight, -0.05, 0.05)
+    elif isinstance(module, nn.Linear | nn.Conv1d):
+        nn.init.xavier_uniform_(module.weight)
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)

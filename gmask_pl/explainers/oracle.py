@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from torch import Tensor
 
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.masking.masked_model import REMOVALS, MaskedModel
@@ -44,12 +43,8 @@ class Oracle(Explainer):
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
-
-        def ask(keep: Tensor) -> Tensor:
-            return (-masked.cross_entropy(keep)).exp()
-
         found = extreme_orders(
-            ask,
+            lambda keep: (-masked.cross_entropy(keep)).exp(),
             valid,
             masked.probabilities.gather(1, masked.prediction[:, None])[:, 0],
             [self.goal],

@@ -7,9 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers._sampling import over_words
 from gmask_pl.explainers.explainer import Explainer, example_generators
-from gmask_pl.explainers.lime import perturbations, proximity, ridge
+from gmask_pl.explainers.lime import over_words, perturbations, proximity, ridge
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Positive, Seed, at_least, checked
 from gmask_pl.types import Attributions

@@ -8,12 +8,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers._candidates import CandidateExplainer
 from gmask_pl.explainers._coalition import (
     BOTH,
     CONTEXTS,
     KEEP,
     VALUES,
+    CandidateExplainer,
     TableSize,
     value_table,
 )

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_only
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,6 +26,7 @@ from gmask_pl.processes import place_of, sum_over_processes
 from gmask_pl.types import JSON, Classifier, PairBatch, PairEncoder, PairExample
 
 WEIGHTS, SETTINGS, FACTS = "weights.safetensors", "settings.json", "facts.json"
+Learnt = tuple[dict[str, Tensor], JSON]  # tensors, and facts for the report
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,18 @@ class Place:
     folder: Path
     settings: str
 
-    def read(self) -> tuple[dict[str, Tensor], JSON] | None:
+    def learnt(self, learn: Callable[[], Learnt]) -> Learnt:
+        """What is kept here, else what ``learn`` finds, which is kept from then on.
+
+        The facts say whether it was there (``reused``) and where it is (``kept_in``).
+        """
+        kept = self.read()
+        tensors, facts = learn() if kept is None else kept
+        if kept is None:
+            rank_zero_only(self.write)(tensors, facts)
+        return tensors, facts | {"reused": kept is not None, "kept_in": str(self.folder)}
+
+    def read(self) -> Learnt | None:
         """The tensors and facts kept here; None when there are none of just these settings."""
         if not self.folder.is_dir():
             return None

@@ -33,14 +33,7 @@ from gmask_pl.masking.token_packing import (
     leftmost,
 )
 from gmask_pl.settings import OneOf
-from gmask_pl.types import (
-    Classifier,
-    ModelInput,
-    PairBatch,
-    PairsFailed,
-    ReadsAttention,
-    UserError,
-)
+from gmask_pl.types import Classifier, ModelInput, PairBatch, PairsFailed, ReadsAttention, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +212,7 @@ class MaskedModel:
             with torch.enable_grad():
                 mask = masks[chunk].requires_grad_()
                 inputs = self._soft_input(rows[chunk], mask, attention[chunk], hard=hard)
-                logits = self.classifier(inputs).float()
-                target = self.prediction[rows[chunk]][:, None]
-                nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
+                nll = self._loss(self.classifier(inputs), rows[chunk])
                 (grad,) = torch.autograd.grad(nll.sum(), mask)
             loss[chunk], gradient[chunk] = nll.detach(), grad
 
@@ -290,9 +281,7 @@ class MaskedModel:
         def step(rows: Tensor) -> None:
             examples = rows // copies
             with torch.enable_grad(), around(rows):
-                logits = self.classifier(self._whole_input(examples)).float()
-                target = self.prediction[examples][:, None]
-                nll = -logits.log_softmax(-1).gather(1, target).squeeze(1)
+                nll = self._loss(self.classifier(self._whole_input(examples)), examples)
                 (grad,) = torch.autograd.grad(nll.sum(), wrt)
             loss[rows] = nll.detach()
             gradient.add_(grad)
@@ -304,6 +293,11 @@ class MaskedModel:
         self.evaluations += copies
         self.gradients += copies
         return loss.view(-1, copies), gradient
+
+    def _loss(self, logits: Tensor, pairs: Tensor) -> Tensor:
+        """-log p(prediction), (N,), of logits (N, C) about the ``pairs`` (N,)."""
+        target = self.prediction[pairs][:, None]
+        return -logits.float().log_softmax(-1).gather(1, target).squeeze(1)
 
     def _whole_input(self, rows: Tensor) -> ModelInput:
         order, attention = leftmost(self.batch.attention[rows])

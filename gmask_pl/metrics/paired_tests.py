@@ -50,12 +50,7 @@ def seed_average(runs: Sequence[Rows]) -> Tensor:
 
 
 def compare(
-    tables: Mapping[str, Tensor],
-    summary: Summary,
-    *,
-    resamples: int,
-    permutations: int,
-    seed: int,
+    tables: Mapping[str, Tensor], summary: Summary, *, resamples: int, permutations: int, seed: int
 ) -> list[Difference]:
     """All differences between explainers, each given as its rows (n, R) of the same n pairs.
 

@@ -12,7 +12,7 @@ from gmask_pl.files import warn_once
 from gmask_pl.identity.parts import KIND, kinds, target_of
 
 if TYPE_CHECKING:
-    from gmask_pl.metrics.row_metric import RowMetric
+    from gmask_pl.metrics.pair_metric import RowMetric
 
 
 @dataclass(frozen=True, slots=True)

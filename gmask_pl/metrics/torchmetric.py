@@ -22,7 +22,7 @@ class ExplanationMetric(Metric):
     takes: ``sync_on_compute``, ``process_group``, ...
 
     >>> import torch
-    >>> from gmask_pl.metrics import AOPC, ExplanationMetric
+    >>> from gmask_pl import AOPC, ExplanationMetric
     >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
     ...     p = torch.where(keep[..., 0], 0.9, 0.1)
     ...     return torch.stack([p, 1 - p], -1)

@@ -15,13 +15,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from gmask_pl.models.encoding import check_unit
+from gmask_pl.models.encoding import SubwordEncoder, check_unit
 from gmask_pl.models.first_token import first_token_only, last_layer
-from gmask_pl.models.pair_classifier import PairClassifier, is_watched, output_columns
+from gmask_pl.models.pair_classifier import PairClassifier, gated, is_watched, output_columns
 from gmask_pl.models.reading_traits import (
     Reading,
     find_reading,
     tables_of_positions,
+    tokenizer_words,
+    trial_pairs,
     widest_window,
 )
 from gmask_pl.models.safe_loading import (
@@ -32,8 +34,6 @@ from gmask_pl.models.safe_loading import (
     outputs_of,
     right_tokenizer,
 )
-from gmask_pl.models.subwords import SubwordEncoder
-from gmask_pl.models.trial_pairs import tokenizer_words, trial_pairs
 from gmask_pl.settings import at_least, checked
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
 
@@ -348,25 +348,17 @@ class BertPairClassifier(PairClassifier):
         ).to(self.device)
         # An argument without a name of its own is the network's business.
         named = {n: tokens[n] for n in tokens if n in self._accepts or "kwargs" in self._accepts}
-        ids = named["input_ids"]
         if removal is not None and removed is not None:
-            removed = removed[None]
-            if removal == "delete":
-                named = {name: value[~removed][None] for name, value in named.items()}
-            elif removal == "mask":
-                named["input_ids"] = ids.masked_fill(removed, self.mask_token_id or 0)
-            elif removal == "zero":
-                del named["input_ids"]
-                embedded = self.network.get_input_embeddings()(ids)
-                named["inputs_embeds"] = embedded * ~removed[..., None]
-            else:
+            named = self.without(named, removal, removed[None], as_padding=as_padding)
+            if removal == "zero":
+                embedded = self.network.get_input_embeddings()(named.pop("input_ids"))
+                named["inputs_embeds"] = embedded * ~removed[None, :, None]
+            elif removal == "pad":
                 if not self._takes_attention:
                     raise UserError("the network takes no attention_mask")
-                named["attention_mask"] = (~removed).long()
-                if as_padding:
-                    named["input_ids"] = ids.masked_fill(removed, self.pad_token_id)
+                named["attention_mask"] = named["attention_mask"].long()
                 if (first := self.reading().first_position) is not None:
-                    places = torch.arange(ids.shape[1], device=ids.device)
+                    places = torch.arange(len(removed), device=removed.device)
                     named["position_ids"] = places[None] + first
         return self._chosen(self.network(**named).logits)[0]
 
@@ -438,19 +430,8 @@ class BertPairClassifier(PairClassifier):
         if inputs.gate is None:
             named["input_ids"] = inputs.token_ids
         else:
-            named["inputs_embeds"] = self._gated(inputs)
+            named["inputs_embeds"] = gated(self.network.get_input_embeddings(), inputs)
         return named
-
-    def _gated(self, inputs: ModelInput) -> Tensor:
-        embedding = self.network.get_input_embeddings()
-        assert inputs.gate is not None
-        words: Tensor = embedding(inputs.token_ids)
-        gate = inputs.gate[..., None].to(words.dtype)
-        words = words * gate
-        if inputs.substitute is not None:
-            instead = embedding(torch.tensor(inputs.substitute, device=words.device))
-            words = words + (1 - gate) * instead
-        return words
 
     def _attention(self, attention: Tensor) -> Tensor:
         """A 2-D mask for hard attention, a 4-D additive one for soft multipliers.

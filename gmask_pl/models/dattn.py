@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from gmask_pl.models.pair_classifier import is_watched
-from gmask_pl.models.vectors import read_vectors
-from gmask_pl.models.words import WordClassifier
+from gmask_pl.models.words import WordClassifier, read_vectors
 from gmask_pl.settings import Count, NotNegative, Share, checked
 from gmask_pl.types import ModelInput, UserError
 
@@ -93,8 +92,8 @@ class DecomposableAttention(WordClassifier):
         if self.training or _is_soft(inputs) or is_watched(self):
             projected = self._projected(inputs)
             seen = inputs.attention.to(projected.dtype)
-            aligned = self._align(projected, seen, inputs.segment)
-            compared = self.compare(torch.cat([projected, aligned], -1))
+            weights, total = self._weights(self.attend(projected), seen, inputs.segment)
+            compared = self.compare(torch.cat([projected, (weights @ projected) / total], -1))
         else:
             compared = self._compared(inputs)
             seen = inputs.attention.to(compared.dtype)
@@ -148,11 +147,6 @@ class DecomposableAttention(WordClassifier):
         """The projected embeddings of the words, (N, L, D)."""
         projected: Tensor = self.project(self.embedding_dropout(self.embedded(inputs)))
         return projected
-
-    def _align(self, projected: Tensor, seen: Tensor, segment: Tensor) -> Tensor:
-        """The other side's words as each word attends to them, (N, L, D); zero if it has none."""
-        weights, total = self._weights(self.attend(projected), seen, segment)
-        return (weights @ projected) / total
 
     def _weights(self, features: Tensor, seen: Tensor, segment: Tensor) -> tuple[Tensor, Tensor]:
         """The attention of each word (N, L, L) to the other side's, over its total (N, L, 1).

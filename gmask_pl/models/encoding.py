@@ -1,4 +1,4 @@
-"""From tokenised pairs to a padded PairBatch, shared by all encoders."""
+"""From tokenised pairs to a padded PairBatch, and pairs in the word pieces of a tokenizer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
-from gmask_pl.types import PairBatch, PairExample, UserError
+from gmask_pl.types import PairBatch, PairExample, Span, UserError
 
 UNITS = ("word", "token")
 
@@ -85,3 +87,52 @@ def collate(
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
         truncated=torch.tensor([pair.truncated for pair in encoded]),
     )
+
+
+class SubwordEncoder:
+    """Encodes pairs with a fast tokenizer; a token belongs to the word it overlaps.
+
+    pad_token_id: what short rows are filled up with, on the right whatever the tokenizer prefers.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, max_length: int, unit: str, pad_token_id: int
+    ) -> None:
+        self.tokenizer, self.max_length, self.unit = tokenizer, max_length, unit
+        self.pad_token_id = pad_token_id
+        self.vocabulary_size = max(tokenizer.get_vocab().values()) + 1
+
+    def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
+        tokens = self.tokenizer(
+            [example.text1 for example in examples],
+            [example.text2 for example in examples],
+            truncation="longest_first",
+            max_length=self.max_length,
+        )
+        encoded = [self._encode(e, tokens.encodings[i]) for i, e in enumerate(examples)]
+        return collate(examples, encoded, self.pad_token_id)
+
+    def _encode(self, example: PairExample, tokens: Any) -> EncodedPair:
+        owners = (_words_at(example.spans1), _words_at(example.spans2, len(example.spans1)))
+        words: list[int] = []
+        for side, span in zip(tokens.sequence_ids, tokens.offsets, strict=True):
+            owner = {} if side is None else owners[side]
+            words.append(next((owner[place] for place in range(*span) if place in owner), -1))
+        words1, words2 = example.words1, example.words2
+        if self.unit == "token":
+            pieces = [i for i, word in enumerate(words) if word >= 0]
+            words1, words2 = (
+                tuple(tokens.tokens[i] for i in pieces if tokens.sequence_ids[i] == side)
+                for side in (0, 1)
+            )
+            words = [-1] * len(words)
+            for unit, position in enumerate(pieces):
+                words[position] = unit
+        return EncodedPair(
+            tokens.ids, tokens.type_ids, words, words1, words2, truncated=bool(tokens.overflowing)
+        )
+
+
+def _words_at(spans: Sequence[Span], first: int = 0) -> dict[int, int]:
+    """The word that each character belongs to, by its place; words are counted from ``first``."""
+    return {place: word for word, span in enumerate(spans, first) for place in range(*span)}

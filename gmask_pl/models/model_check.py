@@ -17,8 +17,7 @@ from torch import Tensor
 
 from gmask_pl.masking.masked_model import REMOVALS, MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.models.reading_traits import told, tolerance
-from gmask_pl.models.trial_pairs import trial_pairs
+from gmask_pl.models.reading_traits import told, tolerance, trial_pairs
 from gmask_pl.types import PairBatch, PairExample, ReadsAttention, UserError
 
 SHORT = ((2, 5), (7, 3), (1, 4))  # words of the sides of the short trial pairs
@@ -52,11 +51,10 @@ class Verdict:
     """What a model may be asked for.
 
     removals, gradients: by the name of a removal; of the latter none where they were not tried;
-    attention: whether it tells what its first token
-    attends to. longest: tokens of the longest input, None where there is no such limit. outputs:
-    what they mean, ``softmax``, ``sigmoid`` or ``score``. together: which rows are asked in one
-    batch. window: the widest stretch of local attention that the model was tried beyond, 0 where
-    it has none.
+    attention: whether it tells what its first token attends to. longest: tokens of the longest
+    input, None where there is no such limit. outputs: what they mean, ``softmax``, ``sigmoid`` or
+    ``score``. together: which rows are asked in one batch. window: the widest stretch of local
+    attention that the model was tried beyond, 0 where it has none.
     """
 
     removals: dict[str, Trial]
@@ -204,7 +202,7 @@ class _Bench:
                 found["leak"] = max(found["leak"], seen)
                 return Trial(False, reason, *found.values())
         except Exception as error:  # whatever the network leads to
-            return Trial(False, str(error) if isinstance(error, UserError) else told(error))
+            return Trial(False, told(error))
         for part, reason in _REASONS.items():
             if not found[part] <= limit:
                 return Trial(False, f"{reason} (by {found[part]:.2g} in a logit)", *found.values())
@@ -258,7 +256,7 @@ class _Bench:
             masked.prediction = masked.probabilities.argmin(-1)
             return self._along_a_path(masked, keep, batch.word_valid[:, None])
         except Exception as error:  # whatever the network leads to
-            return Trial(False, str(error) if isinstance(error, UserError) else told(error))
+            return Trial(False, told(error))
 
     def _along_a_path(self, masked: MaskedModel, keep: Tensor, valid: Tensor) -> Trial:
         """The gradients along a short path between soft masks sum up to what the loss gains there.
@@ -305,7 +303,7 @@ class _Bench:
             if not torch.allclose(found[:1], alone, rtol=1e-3, atol=1e-5):
                 return Trial(False, "the attention in a pair depends on the pairs beside it")
         except Exception as error:  # whatever the network leads to
-            return Trial(False, str(error) if isinstance(error, UserError) else told(error))
+            return Trial(False, told(error))
         return Trial(True)
 
     def _masked(self, batch: PairBatch, name: str) -> MaskedModel:

@@ -217,22 +217,33 @@ class PairClassifier(LightningModule):
         hides are padding, else they keep their ids.
         """
         batch = self.encoder("word")([example]).to(self.device)
-        ids, seen, segment = batch.token_ids, batch.attention, batch.segment
+        named = {"input_ids": batch.token_ids, "attention_mask": batch.attention}
+        named["segment"] = batch.segment
         gate: Tensor | None = None
         if removal is not None and removed is not None:
-            gone = removed[None]
-            if removal == "delete":
-                ids, seen, segment = (field[~gone][None] for field in (ids, seen, segment))
-            elif removal == "mask":
-                ids = ids.masked_fill(gone, self.mask_token_id or 0)
-            elif removal == "zero":
-                gate = (~gone).float()
-            else:
-                seen = seen & ~gone
-                ids = ids.masked_fill(gone, self.pad_token_id) if as_padding else ids
+            named = self.without(named, removal, removed[None], as_padding=as_padding)
+            gate = (~removed[None]).float() if removal == "zero" else None
+        ids, seen, segment = named.values()
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
         logits: Tensor = self(ModelInput(ids, seen, segment, positions, gate))
         return logits[0]
+
+    def without(
+        self, named: dict[str, Tensor], removal: str, gone: Tensor, *, as_padding: bool
+    ) -> dict[str, Tensor]:
+        """A pair's input (1, L) by its names, as in `direct`, without the tokens that are ``gone``.
+
+        Under ``zero`` it is left as it is: what goes are the embeddings.
+        """
+        if removal == "delete":
+            return {name: part[~gone][None] for name, part in named.items()}
+        ids = named["input_ids"]
+        if removal == "mask":
+            return named | {"input_ids": ids.masked_fill(gone, self.mask_token_id or 0)}
+        if removal == "pad":
+            ids = ids.masked_fill(gone, self.pad_token_id) if as_padding else ids
+            return named | {"input_ids": ids, "attention_mask": ~gone}
+        return named
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         if self.word_dropout > 0:
@@ -275,6 +286,19 @@ def drop_words(batch: PairBatch, share: float) -> PairBatch:
     keep = torch.rand(b, width, device=batch.device) < torch.rand(b, 1, device=batch.device)
     keep |= torch.rand(b, 1, device=batch.device) >= share
     return replace(batch, attention=keep_tokens(batch.word_of_token, batch.attention, keep))
+
+
+def gated(embedding: nn.Module, inputs: ModelInput) -> Tensor:
+    """The word embeddings (N, L, D) of an input, each times its gate (Eq. 1)."""
+    words: Tensor = embedding(inputs.token_ids)
+    if inputs.gate is None:
+        return words
+    gate = inputs.gate[..., None].to(words.dtype)
+    words = words * gate
+    if inputs.substitute is not None:
+        instead = embedding(torch.tensor(inputs.substitute, device=words.device))
+        words = words + (1 - gate) * instead
+    return words
 
 
 def output_columns(

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain, islice, product
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gmask_pl.types import ModelInput, PairBatch, UserError
+from gmask_pl.types import ModelInput, PairBatch, PairExample, Span, UserError
 
+_PIECES = 600  # of a vocabulary that are looked at
 UNASKED = "the network cannot be asked about a pair at all: {}"
 _POSITIONS = frozenset(
     ("position_embeddings", "position_embedding", "embed_positions", "wpe", "positions_embed")
@@ -66,7 +69,6 @@ def find_reading(
     plainest way fails.
     """
     rows, others = ([one_row(batch, i) for i in some] for some in ((0, 1), range(2, len(batch))))
-    _short, _long = rows
     try:
         wholes = [ask(row, PLAIN) for row in rows]
         hidden = [partly_hidden(row) for row in rows]
@@ -188,6 +190,8 @@ def tolerance(wanted: Tensor, effect: float) -> float:
 
 def told(error: BaseException) -> str:
     """An error in one line."""
+    if isinstance(error, UserError):
+        return str(error)
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
 
@@ -227,22 +231,18 @@ def padded(rows: list[ModelInput]) -> ModelInput:
     """Rows of any lengths in one batch."""
     length = max(row.token_ids.shape[1] for row in rows)
 
-    def together(name: str) -> Tensor:
+    def together(name: str, filler: float = 0) -> Tensor:
         parts = [getattr(row, name) for row in rows]
         if name == "positions":  # padding has some, too
             every = torch.arange(length, device=parts[0].device)[None]
             return torch.cat([torch.cat([p, every[:, p.shape[1] :]], 1) for p in parts])
-        filler = 1.0 if name == "gate" else 0
         pad = torch.nn.functional.pad
         return torch.cat([pad(p, (0, length - p.shape[1]), value=filler) for p in parts])
 
-    return ModelInput(
-        together("token_ids"),
-        together("attention"),
-        together("segment"),
-        together("positions"),
-        None if rows[0].gate is None else together("gate"),
-    )
+    ids, attention, segment = map(together, ("token_ids", "attention", "segment"))
+    positions = torch.arange(length, device=ids.device).expand_as(ids)  # padding has some, too
+    gate = None if rows[0].gate is None else together("gate", 1.0)
+    return ModelInput(ids, attention, segment, positions, gate)
 
 
 def tables_of_positions(network: PreTrainedModel) -> dict[int, int]:
@@ -283,3 +283,45 @@ def widest_window(network: PreTrainedModel, longest: int) -> int:
 
     found = numbers(network.config.to_dict(), named=False)
     return max((number for number in found if 0 < number < longest), default=0)
+
+
+def tokenizer_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Words that the tokenizer's vocabulary holds as pieces, from all over it."""
+    special = set(tokenizer.all_special_ids)
+    ids = [id for id in sorted(tokenizer.get_vocab().values()) if id not in special]
+    step = max(1, len(ids) // _PIECES)
+    texts = (str(tokenizer.decode([id])).strip() for id in ids[::step])
+    return [text for text in texts if text.isalnum()]
+
+
+def distinct(words: Sequence[str]) -> Iterator[str]:
+    """The words without repetition, the longer ones first, then what two of them make together.
+
+    And what letters make, for a vocabulary of hardly any words.
+    """
+    seen: set[str] = set()
+    known = sorted({word.casefold(): word for word in words}.values(), key=len, reverse=True)
+    turned = (known[shift:] + known[:shift] for shift in range(1, len(known)))
+    made = (one + other for others in turned for one, other in zip(known, others, strict=True))
+    for word in chain(known, made, map("".join, product(ascii_lowercase, repeat=3))):
+        if word.casefold() not in seen:
+            seen.add(word.casefold())
+            yield word
+
+
+def trial_pairs(words: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[PairExample]:
+    """Pairs of as many words a side as ``sizes`` says, no two of them alike."""
+    left = distinct(words)
+    pairs = []
+    for number, size in enumerate(sizes):
+        (text1, spans1), (text2, spans2) = (_side(list(islice(left, count))) for count in size)
+        pairs.append(PairExample(f"trial {number}", text1, text2, spans1, spans2))
+    return pairs
+
+
+def _side(words: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
+    spans, start = [], 0
+    for word in words:
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
+    return " ".join(words), tuple(spans)

@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
 from gmask_pl.command_names import command_name
-from gmask_pl.data.vocabulary import word_counts
+from gmask_pl.data.datamodule import word_counts
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.parts import described

@@ -12,7 +12,7 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.selection import OnlyPairs
+from gmask_pl.data.in_memory import OnlyPairs
 from gmask_pl.files import damaged, limit_expanded, write_text
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run

@@ -14,9 +14,7 @@ from gmask_pl.identity.parts import KIND, kind_of
 from gmask_pl.loops import EVALUATIONS
 from gmask_pl.masking.masked_model import removal_named
 from gmask_pl.metrics.floor import EMPTY
-from gmask_pl.metrics.model_free import ModelFreeMetric
-from gmask_pl.metrics.pair_metric import PairMetric
-from gmask_pl.metrics.row_metric import RowMetric
+from gmask_pl.metrics.pair_metric import ModelFreeMetric, PairMetric, RowMetric
 from gmask_pl.processes import say
 from gmask_pl.types import JSON, Explanation, PairExample, PairScore, UserError
 

@@ -11,8 +11,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from gmask_pl.data.source import SPLITS
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.masking.masked_model import RemovalName
-from gmask_pl.metrics.model_free import ModelFreeMetric
-from gmask_pl.metrics.pair_metric import PairMetric
+from gmask_pl.metrics.pair_metric import ModelFreeMetric, PairMetric
 from gmask_pl.models.encoding import UNITS
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.settings import (

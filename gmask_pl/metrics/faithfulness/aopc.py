@@ -45,10 +45,8 @@ class AOPC(PairMetric):
         return without_top(pairs.order, pairs.n_words, self.max_removed)
 
     def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        return area_over_curve(
-            predicted_probability(pairs.whole.unsqueeze(1), pairs.whole).squeeze(1),
-            predicted_probability(probabilities, pairs.whole),
-        ).unsqueeze(1)
+        answers = predicted_probability(probabilities, pairs.whole)
+        return area_over_curve(pairs.whole.amax(1), answers)[:, None]
 
     def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """all_at_once with its interval; meaningful as in `loss_without_words`."""

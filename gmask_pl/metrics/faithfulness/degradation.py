@@ -73,9 +73,8 @@ class Degradation(PairMetric):
         return degraded(pairs.order, pairs.n_words, self.steps)
 
     def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        unmasked = predicted_probability(pairs.whole.unsqueeze(1), pairs.whole).squeeze(1)
         answers = predicted_probability(probabilities, pairs.whole)
-        return degradation_gains(unmasked, answers[:, :-1], answers[:, -1])
+        return degradation_gains(pairs.whole.amax(1), answers[:, :-1], answers[:, -1])
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:

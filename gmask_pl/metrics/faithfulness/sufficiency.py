@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.faithfulness._fractions import FractionMetric
+from gmask_pl.metrics.faithfulness.comprehensiveness import FractionMetric
 from gmask_pl.metrics.floor import loss_without_words, lost, told
 from gmask_pl.metrics.pair_metric import RankedPairs
 from gmask_pl.metrics.presentation import Part, Presentation

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import numbers
-from gmask_pl.metrics.model_free import ModelFreeMetric
+from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.presentation import Presentation
 from gmask_pl.types import JSON, Explanation, PairExample
 

@@ -8,8 +8,8 @@ from itertools import chain
 from torch import Tensor
 
 from gmask_pl.metrics.floor import told
-from gmask_pl.metrics.model_free import ModelFreeMetric, Row
-from gmask_pl.metrics.plausibility._agreement import average_precision, top_words
+from gmask_pl.metrics.pair_metric import ModelFreeMetric
+from gmask_pl.metrics.plausibility.rationale_agreement import average_precision, top_words
 from gmask_pl.metrics.presentation import Part, Presentation
 from gmask_pl.types import JSON, Explanation, Groups, PairExample
 
@@ -52,15 +52,14 @@ class EvidenceRecovery(ModelFreeMetric):
         return bool(example.evidence)
 
     def add(self, explanation: Explanation, example: PairExample) -> None:
-        e, evidence = explanation, example.evidence
-        grouped = e.groups is not None and in_top_group(e.groups, evidence)
-        row: Row = (
-            float(in_top_words(e.scores, evidence)),
-            evidence_precision(e.scores, evidence),
+        scores, groups, evidence = explanation.scores, explanation.groups, example.evidence
+        grouped = groups is not None and in_top_group(groups, evidence)
+        self.rows[explanation.id] = (
+            float(in_top_words(scores, evidence)),
+            evidence_precision(scores, evidence),
             float(grouped),
-            float(e.groups is not None),
+            float(groups is not None),
         )
-        self.rows[e.id] = row
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
@@ -109,6 +108,4 @@ def in_top_group(groups: Groups, evidence: Evidence) -> bool:
 
 def top_group(groups: Groups) -> frozenset[int]:
     """The words whose highest membership is in the most important group; of equals, the first."""
-    first = groups.psi.index(max(groups.psi))
-    members = zip(groups.candidates, groups.phi, strict=True)
-    return frozenset(word for word, row in members if row.index(max(row)) == first)
+    return groups.members.get(groups.psi.index(max(groups.psi)), frozenset())
