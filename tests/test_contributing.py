@@ -116,7 +116,7 @@ def test_the_printed_metric_is_shown_everywhere(added: Path) -> None:
         added, "explain.py", *settings, *small, "explainer=random", "logger=[csv,wandb]", "seed=0"
     )
     table = told[told.index("\nrun ") :].splitlines()
-    assert table[1].split()[-2:] == ["flips", "u=1"]
+    assert table[1].split()[-4:] == ["flips", "u=1", "evaluations", "seconds"]
     (metrics,) = added.glob("outputs/explain/*/random/*/metrics.json")
     folder = metrics.parent
     found = json.loads(metrics.read_text("utf-8"))["decision_flip"]

@@ -14,7 +14,7 @@ import pytest
 from gmask_pl.identity import parts
 from gmask_pl.metrics import presentation as presentations
 from gmask_pl.metrics.pair_metric import ModelFreeMetric, PairMetric
-from gmask_pl.metrics.presentation import UNKNOWN, expected, metric_class, presentation, presented
+from gmask_pl.metrics.presentation import UNKNOWN, metric_class, presentation, presented
 from gmask_pl.pipeline.hydra_setup import choices
 from gmask_pl.pipeline.report.console_table import format_table
 
@@ -29,10 +29,6 @@ def test_every_metric_says_what_it_is(name: str) -> None:
     assert told.unit
     low, high = told.range
     assert low is None or high is None or low < high
-
-
-def test_every_table_has_the_three_metrics_of_the_paper() -> None:
-    assert [name for name, _ in expected()] == ["aopc", "post_hoc_accuracy", "degradation"]
 
 
 @pytest.fixture
@@ -56,8 +52,8 @@ def test_a_class_that_no_file_declares_is_not_imported(conf: Path) -> None:
     assert "antigravity" not in sys.modules
     results = {"mine": {"value": 0.5, "low": 0.25, "high": 0.75, "kind": "antigravity.Metric"}}
     head, _, row = format_table([("run", results)]).splitlines()
-    assert head.split()[-1] == "mine"
-    assert row.split()[-3:] == ["0.500", "[0.250,", "0.750]"]
+    assert head.split()[2] == "mine"
+    assert row.split()[2:5] == ["0.500", "[0.250,", "0.750]"]
     assert "antigravity" not in sys.modules
 
 

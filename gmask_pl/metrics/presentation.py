@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gmask_pl.files import warn_once
-from gmask_pl.identity.parts import KIND, kinds, target_of
+from gmask_pl.identity.parts import KIND, target_of
 
 if TYPE_CHECKING:
     from gmask_pl.metrics.pair_metric import RowMetric
@@ -96,8 +96,7 @@ class Presentation:
     unit: of the value; higher_is_better: None where neither is; range: the least and the greatest
     value, None where there is no end. digits, interval: of the column.
 
-    place: among the metrics, those with the lowest first, equal ones as the run has them. always:
-    it has a column before the costs, whether a run has computed it or not.
+    place: among the metrics, those with the lowest first, equal ones as the run has them.
 
     >>> Presentation(meaning="pairs whose prediction changes", unit="share", range=(0, 1)).hint
     'share; from 0 to 1; higher is better'
@@ -114,7 +113,6 @@ class Presentation:
     digits: int = 3
     interval: bool = True
     place: int = 100
-    always: bool = False
 
     @property
     def hint(self) -> str:
@@ -174,11 +172,4 @@ def _named(name: str, told: Presentation) -> Presentation:
     if plot is not None:
         curves = (replace(c, name=f"{name}_{c.name}" if c.name else "") for c in plot.curves)
         plot = replace(plot, curves=tuple(curves))
-    return replace(told, title="", heading="", always=False, plot=plot)
-
-
-def expected() -> list[tuple[str, Presentation]]:
-    """The metrics of ``conf/`` that every table of runs has a column of, by name."""
-    names = [name for group, name in kinds() if group == "metric"]
-    always = [(name, told) for name in names if (told := presentation(name)).always]
-    return sorted(always, key=lambda one: one[1].place)
+    return replace(told, title="", heading="", plot=plot)

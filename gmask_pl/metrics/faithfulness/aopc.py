@@ -33,7 +33,6 @@ class AOPC(PairMetric):
         range=(-1, 1),
         parts=(Part("all_at_once", "AOPC where every word goes at the first step"),),
         place=1,
-        always=True,
     )
 
     @checked

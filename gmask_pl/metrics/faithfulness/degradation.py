@@ -54,7 +54,6 @@ class Degradation(PairMetric):
             area=True,
         ),
         place=3,
-        always=True,
     )
 
     @checked

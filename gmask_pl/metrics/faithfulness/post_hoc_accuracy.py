@@ -55,7 +55,6 @@ class PostHocAccuracy(PairMetric):
             shown=(1, 2, 4, 10),
         ),
         place=2,
-        always=True,
     )
 
     @checked

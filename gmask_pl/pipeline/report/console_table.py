@@ -9,7 +9,7 @@ from typing import Any
 
 from gmask_pl.escaping import visible
 from gmask_pl.metrics.paired_tests import kendall_tau
-from gmask_pl.metrics.presentation import Presentation, expected, presented
+from gmask_pl.metrics.presentation import Presentation, presented
 from gmask_pl.pipeline.report.result_files import (
     by_removal,
     independent,
@@ -28,12 +28,12 @@ ScoredRun = tuple[Sequence[str], Mapping[str, Any]]  # the overrides of a run an
 
 
 def format_table(runs: Sequence[Run]) -> str:
-    """One aligned row for each run (name, metrics): the three metrics of Section 5.1 and the cost.
+    """One aligned row for each run (name, metrics): its metrics and the cost.
 
     n is the number of pairs scored. Brackets hold 95 % intervals; a dash stands for a metric
-    that was not computed. Which columns a metric has, it says itself (`metrics.presentation`);
-    those that not every table has follow the cost. A metric that says of itself that it can tell
-    nothing carries a star, with a note below; what the empty pair gives stands below, too.
+    that this run has no value of. Which columns a metric has, it says itself
+    (`metrics.presentation`). A metric that says of itself that it can tell nothing carries a star,
+    with a note below; what the empty pair gives stands below, too.
 
     A run with several removals of the metrics has a row for each; what does not depend on the
     removal stands in the first.
@@ -73,20 +73,13 @@ def _row_for_each_removal(run: Run) -> list[Run]:
 
 def _columns(runs: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     """Each column: its heading, and the cell of every run."""
-    metrics = dict(expected())
-    for name, _, told in chain.from_iterable(map(presented, runs)):
-        metrics.setdefault(name, told)
-    ordered = sorted(metrics.items(), key=lambda one: one[1].place)
+    metrics = {name: told for name, _, told in chain.from_iterable(map(presented, runs))}
     yield ["n", *(_decimal(pairs_scored(run), 0) for run in runs)]
-    for name, told in ordered:
-        if told.always:
-            yield from _metric_columns(name, told, runs)
+    for name, told in sorted(metrics.items(), key=lambda one: one[1].place):
+        yield from _metric_columns(name, told, runs)
     for cost, digits in (("evaluations", 0), ("seconds", 3)):
         spent = (number(run, "cost", f"{cost}_per_pair") for run in runs)
         yield [cost, *(_decimal(value, digits) for value in spent)]
-    for name, told in ordered:
-        if not told.always:
-            yield from _metric_columns(name, told, runs)
 
 
 def _metric_columns(
