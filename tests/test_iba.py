@@ -297,6 +297,7 @@ def test_layers_that_cannot_hold_a_bottleneck(
     classifier: PairClassifier, examples: list[PairExample]
 ) -> None:
     batch = classifier.encoder("word")(examples)
+    classifier.read(batch)  # how it is asked is found out, by asking
     name = "aggregate" if isinstance(classifier, DecomposableAttention) else "bert.pooler"
     with (
         pytest.raises(UserError, match="not a vector for every token"),

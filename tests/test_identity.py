@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import CONF, LABELS, ROOT, untrained
-from gmask_pl.models.verdicts import check_key
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -45,6 +44,7 @@ from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.pipeline.build import plain
 from gmask_pl.pipeline.explaining import explain
 from gmask_pl.pipeline.hydra_setup import deciding_settings, register
+from gmask_pl.suitability import check_key
 from gmask_pl.types import Highlight, ModelInput, PairExample, PairScore
 
 register()

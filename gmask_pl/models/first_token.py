@@ -23,15 +23,17 @@ PARTS = (
 def last_layer(network: nn.Module) -> nn.Module | None:
     """The last encoder layer, if it is built as BERT's, RoBERTa's and ELECTRA's are.
 
-    None where somebody has put another ``forward`` on one of its modules.
+    None where somebody has put another ``forward`` on a module that would be passed by.
     """
     encoder = getattr(getattr(network, "base_model", None), "encoder", None)
     layers = getattr(encoder, "layer", None)
     if not isinstance(layers, nn.ModuleList) or len(layers) == 0:
         return None
     parts = dict(layers[-1].named_modules())
-    changed = any("forward" in vars(part) for part in parts.values())
-    return layers[-1] if parts.keys() >= {*PARTS} and not changed else None
+    if not parts.keys() >= {*PARTS}:
+        return None
+    passed_by = (parts[name] for name in ("", "attention", "attention.self"))
+    return None if any("forward" in vars(part) for part in passed_by) else layers[-1]
 
 
 @contextmanager

@@ -229,18 +229,17 @@ def thinned(row: ModelInput) -> ModelInput:
 
 def padded(rows: list[ModelInput]) -> ModelInput:
     """Rows of any lengths in one batch."""
-    length = max(row.token_ids.shape[1] for row in rows)
+    places = [row.positions for row in rows]
+    length = max(p.shape[1] for p in places)
 
     def together(name: str, filler: float = 0) -> Tensor:
         parts = [getattr(row, name) for row in rows]
-        if name == "positions":  # padding has some, too
-            every = torch.arange(length, device=parts[0].device)[None]
-            return torch.cat([torch.cat([p, every[:, p.shape[1] :]], 1) for p in parts])
         pad = torch.nn.functional.pad
         return torch.cat([pad(p, (0, length - p.shape[1]), value=filler) for p in parts])
 
     ids, attention, segment = map(together, ("token_ids", "attention", "segment"))
-    positions = torch.arange(length, device=ids.device).expand_as(ids)  # padding has some, too
+    every = torch.arange(length, device=ids.device)[None]  # padding has positions, too
+    positions = torch.cat([torch.cat([p, every[:, p.shape[1] :]], 1) for p in places])
     gate = None if rows[0].gate is None else together("gate", 1.0)
     return ModelInput(ids, attention, segment, positions, gate)
 
