@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -335,6 +337,25 @@ def test_the_code_of_ones_own_is_told(written: Callable[..., ModuleType]) -> Non
     assert told() == told(unused=2, comment="# in other words")
     changes: list[dict[str, Any]] = [{"scale": 3.0}, {"power": 2}, {"exponent": 2}]
     assert len({told(), *(told(**change) for change in changes)}) == 4
+
+
+def test_the_code_is_told_alike_by_every_process(written: Callable[..., ModuleType]) -> None:
+    """Whatever the order in which it keeps sets."""
+    module = written(comment='return x in {"a", "b", "c", "d"}')
+    told = "from gmask_pl.identity.of_code import code_at; print(code_at('own_parts.Mine'))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", told],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": f"{place}{os.pathsep}{ROOT}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for place in [Path(str(module.__file__)).parent]
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+    assert found != {"\n"}
 
 
 def test_the_code_of_packages_is_told_by_their_names() -> None:

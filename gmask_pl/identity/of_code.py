@@ -6,9 +6,9 @@ name stands for it.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-import sysconfig
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 from gmask_pl.identity.setting_roles import digest_of
 
 _PROJECT = ("gmask_pl", "gmask_paper")
-_INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
 # What Python itself writes into a class.
 _OF_PYTHON = (
     *("__annotations__", "__doc__", "__firstlineno__", "__module__", "__qualname__"),
@@ -68,15 +67,16 @@ def _is_own(value: Any) -> bool:
     if not isinstance(value, type | FunctionType):
         return False
     top = str(value.__module__).partition(".")[0]
-    if top in sys.stdlib_module_names or top in _PROJECT:
-        return False
-    module = sys.modules.get(top)
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return not any(
-        Path(place).is_relative_to(installed)
-        for place in filter(None, places)
-        for installed in _INSTALLED
-    )
+    return top not in sys.stdlib_module_names and top not in _PROJECT and not _is_installed(top)
+
+
+@functools.cache
+def _is_installed(package: str) -> bool:
+    """Whether a package lies where an installer has put it: with the records of what is there."""
+    module = sys.modules.get(package)
+    file = getattr(module, "__file__", None)
+    places = [Path(place) for place in getattr(module, "__path__", [file] if file else ())]
+    return any(next(place.parent.glob("*.dist-info"), None) for place in places)
 
 
 def _parts(item: type | FunctionType) -> Iterator[tuple[str, Any]]:
