@@ -100,8 +100,8 @@ def find_reading(
         best = replace(best, skips_hidden=True)
     best = replace(best, together=_together(same, ask, rows, others, best))
     words = (batch.word_of_token[0] >= 0).nonzero().flatten()[[0, -1]]
-    unreadable = (id for id in special if not _readable(id, same, ask, rows[0], words, best))
-    best = replace(best, unreadable=frozenset(unreadable))
+    unreadable = _unreadable(special, same, ask, rows[0], words, best)
+    best = replace(best, unreadable=unreadable)
     soft = [replace(row, attention=row.attention.float()) for row in hidden]
     how = replace(best, softens=True)
     if all(same(row, how, e) for row, e in zip(soft, expected, strict=True)):
@@ -138,7 +138,7 @@ def _together(
                 found.append((padded(batch), torch.cat([ask(row, how) for row in batch])))
             except Exception:
                 return "alone"
-            gated = [thinned(row) for row in batch]
+            gated = [thinned(row) for row in batch[:2]]
             with suppress(Exception):  # it may take no embeddings: none are asked about together
                 found.append((padded(gated), torch.cat([ask(row, how) for row in gated])))
         cases.append((kind, found))
@@ -148,34 +148,40 @@ def _together(
     return "alone"
 
 
-def _readable(
-    id: int,
+def _unreadable(
+    special: Collection[int],
     same: Callable[[ModelInput, Reading, Tensor], bool],
     ask: Ask,
     row: ModelInput,
     words: Tensor,
     how: Reading,
-) -> bool:
-    """Whether a text whose first and last token is ``id`` is read as the plainest way reads it.
+) -> frozenset[int]:
+    """The tokens that change how a text is read when they stand in it, at its first and last word.
 
     Some networks count positions, or find the token that they classify by, by such ids. By
     embeddings they cannot, and in a batch some ask for as many of them in every row.
     """
-    ids = row.token_ids.index_fill(1, words, id)
-    held = replace(row, token_ids=ids)
-    try:
-        wanted = ask(held, PLAIN)
-    except Exception:
-        return False
-    if how.together == "any" and not same(
-        padded([held, row]), how, torch.cat([wanted, ask(row, how)])
-    ):
-        return False
-    whole = torch.ones_like(ids, dtype=torch.float32)
-    with suppress(Exception):  # it may take no embeddings
-        if not same(replace(row, gate=whole), how, ask(row, how)):
-            return same(held, how, wanted)
-    return same(held, how, wanted) and same(replace(held, gate=whole), how, wanted)
+    whole, gate = ask(row, how), torch.ones_like(row.token_ids, dtype=torch.float32)
+    gates = same(replace(row, gate=gate), how, whole)  # it may take no embeddings
+
+    def readable(held: dict[int, ModelInput], wanted: dict[int, Tensor]) -> bool:
+        rows, answers = list(held.values()), list(wanted.values())
+        cases = [([*rows, row], [*answers, whole])]
+        if how.together != "any":
+            cases = [([one], [answer]) for one, answer in zip(rows, answers, strict=True)]
+        if gates:
+            cases += [([replace(r, gate=gate) for r in some], found) for some, found in cases]
+        return all(same(padded(some), how, torch.cat(found)) for some, found in cases)
+
+    held = {id: replace(row, token_ids=row.token_ids.index_fill(1, words, id)) for id in special}
+    wanted: dict[int, Tensor] = {}
+    for id, one in held.items():
+        with suppress(Exception):  # whatever the network leads to
+            wanted[id] = ask(one, PLAIN)
+    if len(wanted) == len(held) and readable(held, wanted):
+        return frozenset()
+    apart = (id for id in wanted if readable({id: held[id]}, {id: wanted[id]}))
+    return frozenset(held) - frozenset(apart)
 
 
 def alike(found: Tensor, wanted: Tensor, effect: float) -> bool:
