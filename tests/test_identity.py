@@ -286,6 +286,7 @@ def test_whatever_changes_a_network_is_told(change: Callable[[Any], None]) -> No
 
 
 CODE = """
+import own_helpers
 from gmask_pl.explainers.occlusion import Occlusion
 from torch import nn
 
@@ -294,7 +295,7 @@ SCALE, UNUSED = {scale}, {unused}
 
 def scaled(x):
     {comment}
-    return x * SCALE
+    return own_helpers.shifted(x * SCALE)
 
 
 class Base:
@@ -312,7 +313,9 @@ class Mine(Occlusion):
         found = super().__call__(masked)
         return type(found)(scaled(found.scores), found.groups)
 """
+HELPERS = "def shifted(x):\n    return x + {shift}\n"
 WRITTEN = {"scale": 1.0, "unused": 1, "comment": '"""As it is."""', "power": 1, "exponent": 1}
+WRITTEN |= {"shift": 0}
 
 
 @pytest.fixture
@@ -322,8 +325,9 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Mo
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def write(**values: Any) -> ModuleType:
-        sys.modules.pop("own_parts", None)
-        (tmp_path / "own_parts.py").write_text(CODE.format(**WRITTEN | values), "utf-8")
+        for name, text in (("own_parts", CODE), ("own_helpers", HELPERS)):
+            sys.modules.pop(name, None)
+            (tmp_path / f"{name}.py").write_text(text.format(**WRITTEN | values), "utf-8")
         importlib.invalidate_caches()
         return importlib.import_module("own_parts")
 
@@ -335,8 +339,8 @@ def test_the_code_of_ones_own_is_told(written: Callable[..., ModuleType]) -> Non
         return identity_of_model(written(**values).Network(), "32-true").digest
 
     assert told() == told(unused=2, comment="# in other words")
-    changes: list[dict[str, Any]] = [{"scale": 3.0}, {"power": 2}, {"exponent": 2}]
-    assert len({told(), *(told(**change) for change in changes)}) == 4
+    changes: list[dict[str, Any]] = [{"scale": 3.0}, {"power": 2}, {"exponent": 2}, {"shift": 1}]
+    assert len({told(), *(told(**change) for change in changes)}) == 5
 
 
 def test_the_code_is_told_alike_by_every_process(written: Callable[..., ModuleType]) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from gmask_pl.identity.setting_roles import digest_of
@@ -45,7 +45,12 @@ def code_of(value: Any) -> str:
         for name, part in _parts(item):
             if isinstance(part, FunctionType):
                 told.append([name, *_instructions(part.__code__, part.__doc__)])
-                used = [part.__globals__.get(name) for name in sorted({*_names(part.__code__)})]
+                names = sorted({*_names(part.__code__)})
+                used = [part.__globals__.get(name) for name in names]
+                modules = [
+                    one for one in used if isinstance(one, ModuleType) and _is_users(one.__name__)
+                ]
+                used += [vars(module).get(name) for module in modules for name in names]
                 waiting += used
                 told.append([_plain(one) for one in used])
             else:
@@ -66,7 +71,12 @@ def code_at(path: str) -> str:
 def _is_own(value: Any) -> bool:
     if not isinstance(value, type | FunctionType):
         return False
-    top = str(value.__module__).partition(".")[0]
+    return _is_users(str(value.__module__))
+
+
+def _is_users(module: str) -> bool:
+    """Whether neither Python, nor an installed package, nor this project brings a module."""
+    top = module.partition(".")[0]
     return top not in sys.stdlib_module_names and top not in _PROJECT and not _is_installed(top)
 
 
