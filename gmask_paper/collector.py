@@ -65,9 +65,10 @@ def missing(query: RunQuery, column: Column) -> tuple[list[str], str]:
     """The explainers of the query that a column lacks, and why, with the command to make them."""
     lacking = [name for name in query.swept["explainer"] if not column.of(name)]
     where = {"model": [column.model], "dataset": [column.dataset]}
-    command = query.command("explain", **where, explainer=lacking)
     cell = (column.model, column.dataset)
-    there = {run.explainer for run in query.runs if (run.model, run.dataset) == cell}
+    beside = [run for run in query.runs if (run.model, run.dataset) == cell]
+    command = query.command("explain", where | {"explainer": lacking}, beside)
+    there = {run.explainer for run in beside}
     how = ", or none with this metric on these pairs" if there & {*lacking} else ""
     return lacking, f"no run yet{how}: `{command}`"
 

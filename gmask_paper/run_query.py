@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gmask_paper.archive import archived_runs
 from gmask_paper.run_finder import Run, Skip, agreeing, find_runs
@@ -20,6 +20,7 @@ from gmask_pl.pipeline.run_settings import leave_out
 from gmask_pl.types import Unreadable, UserError
 
 SWEPT = ("model", "dataset", "explainer", "seed")
+PLACES = ("weights", "dataset.path")  # which no experiment says
 OWN = ("+collecting=defaults",)  # the settings that explain.py does not have
 
 
@@ -50,10 +51,23 @@ class RunQuery:
         """Of the files that are written: the name of the experiment, and ``more``."""
         return Path(self.cfg.output) / "paper" / self.name / f"{self.name}{more}"
 
-    def command(self, entry: str, **choices: Sequence[str]) -> str:
-        """The command that makes what is missing."""
+    def command(
+        self, entry: str, choices: Mapping[str, Sequence[str]], beside: Sequence[Run] = ()
+    ) -> str:
+        """The command that makes what is missing.
+
+        beside: runs that it should stand by; of the same weights and data, where these are said.
+        """
         chosen = [f"{key}={','.join(values)}" for key, values in choices.items()]
         parts = [f"experiment={self.name}", *chosen, *self.given]
+        said = {part.lstrip("+").partition("=")[0] for part in parts}
+        for key in PLACES:
+            values = {OmegaConf.select(run.config, key) for run in beside}
+            if key not in said and len(values) == 1 and None not in values:
+                parts.append(f"{key}={next(iter(values))}")
+        metric = self.cfg.collect.get("metric")
+        if metric and metric not in self.cfg.metric and "metric" not in said:
+            parts.append(f"metric=[{metric}]")
         return command_line(entry, *parts)
 
 

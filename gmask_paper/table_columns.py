@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from gmask_paper.paper_numbers import title
 from gmask_paper.run_finder import Run
+from gmask_pl.identity.of_result import differing_keys
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
 from gmask_pl.metrics.paired_tests import Rows
 from gmask_pl.types import JSON, UserError
@@ -102,7 +103,8 @@ def make_column(
         mine = [run for run in mine if _removals(run, metric, removal)]
     sets: dict[str, list[Run]] = {}
     for run in mine:
-        sets.setdefault(_setting(run, metric, removal), []).append(run)
+        shared = json.dumps(_of_setting(run, metric, removal), sort_keys=True)
+        sets.setdefault(shared, []).append(run)
     sets = {f"{key}{model}": own for key in sets for model, own in _by_model(sets[key]).items()}
     if not sets:
         return Column(model, dataset, removal, (), ())
@@ -113,7 +115,9 @@ def make_column(
         for explainer in sorted({run.explainer for run in chosen})
         for entry in _entries(explainer, [run for run in chosen if run.explainer == explainer])
     )
-    notes = [_left_out(group) for group in sets.values() if group is not chosen]
+    told = [(group, _of_setting(group[0], metric, removal)) for group in sets.values()]
+    (own,) = (setting for group, setting in told if group is chosen)
+    notes = [_left_out(group, setting, own) for group, setting in told if group is not chosen]
     failed = {entry.explainer: run.failed for entry in entries for run in entry.runs if run.failed}
     without = frozenset().union(*failed.values())
     if failed:
@@ -134,19 +138,19 @@ def _removals(run: Run, metric: str, removal: str | None) -> list[str | None]:
     return found if removal is None else [name for name in found if name == removal]
 
 
-def _setting(run: Run, metric: str | None, removal: str | None) -> str:
-    """What two runs must share to be compared."""
+def _of_setting(run: Run, metric: str | None, removal: str | None) -> JSON:
+    """What two runs must share to be compared, in the words that a note says of them."""
     shared: JSON = {
         "weights": run.weights,
         "pairs": [run.pairs, run.drawn],
-        "model": told_settings(run.portable, EXPLAIN, {Told.MODEL}),
+        **told_settings(run.portable, EXPLAIN, {Told.MODEL}),
         "unit": run.config.unit,
     }
     if metric is not None:
         asked = told_settings({"metric": run.portable["metric"]}, EXPLAIN, {Told.VALUE})
         shared["metric"] = asked["metric"][metric]
-        shared["removal"] = _removals(run, metric, removal)[0]
-    return json.dumps(shared, sort_keys=True)
+        shared["metric.removal"] = _removals(run, metric, removal)[0]
+    return shared
 
 
 def _by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -166,12 +170,16 @@ def _size(runs: Sequence[Run]) -> tuple[int, int, int]:
     return len(explainers), len(runs[0].drawn), max(run.made for run in runs)
 
 
-def _left_out(runs: Sequence[Run]) -> str:
+def _left_out(runs: Sequence[Run], setting: JSON, chosen: JSON) -> str:
+    """A note of runs that differ from the chosen ones in what must be shared."""
     names = ", ".join(sorted({run.explainer for run in runs}))
+    differing = differing_keys(setting, chosen) or ["the model's configuration"]
+    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
     first = runs[0]
     return (
-        f"left out, as not comparable: {len(runs)} runs of {len(first.drawn)} pairs "
-        f"({names}), such as {first.where}"
+        f"left out, as not comparable: {len(runs)} run{'s' * (len(runs) != 1)} of "
+        f"{len(first.drawn)} pairs ({names}), such as {first.where}: "
+        f"what differs: {', '.join(differing[:3])}{more}"
     )
 
 

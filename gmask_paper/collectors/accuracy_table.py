@@ -77,9 +77,9 @@ class AccuracyTable(Collector):
         runs = [run for run in runs if run.config.split == self.split and known(run) is not None]
         if not runs:
             where = {"model": [model], "dataset": [dataset]}
-            explain = query.command("explain", **where, explainer=["random"])
+            explain = query.command("explain", where | {"explainer": ["random"]})
             why = (
-                f"not trained yet: `{query.command('train', **where)}`; for other weights: "
+                f"not trained yet: `{query.command('train', where)}`; for other weights: "
                 f"`{explain} split={self.split} limit=null weights=...`"
             )
             return Cell(paper=printed, reason=why)

@@ -39,7 +39,7 @@ class GroupFigure(Collector):
             both = [column.of(name) for name in (self.individual, self.grouped)]
             if not all(both):
                 cell = {"model": [column.model], "dataset": [column.dataset]}
-                told = f"{column.where}: no run yet: `{query.command('explain', **cell)}`"
+                told = f"{column.where}: no run yet: `{query.command('explain', cell)}`"
                 lines.append(f"- {markdown_note(told)}")
                 continue
             alone, together = (entries[0].runs[0] for entries in both)

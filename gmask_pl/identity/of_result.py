@@ -87,14 +87,14 @@ class Identity:
 
     def differences(self, other: Identity) -> list[str]:
         """What differs, in words."""
-        changed = [f"setting {key}" for key in _differing(self.settings, other.settings)]
+        changed = [f"setting {key}" for key in differing_keys(self.settings, other.settings)]
         for key, name in _NAMES.items():
             own, others = self.model.get(key), other.model.get(key)
             if own != others:
                 nested = isinstance(own, dict) and isinstance(others, dict)
-                where = _differing(own, others) if nested else []  # type: ignore[arg-type]
+                where = differing_keys(own, others) if nested else []  # type: ignore[arg-type]
                 changed.append(f"{name} ({', '.join(where)})" if where else name)
-        changed += [f"contents of {key}" for key in _differing(self.files, other.files)]
+        changed += [f"contents of {key}" for key in differing_keys(self.files, other.files)]
         changed += ["pairs"] * (self.pairs != other.pairs)
         changed += ["training pairs"] * (self.learnt != other.learnt)
         return changed + ["version of this project"] * (self.revision != other.revision)
@@ -154,14 +154,14 @@ def _as_read(settings: JSON) -> JSON:
     return found
 
 
-def _differing(own: JSON, other: JSON, above: str = "") -> list[str]:
+def differing_keys(own: JSON, other: JSON, above: str = "") -> list[str]:
     """The dotted keys of values that differ."""
     found: list[str] = []
     for key in sorted({*own, *other}):
         one: Any = own.get(key)
         two: Any = other.get(key)
         if isinstance(one, dict) and isinstance(two, dict):
-            found += _differing(one, two, f"{above}{key}.")
+            found += differing_keys(one, two, f"{above}{key}.")
         elif one != two:
             found.append(f"{above}{key}")
     return found
