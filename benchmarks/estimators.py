@@ -68,10 +68,10 @@ def measured(bench: Bench, name: str, pairs: int) -> dict[str, float]:
         masked = bench.bind(batch, bench.cfg.metric.removal)
         answers = evaluate(
             {"aopc": metric},
-            lambda keep, masked=masked: masked.logits(keep).softmax(-1),  # type: ignore[misc]
+            masked.answers,
             attributions.scores,
             batch.word_valid,
-            masked.probabilities,
+            masked.whole,
         )
         rows.append(answers["aopc"])
     aopc = metric.result(torch.cat(rows))

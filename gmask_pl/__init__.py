@@ -2,10 +2,10 @@
 
 What a user imports is here, and loaded when it is asked for::
 
-    from gmask_pl import BertPairClassifier, GMask, PairExplainer
+    from gmask_pl import PairExplainer
 
-    explain = PairExplainer(BertPairClassifier.from_weights("FOLDER"), GMask())
-    (found,) = explain([("a man plays the guitar", "a man plays the banjo")])
+    explain = PairExplainer(model, tokenizer)  # of transformers
+    found = explain("a man plays the guitar", "a man plays the banjo")
 
 Runs with their settings, files and reports are in `gmask_pl.pipeline`.
 """

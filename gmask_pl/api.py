@@ -5,26 +5,31 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.explainers.explainer import Explainer
-from gmask_pl.explainers.gmask import GMask
+from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.loops import ExplainLoop, Keep, removal_of
+from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.masking.token_packing import TokenBudget
+from gmask_pl.models.adapters import classifier_of, stored_model
+from gmask_pl.models.model_check import Verdict
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.process_switches import apart
 from gmask_pl.processes import new_trainer
+from gmask_pl.question import Question, question_about
 from gmask_pl.settings import Count, Seed, Whole, checked
-from gmask_pl.suitability import removal_for
+from gmask_pl.suitability import removal_for, tried
 from gmask_pl.types import Explanation, UserError
 
 # As conf/trainer/default.yaml has it.
@@ -50,16 +55,28 @@ class Truncated(UserWarning):
 
 
 class PairExplainer:
-    """Explains pairs of texts by a model in memory.
+    """Explains what a model says of pairs of texts.
 
-    - classifier: the model; it is left as it is.
-    - explainer: None is GMASK. It is copied, so one may be given to several. Where its ``removal``
-      is None, words are removed as the model usually does, else in the best way that is right.
+    - model, tokenizer: a Hugging Face network for sequence classification and its tokenizer; a
+      CrossEncoder of sentence-transformers; a PairClassifier of this project; or a function of a
+      list of pairs, which gives scores (n,) or probabilities (n, C). It is left as it is.
+    - method: the name of an explainer, as in ``conf/explainer``, or an Explainer, which is copied.
+    - labels: names of the classes, in the order of the outputs; None: the model's own. outputs:
+      what these mean, see `BertPairClassifier`; None: what the model says itself.
+    - target, against, threshold, reference: what is asked, see `question_about`; None: the
+      probability of the class that is predicted. A call may ask something else.
+    - budget: the most masked inputs of a pair that the model is asked about; the method is made
+      small enough for it. None: as many as the method's settings say.
     - unit: what gets a score, a ``word`` or a ``token``.
-    - batch_size: pairs explained together; on a GPU many keep it busy.
-    - seed: of what an explainer draws that learns; others have their own.
+    - removal: how words are removed; None: as the method says, else as the model usually does, else
+      in the best way that is right for it.
+    - max_length: tokens that are read of a pair; None: as many as the model can.
+    - mask: what stands for a word that is removed by ``mask`` from the texts of a function.
+    - device: such as ``cuda:0``; None: a GPU, where there is one that Lightning finds.
+    - batch_size: pairs explained together, and pairs of one call of a function.
+    - seed: of what is drawn at random.
+    - cache: a folder where the model's answers are kept and found again; None: nowhere.
     - token_budget: most tokens of one forward pass; None: 4,096 on a processor, on a GPU what fits.
-    - response_cache: a folder where the model's answers are kept and found again; None: nowhere.
     - training_pairs: what an explainer that learns, such as `IBA` and `L2X`, learns from: pairs of
       texts without labels, or a `TrainingContext` of them.
     - learnt: a folder where what it learns is kept and found again; None: nowhere.
@@ -78,34 +95,64 @@ class PairExplainer:
 
     Example::
 
-        explain = PairExplainer(BertPairClassifier.from_weights("FOLDER"))
-        (found,) = explain([("a man plays the guitar", "a man plays the banjo")])
-        print(explain.labels[found.prediction], found.word_groups)
+        explain = PairExplainer(network, tokenizer)
+        found = explain("a man plays the guitar", "a man plays the banjo")
+        print(explain.labels[found.prediction], found.top(3), found.word_groups)
     """
 
     @checked
     def __init__(
         self,
-        classifier: PairClassifier,
-        explainer: Explainer | None = None,
+        model: Any,
+        tokenizer: Any = None,
         *,
+        method: str | Explainer = "gmask_two_sided",
+        labels: Sequence[str] | None = None,
+        outputs: str | None = None,
+        target: str | None = None,
+        against: str | None = None,
+        threshold: float | None = None,
+        reference: float | None = None,
+        budget: Count | None = None,
         unit: str = "word",
+        removal: RemovalName | None = None,
+        max_length: Count | None = None,
+        mask: str | None = None,
+        device: str | None = None,
         batch_size: Count = 8,
         seed: Seed = 0,
+        cache: str | Path | None = None,
         token_budget: Count | None = None,
-        response_cache: str | Path | None = None,
         training_pairs: Iterable[tuple[str, str]] | TrainingContext = (),
         learnt: str | Path | None = None,
         clean: bool = False,
         workers: Whole = 0,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
-        self.classifier, self.labels = classifier, classifier.labels
-        self.explainer = GMask() if explainer is None else copy.deepcopy(explainer)
-        self.unit, self.batch_size, self.seed = unit, batch_size, seed
-        self.token_budget, self.response_cache, self.clean = token_budget, response_cache, clean
-        self.workers, self.trainer = workers, {**_TRAINER, **(trainer or {})}
-        if (devices := self.trainer.setdefault("devices", 1)) != 1:
+        self.explainer = _explainer(method, seed, removal, budget)
+        self.classifier = classifier = classifier_of(
+            model,
+            tokenizer,
+            labels=labels,
+            outputs=outputs,
+            max_length=max_length,
+            batch_size=batch_size,
+            mask=mask,
+        )
+        self.labels = classifier.labels
+        self.asked = {
+            "target": target,
+            "against": against,
+            "threshold": threshold,
+            "reference": reference,
+        }
+        self.question = self._question({})
+        self.unit, self.batch_size, self.seed, self.budget = unit, batch_size, seed, budget
+        self.token_budget, self.cache, self.clean = token_budget, cache, clean
+        self.workers = workers
+        self.trainer = {**_TRAINER, **_trainer_on(device), **(trainer or {})}
+        devices = self.trainer.setdefault("devices", 1)
+        if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
             raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
         with apart(), _asked(classifier):
             classifier.encoder(unit)
@@ -114,14 +161,52 @@ class PairExplainer:
             if self.explainer.learns:
                 self._learn(training_pairs, learnt)
 
-    def __call__(self, pairs: Iterable[tuple[str, str]]) -> list[Explanation]:
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, **settings: Any
+    ) -> PairExplainer:
+        """Of the model in a folder or of a hub id, in safetensors; one of train.py's, too.
+
+        revision: of a hub id. settings: of the constructor. Raises UserError.
+        """
+        of_model = {key: settings.pop(key, None) for key in ("labels", "outputs", "max_length")}
+        return cls(stored_model(source, revision=revision, **of_model), **settings)
+
+    @classmethod
+    def from_config(cls, *overrides: str) -> PairExplainer:
+        """With the settings of explain.py, given as on its command line; it needs Hydra.
+
+        See `gmask_pl.pipeline.from_python.from_settings`.
+        """
+        from gmask_pl.pipeline.from_python import from_settings
+
+        return from_settings(*overrides)
+
+    def __call__(self, text1: str, text2: str, **asked: Any) -> Explanation:
+        """The explanation of one pair. asked: see `many`, which raises the same errors."""
+        return self._many([(text1, text2)], asked)[0]
+
+    def many(
+        self, pairs: Iterable[tuple[str, str]], *, progress: bool = False, **asked: Any
+    ) -> list[Explanation]:
         """The explanation of every pair, in their order; the same alone and among others.
+
+        - pairs: a list, or anything else that gives pairs of strings one after the other.
+        - progress: show a progress bar.
+        - asked: ``target``, ``against``, ``threshold`` or ``reference`` in place of those of the
+          constructor.
 
         ``prediction`` is an index of ``labels``. Warns of pairs that the model could not read
         whole (`Truncated`); their ``truncated`` is true. Raises UserError, before anything is
         explained, for what is no pair of strings; and NotExplained, with the explanations of the
         other pairs, where a text is missing or has no words, or the model gives no finite answer.
         """
+        return self._many(pairs, asked, progress=progress)
+
+    def _many(
+        self, pairs: Iterable[tuple[str, str]], asked: Mapping[str, Any], *, progress: bool = False
+    ) -> list[Explanation]:
+        question = self._question(asked)
         given = Given(texts_of(pairs), self.labels, clean=self.clean)
         found, failed = dict[int, Explanation](), given.unread
         count = len(given.pairs) + len(failed)
@@ -132,16 +217,33 @@ class PairExplainer:
 
         if given.pairs:
             with apart(), _asked(self.classifier):
-                self._explain(given, keep)
+                self._explain(given, keep, question, progress=progress)
         if cut := [str(i + 1) for i in sorted(found) if found[i].truncated]:
             first = ", ".join(cut[:10]) + ", ..." * (len(cut) > 10)
             told = f"{len(cut)} of {count} pairs are longer than the model reads (pair {first})"
-            warnings.warn(f"{told}: explained by what it read", Truncated, stacklevel=2)
+            warnings.warn(f"{told}: explained by what it read", Truncated, stacklevel=3)
         if failed:
             raise NotExplained([found.get(i) for i in range(count)], failed)
         return [found[i] for i in range(count)]
 
-    def _explain(self, given: Given, keep: Keep) -> None:
+    def check(self) -> Verdict:
+        """What is right for the model: removals, their gradients, its attention.
+
+        The model is tried against its own direct call. Raises UserError where that itself fails.
+        """
+        with apart(), _asked(self.classifier):
+            return tried(self.classifier, None, gradients=True)
+
+    def _question(self, asked: Mapping[str, Any]) -> Question:
+        """Raises UserError for what the model cannot be asked."""
+        usual = dict(self.asked)
+        if unknown := [key for key in asked if key not in usual]:
+            raise UserError(f"{unknown[0]}: there is no such setting: give {', '.join(usual)}")
+        if asked.get("target") is not None:  # against goes with a target
+            usual["against"] = None
+        return question_about(self.labels, self.classifier.outputs, **{**usual, **asked})
+
+    def _explain(self, given: Given, keep: Keep, question: Question, *, progress: bool) -> None:
         """``keep`` is called with every batch of the pairs, as in `ExplainLoop`."""
         seed_everything(self.seed, workers=True, verbose=False)  # as explain.py does
         data = PairDataModule(
@@ -156,10 +258,12 @@ class PairExplainer:
             self.explainer,
             range(data.batches),
             keep,
+            question=question,
+            budget=self.budget,
             token_budget=TokenBudget(self.token_budget),
-            response_cache=self.response_cache,
+            response_cache=self.cache,
         )
-        trainer = self._new_trainer(inference_mode=False, enable_progress_bar=False)
+        trainer = self._new_trainer(inference_mode=False, enable_progress_bar=progress)
         trainer.predict(loop, data, return_predictions=False)
 
     def _learn(
@@ -192,11 +296,37 @@ class PairExplainer:
                     workers=self.workers,
                     folder=Path(nowhere if learnt is None else learnt),
                     identity={"model": model.told, "unit": self.unit},
+                    question=self.question,
                 )
             )
 
     def _new_trainer(self, **settings: Any) -> Trainer:
         return new_trainer(**{**self.trainer, "logger": False, **settings})
+
+
+def _explainer(
+    method: str | Explainer, seed: int, removal: str | None, budget: int | None
+) -> Explainer:
+    """The explainer of a name, or a copy of the one that is given, with these settings."""
+    if isinstance(method, str):
+        found = method_named(method, seed=seed, removal=removal)
+    else:
+        found = copy.deepcopy(method)
+        for part in found.parts() if removal is not None else ():
+            part.removal = removal
+    return found if budget is None else found.within(budget)
+
+
+def _trainer_on(device: str | None) -> dict[str, Any]:
+    """Settings of a Trainer on a device, such as cpu or cuda:1. Raises UserError for another."""
+    if device is None:
+        return {}
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"device={device}: give a device such as cpu or cuda:0") from error
+    kind = {"cuda": "gpu"}.get(place.type, place.type)
+    return {"accelerator": kind, "devices": 1 if place.index is None else [place.index]}
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from gmask_pl.masking.token_packing import TokenBudget, out_of_memory
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import Attributions, Explanation, PairBatch, PairScore, PairsFailed
+from gmask_pl.question import PREDICTED, SCORE, Question, question_about
+from gmask_pl.types import Attributions, Explanation, NoAnswer, PairBatch, PairScore, PairsFailed
 
 _log = logging.getLogger(__name__)
 EVALUATIONS = "evaluations"
@@ -54,6 +55,8 @@ class AskingLoop(LightningModule):
     """A loop that asks a classifier about masked pairs.
 
     batches: the numbers of the batches that the loader will give, in their order.
+    budget: the most masked inputs of a pair that the model may be asked about; None: any number.
+    question: what is asked; None: what the model's outputs mean, without a target.
     response_cache: a folder where answers are kept for other runs, and found; None: nowhere. model:
     the digest of the classifier's identity; None is found out where it is needed.
     """
@@ -64,10 +67,14 @@ class AskingLoop(LightningModule):
         batches: Sequence[int],
         *,
         token_budget: TokenBudget | int,
+        question: Question | None = None,
+        budget: int | None = None,
         response_cache: str | Path | None = None,
         model: str | None = None,
     ) -> None:
         super().__init__()
+        self.budget = budget
+        self.question = question or question_about(classifier.labels, classifier.outputs)
         # There may be fewer batches than processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier, self.batches = classifier, batches
@@ -77,7 +84,7 @@ class AskingLoop(LightningModule):
         """Does ``do`` for as many pairs of a batch as it can be done for.
 
         Whenever it raises PairsFailed it is done again without these pairs, and where memory runs
-        out, pair by pair. Returns the reason of each that failed, by id.
+        out or the model fails, pair by pair. Returns the reason of each that failed, by id.
         """
         failed: dict[str, str] = {}
         waiting = [batch]
@@ -91,11 +98,12 @@ class AskingLoop(LightningModule):
             except PairsFailed as error:
                 failed |= {own.ids[row]: reason for row, reason in error.reasons.items()}
                 rows = [[i for i in range(len(own)) if i not in error.reasons]]
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
+            except (RuntimeError, MemoryError, NoAnswer) as error:
+                if not isinstance(error, NoAnswer) and not out_of_memory(error):
                     raise
+                reason = str(error) if isinstance(error, NoAnswer) else NO_MEMORY
                 alone = len(own) == 1
-                failed |= {own.ids[0]: NO_MEMORY} if alone else {}
+                failed |= {own.ids[0]: reason} if alone else {}
                 rows = [] if alone else [[i] for i in range(len(own))]
             # Outside the handler, whose error holds on to what was allocated.
             waiting = [own.select(some).narrowed() for some in rows] + waiting
@@ -107,19 +115,30 @@ class AskingLoop(LightningModule):
         """The masked model of a batch; its new answers are kept in the end."""
         cache = None
         if self.response_cache is not None:
-            classes = len(self.classifier.labels)
-            cache = ResponseCache(self.response_cache, self.keys(batch, removal), classes=classes)
+            outputs = 1 if self.classifier.outputs == SCORE else len(self.classifier.labels)
+            cache = ResponseCache(self.response_cache, self.keys(batch, removal), classes=outputs)
         yield MaskedModel(
-            self.classifier, batch, removal, token_budget=self.token_budget, response_cache=cache
+            self.classifier,
+            batch,
+            removal,
+            question=self.question,
+            budget=self.budget,
+            token_budget=self.token_budget,
+            response_cache=cache,
         )
         if cache is not None:
             cache.keep()
 
-    def keys(self, batch: PairBatch, removal: str) -> list[str]:
-        """A name for everything that the answers about each pair depend on."""
+    def keys(self, batch: PairBatch, removal: str, *, asked: bool = False) -> list[str]:
+        """A name for everything that the model's outputs about each pair depend on.
+
+        asked: and what is read from them.
+        """
         if self._model is None:
             self._model = identity_of_model(self.classifier, str(self.trainer.precision)).digest
-        return pair_keys(batch, self._model, removal)
+        keys = pair_keys(batch, self._model, removal)
+        told = asked and self.question != PREDICTED
+        return [f"{key} {self.question}" for key in keys] if told else keys
 
     def on_predict_batch_end(self, *batch: Any) -> None:
         trim_memory()
@@ -225,12 +244,12 @@ class ScoreLoop(AskingLoop):
         with self.asked(batch, removal) as masked:
             rows = evaluate(
                 self.metrics[removal],
-                lambda keep: masked.logits(keep).softmax(-1),
+                masked.answers,
                 scores,
                 batch.word_valid,
-                masked.probabilities,
+                masked.whole,
                 groups=groups,
-                keys=lambda: self.keys(batch, removal),
+                keys=lambda: self.keys(batch, removal, asked=True),
             )
         counts = masked.evaluations.double()[:, None]
         return {EVALUATIONS: counts, EMPTY: rows.pop(EMPTY), **rows}
@@ -263,6 +282,8 @@ def _explanation(
         label=None if label < 0 else label,
         prediction=int(masked.prediction[row]),
         probabilities=tuple(masked.probabilities[row].double().tolist()),
+        question=masked.question.name,
+        value=float(masked.whole[row].double()),
         scores=tuple(scored.tolist()),
         groups=groups,
         evaluations=int(masked.evaluations[row]),

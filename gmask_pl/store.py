@@ -48,6 +48,8 @@ SCHEMA = pa.schema(
         pa.field("pair_words", pa.list_(_STRINGS)),
         pa.field("interactions", _NUMBERS),
         pa.field("truncated", pa.bool_()),
+        pa.field("question", pa.string()),
+        pa.field("value", pa.float64()),
     ]
 )
 

@@ -81,6 +81,8 @@ def tried(
     folder: where that is kept for other processes; None: nowhere. model: its identity, where that
     is known.
     """
+    if classifier.declared is not None:
+        return _declared(classifier)
     model = model or identity_of_model(classifier, "32-true")
     key = check_key(model, type(classifier), gradients=gradients)
     if key not in _known:
@@ -92,6 +94,21 @@ def tried(
                 _write(file, found)
         _known[key] = found
     return _known[key]
+
+
+def _declared(classifier: PairClassifier) -> Verdict:
+    """The verdict of a model that says itself what is right for it."""
+    said = {name: Trial(not why, why) for name, why in (classifier.declared or {}).items()}
+    none = Trial(False, "the model has no gradients")
+    return Verdict(
+        removals=said,
+        gradients=dict.fromkeys(said, none),
+        attention=Trial(False, "the model does not tell its attention"),
+        longest=classifier.longest,
+        outputs=classifier.outputs,
+        together=classifier.together,
+        window=classifier.window,
+    )
 
 
 def check_key(model: ModelIdentity, kind: type[PairClassifier], *, gradients: bool) -> str:

@@ -44,6 +44,10 @@ class Unreadable(UserError):
         self.place, self.reason = f"{place}", reason
 
 
+class NoAnswer(UserError):
+    """A model failed while it was asked about a batch: it may answer about some of it."""
+
+
 class PairsFailed(UserError):
     """Pairs of a batch about which a model cannot be asked, or does not answer.
 
@@ -316,6 +320,11 @@ class Explanation:
     were also differentiated; ``seconds`` is the pair's share of its batch's wall-clock time, nan
     where answers that another run was given took part.
     ``truncated``: the model could not read the whole pair; None where that is not known.
+
+    ``question`` names the number that is explained, and ``value`` is that of the whole pair; None
+    where an earlier version explained the probability of the prediction. ``probabilities`` are of
+    all classes or labels; there are none of a score, whose ``prediction`` is 1 where it is at least
+    the threshold, else 0.
     """
 
     id: str
@@ -331,11 +340,23 @@ class Explanation:
     seconds: float
     interactions: Interactions | None = None
     truncated: bool | None = None
+    question: str | None = None
+    value: float | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
         """In the joint order that ``scores`` and word positions follow."""
         return self.words1 + self.words2
+
+    def top(self, n: int = 5) -> list[tuple[str, float]]:
+        """The n words with the highest scores, and these; of equals the earlier first."""
+        order = sorted(range(len(self.scores)), key=lambda word: -self.scores[word])
+        return [(self.words[word], self.scores[word]) for word in order[:n]]
+
+    @property
+    def top_group(self) -> tuple[str, ...]:
+        """The words of the most important group; () where the method finds no groups."""
+        return next((words for _, words in self.word_groups), ())
 
     @property
     def word_groups(self) -> tuple[tuple[float, tuple[str, ...]], ...]:

@@ -38,7 +38,6 @@ from gmask_pl.loops import ExplainLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
-from gmask_pl.pipeline import from_settings
 from gmask_pl.store import read_explanations
 from gmask_pl.types import Explanation, UserError
 
@@ -68,8 +67,8 @@ def test_it_says_what_a_run_says(weights: Path, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     (kept,) = tmp_path.glob("outputs/explain/*/*/*/explanations.parquet")
-    explain = from_settings(*settings(weights))
-    found = explain(TEXTS)
+    explain = PairExplainer.from_config(*settings(weights))
+    found = explain.many(TEXTS)
     assert explain.labels == LABELS
     for own, other in zip(found, reversed(list(read_explanations(kept))), strict=True):
         assert own.words == other.words
@@ -79,47 +78,47 @@ def test_it_says_what_a_run_says(weights: Path, tmp_path: Path) -> None:
         assert np.allclose(own.groups.phi, other.groups.phi, atol=1e-4)  # another batch rounds
         assert own.scores == pytest.approx(other.scores, abs=1e-6)
         assert own.words == own.words1 + own.words2
-    (alone,) = explain(TEXTS[2:])
+    (alone,) = explain.many(TEXTS[2:])
     assert alone.scores == pytest.approx(found[2].scores, abs=1e-6)
     assert (found[2].id, alone.id) == ("3", "1")  # a name, no more
-    assert explain([]) == []
+    assert explain.many([]) == []
 
 
 def test_what_cannot_be_explained_is_told_with_what_can(weights: Path) -> None:
-    explain = from_settings(*settings(weights, "explainer=occlusion"))
+    explain = PairExplainer.from_config(*settings(weights, "explainer=occlusion"))
     with pytest.raises(NotExplained, match="pair 1: text 1 is empty") as error:
-        explain([("  ", "a dog"), TEXTS[0]])
+        explain.many([("  ", "a dog"), TEXTS[0]])
     assert [e and e.id for e in error.value.explanations] == [None, "2"]
     assert list(error.value.reasons) == [0]
     with pytest.raises(NotExplained, match="pair 3: text 2 is empty: ''; 1 more") as error:
-        explain([("a dog", "")] * 4)
+        explain.many([("a dog", "")] * 4)
     assert error.value.explanations == [None] * 4
     silent_about(explain.classifier, holds(explain.classifier, "dog"))
     with pytest.raises(NotExplained, match="pair 2: the model's answer is not a") as error:
-        explain([("a man", "a cat"), ("a dog", "a cat"), ("a man", "a man")])
+        explain.many([("a man", "a cat"), ("a dog", "a cat"), ("a man", "a man")])
     assert [e and e.id for e in error.value.explanations] == ["1", None, "3"]
 
 
 def test_what_cannot_be_asked_is_told(weights: Path, tmp_path: Path) -> None:
-    explain = from_settings(*settings(weights, "explainer=occlusion"))
-    assert len(explain([("half \ud800", "a dog")])) == 1
+    explain = PairExplainer.from_config(*settings(weights, "explainer=occlusion"))
+    assert len(explain.many([("half \ud800", "a dog")])) == 1
     with pytest.raises(UserError, match="batch_size=0: give a whole number"):
-        from_settings(*settings(weights, "batch_size=0"))
+        PairExplainer.from_config(*settings(weights, "batch_size=0"))
     with pytest.raises(UserError, match="trainer.devices=2: pairs from Python need 1"):
-        from_settings(*settings(weights, "trainer.devices=2"))
+        PairExplainer.from_config(*settings(weights, "trainer.devices=2"))
     with pytest.raises(UserError, match="no weights at .*: give weights=FOLDER"):
-        from_settings("model=bert_tiny", f"output={tmp_path}")
+        PairExplainer.from_config("model=bert_tiny", f"output={tmp_path}")
 
 
 @pytest.fixture(scope="module")
 def explain(weights: Path) -> PairExplainer:
     """By occlusion, which asks the model alone."""
-    return from_settings(*settings(weights, "explainer=occlusion"))
+    return PairExplainer.from_config(*settings(weights, "explainer=occlusion"))
 
 
 @pytest.fixture(scope="module")
 def differentiate(weights: Path) -> PairExplainer:
-    return from_settings(*settings(weights, "explainer=imask", "explainer.epochs=2"))
+    return PairExplainer.from_config(*settings(weights, "explainer=imask", "explainer.epochs=2"))
 
 
 def close(found: list[Explanation], expected: list[Explanation]) -> bool:
@@ -162,7 +161,7 @@ def test_what_is_no_pair_of_strings_is_an_error_that_says_where(
         mock.patch.object(explain, "_explain", side_effect=AssertionError),
         pytest.raises(UserError, match=why) as error,
     ):
-        explain(pairs)
+        explain.many(pairs)
     assert not isinstance(error.value, NotExplained)
 
 
@@ -170,24 +169,24 @@ def test_a_table_is_told_how_to_give_its_pairs(explain: PairExplainer) -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(TEXTS, columns=["text1", "text2"])
     with pytest.raises(UserError, match=r"pairs: a DataFrame: give a list of pairs of strings"):
-        explain(table)
-    expected = explain(TEXTS)
-    assert close(explain(table.itertuples(index=False)), expected)
-    assert close(explain(table.to_numpy().tolist()), expected)
+        explain.many(table)
+    expected = explain.many(TEXTS)
+    assert close(explain.many(table.itertuples(index=False)), expected)
+    assert close(explain.many(table.to_numpy().tolist()), expected)
 
 
 def test_any_list_of_pairs_is_explained(explain: PairExplainer) -> None:
-    expected = explain(TEXTS)
-    assert close(explain(pair for pair in TEXTS), expected)
-    assert close(explain([list(pair) for pair in TEXTS]), expected)
-    assert close(explain(OmegaConf.create([list(pair) for pair in TEXTS])), expected)  # type: ignore[arg-type]
-    assert close(explain([(np.str_(one), np.str_(two)) for one, two in TEXTS]), expected)
+    expected = explain.many(TEXTS)
+    assert close(explain.many(pair for pair in TEXTS), expected)
+    assert close(explain.many([list(pair) for pair in TEXTS]), expected)
+    assert close(explain.many(OmegaConf.create([list(pair) for pair in TEXTS])), expected)  # type: ignore[arg-type]
+    assert close(explain.many([(np.str_(one), np.str_(two)) for one, two in TEXTS]), expected)
 
 
 def test_a_missing_text_is_a_failed_pair(explain: PairExplainer) -> None:
     pairs: list[Any] = [(None, "a dog"), TEXTS[1], ("a man", math.nan), ("", "a dog")]
     with pytest.raises(NotExplained, match="pair 1: text 1 is missing; pair 3: text 2") as error:
-        explain(pairs)
+        explain.many(pairs)
     assert [e and e.id for e in error.value.explanations] == [None, "2", None, None]
     assert list(error.value.reasons) == [0, 2, 3]
 
@@ -195,14 +194,14 @@ def test_a_missing_text_is_a_failed_pair(explain: PairExplainer) -> None:
 def test_truncation_is_said(explain: PairExplainer) -> None:
     long = ("a man " * 60, "a dog")
     with pytest.warns(Truncated, match=r"1 of 3 pairs are longer .* \(pair 2\)") as told:
-        found = explain([TEXTS[0], long, TEXTS[1]])
+        found = explain.many([TEXTS[0], long, TEXTS[1]])
     assert [e.truncated for e in found] == [False, True, False]
     assert told[0].filename == __file__
     with pytest.warns(Truncated), pytest.raises(NotExplained):
-        explain([long, ("", "")])
+        explain.many([long, ("", "")])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        explain(TEXTS)
+        explain.many(TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -220,35 +219,37 @@ def test_truncation_is_said(explain: PairExplainer) -> None:
 )
 def test_wrong_settings_are_errors_of_the_project(weights: Path, wrong: str, why: str) -> None:
     with pytest.raises(UserError, match=why) as error:
-        from_settings(*settings(weights, wrong))
+        PairExplainer.from_config(*settings(weights, wrong))
     assert "\n" not in str(error.value)
     assert "Config search path" not in str(error.value)
 
 
 def test_a_list_of_settings_is_told_how_to_be_given(weights: Path) -> None:
-    with pytest.raises(UserError, match=r"from_settings\(\*settings\)"):
-        from_settings(settings(weights))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"from_config\(\*settings\)"):
+        PairExplainer.from_config(settings(weights))  # type: ignore[arg-type]
 
 
 def test_gradients_and_modes_of_the_caller_change_nothing(
     weights: Path, differentiate: PairExplainer
 ) -> None:
-    expected = differentiate(TEXTS)
+    expected = differentiate.many(TEXTS)
     with torch.inference_mode():
-        assert close(differentiate(TEXTS), expected)
-        made = from_settings(*settings(weights, "explainer=imask", "explainer.epochs=2"))
+        assert close(differentiate.many(TEXTS), expected)
+        made = PairExplainer.from_config(
+            *settings(weights, "explainer=imask", "explainer.epochs=2")
+        )
         assert torch.is_inference_mode_enabled()
-    assert close(made(TEXTS), expected)
+    assert close(made.many(TEXTS), expected)
     with torch.no_grad():
-        assert close(differentiate(TEXTS), expected)
+        assert close(differentiate.many(TEXTS), expected)
         assert not torch.is_grad_enabled()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert close(differentiate(TEXTS), expected)
+        assert close(differentiate.many(TEXTS), expected)
         assert torch.is_autocast_enabled("cpu")
     try:
         torch.set_default_dtype(torch.float64)
         torch.set_default_device("meta")
-        assert close(differentiate(TEXTS), expected)
+        assert close(differentiate.many(TEXTS), expected)
         assert (torch.get_default_dtype(), torch.get_default_device().type) == (
             torch.float64,
             "meta",
@@ -261,10 +262,10 @@ def test_gradients_and_modes_of_the_caller_change_nothing(
 def test_threads_share_an_explainer_and_have_several(
     explain: PairExplainer, differentiate: PairExplainer
 ) -> None:
-    expected = [explain(TEXTS), differentiate(TEXTS)]
+    expected = [explain.many(TEXTS), differentiate.many(TEXTS)]
     before = switches()
     with ThreadPoolExecutor(4) as threads:
-        calls = [threads.submit((explain, differentiate)[i % 2], TEXTS) for i in range(8)]
+        calls = [threads.submit((explain, differentiate)[i % 2].many, TEXTS) for i in range(8)]
         for i, call in enumerate(calls):
             assert close(call.result(), expected[i % 2])
     assert switches() == before
@@ -273,7 +274,10 @@ def test_threads_share_an_explainer_and_have_several(
 def test_explainers_are_made_in_threads_side_by_side(weights: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         names = ("occlusion", "random", "lime")
-        made = [threads.submit(from_settings, *settings(weights, f"explainer={n}")) for n in names]
+        made = [
+            threads.submit(PairExplainer.from_config, *settings(weights, f"explainer={n}"))
+            for n in names
+        ]
         found = [type(call.result().explainer).__name__ for call in made]
     assert found == ["Occlusion", "Random", "Lime"]
 
@@ -281,11 +285,11 @@ def test_explainers_are_made_in_threads_side_by_side(weights: Path) -> None:
 def test_it_works_within_another_hydra_application(weights: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.2"):
         hydra = GlobalHydra.instance()
-        explain = from_settings(*settings(weights, "explainer=occlusion"))
+        explain = PairExplainer.from_config(*settings(weights, "explainer=occlusion"))
         assert GlobalHydra.instance() is hydra
         assert compose("explain", ["seed=7"]).seed == 7
         assert str(version.getbase()) == "1.2"
-    assert len(explain(TEXTS)) == 3
+    assert len(explain.many(TEXTS)) == 3
 
 
 def switches() -> dict[str, Any]:
@@ -331,19 +335,19 @@ def test_what_the_process_has_one_of_is_as_it_was(
     OmegaConf.register_new_resolver("given", lambda *values: "mine", replace=True)
     try:
         before = switches()
-        explain = from_settings(*settings(weights, f"explainer={explainer}", *short))
+        explain = PairExplainer.from_config(*settings(weights, f"explainer={explainer}", *short))
         assert switches() == before
         assert OmegaConf.create({"a": "${given:1,2}"}).a == "mine"
-        first = explain(TEXTS)
+        first = explain.many(TEXTS)
         assert switches() == before
         with pytest.raises(NotExplained):
-            explain([("", "")])
+            explain.many([("", "")])
         faulty = mock.patch.object(ExplainLoop, "explain", side_effect=RuntimeError("a fault"))
         with faulty, pytest.raises(RuntimeError, match="a fault"):
-            explain(TEXTS)
+            explain.many(TEXTS)
         assert switches() == before
         random.seed(3), np.random.seed(3), torch.manual_seed(3)
-        assert close(explain(TEXTS), first)
+        assert close(explain.many(TEXTS), first)
     finally:
         OmegaConf.clear_resolver("given")
         logging.getLogger("pytorch_lightning").setLevel(logging.INFO)
@@ -355,23 +359,23 @@ def test_an_interrupt_stays_one(explain: PairExplainer) -> None:
         mock.patch.object(ExplainLoop, "explain", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
     ):
-        explain(TEXTS)
+        explain.many(TEXTS)
     assert switches() == before
 
 
 def test_an_explainer_and_what_it_says_can_be_pickled(differentiate: PairExplainer) -> None:
-    found = differentiate(TEXTS)
+    found = differentiate.many(TEXTS)
     assert pickle.loads(pickle.dumps(found)) == found
-    assert close(pickle.loads(pickle.dumps(differentiate))(TEXTS), found)
+    assert close(pickle.loads(pickle.dumps(differentiate)).many(TEXTS), found)
 
 
 @pytest.mark.slow
 def test_a_spawned_process_explains_with_what_it_is_handed(explain: PairExplainer) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        assert close(pool.submit(explain, TEXTS).result(600), explain(TEXTS))
+        assert close(pool.submit(explain.many, TEXTS).result(600), explain.many(TEXTS))
         with pytest.raises(NotExplained) as error:
-            pool.submit(explain, [("", "a dog"), TEXTS[0]]).result(600)
+            pool.submit(explain.many, [("", "a dog"), TEXTS[0]]).result(600)
     assert [e and e.id for e in error.value.explanations] == [None, "2"]
 
 
@@ -419,28 +423,28 @@ def test_an_explainer_that_learns_asks_for_training_pairs(
 ) -> None:
     own = (f"explainer={name}", f"output={tmp_path}")
     with pytest.raises(UserError) as error:
-        from_settings(*settings(weights, *own))
+        PairExplainer.from_config(*settings(weights, *own))
     told = str(error.value)
     assert "learns from training pairs" in told
     assert "dataset.path=FOLDER with a train" in told
     rows = ({"text1": one, "text2": two} for one, two in TEXTS)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     quick = {"iba": "explainer.tokens=20", "l2x": "explainer.epochs=1"}[name]
-    explain = from_settings(*settings(weights, *own, quick, f"dataset.path={tmp_path}"))
-    assert len(explain(TEXTS)) == len(TEXTS)
+    explain = PairExplainer.from_config(*settings(weights, *own, quick, f"dataset.path={tmp_path}"))
+    assert len(explain.many(TEXTS)) == len(TEXTS)
 
 
 def test_objects_say_what_settings_say(weights: Path) -> None:
-    settled = from_settings(*settings(weights))
-    expected = settled(TEXTS)
+    settled = PairExplainer.from_config(*settings(weights))
+    expected = settled.many(TEXTS)
     model = TinyBert.from_weights(weights)
     explainer = explainer_of("gmask_two_sided")
-    found = PairExplainer(model, explainer, batch_size=2)(TEXTS)
+    found = PairExplainer(model, method=explainer, batch_size=2).many(TEXTS)
     assert [replace(e, seconds=0) for e in found] == [replace(e, seconds=0) for e in expected]
     in_memory = BertPairClassifier.from_network(model.network, model.tokenizer)
     assert in_memory.labels == LABELS
-    again = PairExplainer(in_memory, explainer, batch_size=2, trainer={"accelerator": "cpu"})
-    assert [e.scores for e in again(TEXTS)] == [e.scores for e in expected]
+    again = PairExplainer(in_memory, method=explainer, batch_size=2, trainer={"accelerator": "cpu"})
+    assert [e.scores for e in again.many(TEXTS)] == [e.scores for e in expected]
 
 
 def test_model_and_explainer_stay_as_they_were(weights: Path) -> None:
@@ -448,8 +452,8 @@ def test_model_and_explainer_stay_as_they_were(weights: Path) -> None:
     explainer = explainer_of("occlusion")
     explainer.removal = None
     before = vars(explainer) | {}
-    explain = PairExplainer(model, explainer)
-    explain(TEXTS)
+    explain = PairExplainer(model, method=explainer)
+    explain.many(TEXTS)
     assert vars(explainer) == before
     assert explain.explainer.removal == "pad"
     assert model.training
@@ -471,7 +475,7 @@ def test_wrong_objects_are_errors_of_the_project(
     weights: Path, wrong: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(UserError, match=why):
-        PairExplainer(TinyBert.from_weights(weights), explainer_of("random"), **wrong)
+        PairExplainer(TinyBert.from_weights(weights), method=explainer_of("random"), **wrong)
 
 
 def test_training_pairs_are_given_as_texts(weights: Path, tmp_path: Path) -> None:
@@ -479,20 +483,20 @@ def test_training_pairs_are_given_as_texts(weights: Path, tmp_path: Path) -> Non
     explainer = explainer_of("iba", "explainer.tokens=20")
     for pairs in ((), [("", "a dog")]):
         with pytest.raises(UserError, match="IBA learns from training pairs.*training_pairs="):
-            PairExplainer(model, explainer, training_pairs=pairs)
-    explain = PairExplainer(model, explainer, training_pairs=TEXTS)
-    kept = PairExplainer(model, explainer, training_pairs=TEXTS, learnt=tmp_path)
+            PairExplainer(model, method=explainer, training_pairs=pairs)
+    explain = PairExplainer(model, method=explainer, training_pairs=TEXTS)
+    kept = PairExplainer(model, method=explainer, training_pairs=TEXTS, learnt=tmp_path)
     assert list(tmp_path.glob("iba/*/weights.safetensors"))
     assert explainer.mean is None
-    assert close(kept(TEXTS), explain(TEXTS))
+    assert close(kept.many(TEXTS), explain.many(TEXTS))
 
 
 def test_answers_are_kept_for_the_weights_that_gave_them(weights: Path, tmp_path: Path) -> None:
     model = TinyBert.from_weights(weights)
-    explain = PairExplainer(model, explainer_of("occlusion"), response_cache=tmp_path)
-    first = explain(TEXTS)
+    explain = PairExplainer(model, method=explainer_of("occlusion"), cache=tmp_path)
+    first = explain.many(TEXTS)
     with mock.patch.object(MaskedModel, "_ask", side_effect=AssertionError):
-        assert close(explain(TEXTS), first)
+        assert close(explain.many(TEXTS), first)
     with torch.no_grad():
         model.network.classifier.weight.mul_(2.0)
-    assert explain(TEXTS)[0].probabilities != first[0].probabilities
+    assert explain.many(TEXTS)[0].probabilities != first[0].probabilities

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -15,57 +14,14 @@ from conftest import CONF, explainer_of
 
 import gmask_pl
 from gmask_pl.explainers._group_mask import Objective
-from gmask_pl.explainers.attention import Attention
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.gmask import GMask
-from gmask_pl.explainers.gmask_released import GMaskReleased
-from gmask_pl.explainers.gradient_x_input import GradientXInput
-from gmask_pl.explainers.grouping import InteractionGroups, RandomGroups
-from gmask_pl.explainers.iba import IBA
-from gmask_pl.explainers.imask import IMask
-from gmask_pl.explainers.integrated_gradients import IntegratedGradients
-from gmask_pl.explainers.interaction import Interaction
-from gmask_pl.explainers.kernel_shap import KernelShap
-from gmask_pl.explainers.l2x import L2X
-from gmask_pl.explainers.lime import Lime
+from gmask_pl.explainers.methods import METHODS
 from gmask_pl.explainers.occlusion import Occlusion
-from gmask_pl.explainers.oracle import Oracle
-from gmask_pl.explainers.paired_ridge import PairedRidge
-from gmask_pl.explainers.random import Random
-from gmask_pl.explainers.shapley import Shapley
 from gmask_pl.loops import ExplainLoop, removal_of
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.types import PairExample, UserError
-
-# What makes the same in Python as a file of conf/explainer; of a file that is not here, its class.
-SAME: dict[str, Callable[[], Explainer]] = {
-    "attention": Attention,
-    "gmask": GMask,
-    "gmask_released": GMaskReleased,
-    "gmask_two_sided": GMask.two_sided,
-    "gradient_x_input": GradientXInput,
-    "iba": IBA,
-    "imask": IMask,
-    "imask_released": IMask.released,
-    "integrated_gradients": IntegratedGradients,
-    "interaction": Interaction,
-    "interaction_groups": InteractionGroups.two_sided,
-    "keep_one_in": lambda: Occlusion(context="drop"),
-    "kernel_shap": KernelShap,
-    "l2x": L2X,
-    "lime": Lime,
-    "lime_filter": lambda: Lime(samples=256),
-    "occlusion": Occlusion,
-    "occlusion_rounds": lambda: Occlusion(rounds=2),
-    "one_word": lambda: Occlusion(context="both"),
-    "oracle": Oracle,
-    "oracle_lowest": lambda: Oracle(goal="lowest"),
-    "paired_ridge": PairedRidge,
-    "random": Random,
-    "random_groups": RandomGroups.two_sided,
-    "shapley": Shapley,
-}
 
 
 def told(part: Any) -> Any:
@@ -81,7 +37,7 @@ def told(part: Any) -> Any:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "explainer").glob("*.yaml")))
 def test_a_yaml_says_what_the_constructor_does(name: str) -> None:
     explainer = explainer_of(name, "model=bert")
-    assert told(explainer) == told(SAME.get(name, type(explainer))())
+    assert told(explainer) == told(METHODS.get(name, type(explainer))())
 
 
 @pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
@@ -118,7 +74,7 @@ def test_no_removal_is_the_usual_one_of_the_model(
 
 
 def test_every_public_explainer_is_exported() -> None:
-    made = {type(make()).__name__ for make in SAME.values()}
+    made = {type(make()).__name__ for make in METHODS.values()}
     places = gmask_pl._MODULES.items()
     exported = {name for name, module in places if module.startswith("explainers.")}
     assert made | {"Explainer", "Fit", "Objective", "Sampling"} <= exported

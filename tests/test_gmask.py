@@ -215,7 +215,7 @@ def test_the_context_is_dropped_or_kept(
         others = [word for word in range(9) if word not in (1, 5)] if context == "keep" else []
         keep = torch.zeros(1, 1, masked.batch.word_valid.shape[1], dtype=torch.bool)
         keep[0, 0, [*kept, *others]] = True
-        torch.testing.assert_close(table[0, row], masked.cross_entropy(keep)[0, 0])
+        torch.testing.assert_close(table[0, row], masked.loss(keep)[0, 0])
 
 
 def test_a_pair_of_one_word_a_side_is_explained(classifier: PairClassifier) -> None:
@@ -322,7 +322,7 @@ def test_a_long_sampled_run_has_the_exact_loss(
         return explainer.expected_loss(tables, shape, generators)(z, g)
 
     bits = all_coalitions(4)[None]
-    table = masked.cross_entropy(word_masks(bits, candidates, masked.batch.word_valid, "drop"))
+    table = masked.loss(word_masks(bits, candidates, masked.batch.word_valid, "drop"))
     if value == "probability":
         table = (-table).exp()
     error = 4 * 0.5 * (table.amax(1) - table.amin(1)) / samples**0.5

@@ -120,7 +120,7 @@ def test_integrated_gradients_are_complete(
     masked = bound(responsive, examples, removal)
     explainer = IntegratedGradients(removal=removal, n_steps=1500, method="riemann_middle")
     ends = torch.stack([masked.batch.word_valid, torch.zeros_like(masked.batch.word_valid)], 1)
-    loss = masked.cross_entropy(ends)
+    loss = masked.loss(ends)
     difference = loss[:, 1] - loss[:, 0]
     assert float(difference.abs().max()) > 0.1
     torch.testing.assert_close(explainer(masked).scores.sum(1), difference, atol=5e-3, rtol=0)

@@ -196,8 +196,8 @@ def test_more_groups_than_expected_are_named() -> None:
     metric = GroupEffect(side="kept", max_groups=1, max_words=1, **AGAIN)
 
     def masks(groups: Tensor | None) -> Tensor:
-        valid, whole = torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 1)
-        given = (valid, *rank_words(torch.zeros(1, 3), valid), whole, Tensor.float)
+        valid, whole = torch.ones(1, 3, dtype=torch.bool), torch.ones(1)
+        given = (valid, *rank_words(torch.zeros(1, 3), valid), whole, lambda keep: None)
         return metric.masks(RankedPairs(*given, groups))
 
     with pytest.raises(UserError, match="max_groups=2"):

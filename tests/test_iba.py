@@ -262,7 +262,7 @@ def test_gradient_of_a_perturbed_layer(
             own = scale.flatten()[rows, None, None]
             return replaced(module, lambda hidden: hidden + own * directions[: hidden.shape[2]])
 
-        return masked.cross_entropy_within(around, scale, copies=2)
+        return masked.loss_within(around, scale, copies=2)
 
     before = masked.evaluations.clone()
     loss, gradient = ask(scale.clone().requires_grad_())

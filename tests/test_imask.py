@@ -54,7 +54,7 @@ def test_score_function_gradient_is_that_of_the_expectation(
     """Against the closed form over all masks of a pair of five words."""
     batch = classifier.encoder("word")(examples[2:])
     masked = MaskedModel(classifier, batch, "pad", token_budget=4096)
-    table = masked.cross_entropy(all_coalitions(5)[None])
+    table = masked.loss(all_coalitions(5)[None])
     logits = torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
     keep = logits.softmax(-1)[..., 1]
     (exact,) = torch.autograd.grad(multilinear_extension(table, keep[:, None]).sum(), logits)

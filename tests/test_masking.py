@@ -144,15 +144,15 @@ def test_gradients_equal_finite_differences(
     masked = bound(classifier, examples, removal)
     shape = (3, 2, masked.batch.word_valid.shape[1])
     soft = 0.2 + 0.6 * torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    _, gradient = masked.cross_entropy_gradient(soft)
+    _, gradient = masked.loss_gradient(soft)
     step = 1e-3
     assert gradient.abs().max() > 0.25
     for word in range(shape[2]):
         moved = soft.clone()
         moved[..., word] += step
-        up, _ = masked.cross_entropy_gradient(moved)
+        up, _ = masked.loss_gradient(moved)
         moved[..., word] -= 2 * step
-        down, _ = masked.cross_entropy_gradient(moved)
+        down, _ = masked.loss_gradient(moved)
         torch.testing.assert_close(gradient[..., word], (up - down) / (2 * step), atol=5e-3, rtol=0)
 
 
@@ -162,8 +162,8 @@ def test_hard_losses_agree_with_and_without_gradient(
 ) -> None:
     masked = bound(classifier, examples, removal)
     keep = random_masks(masked.batch, 9)
-    loss, gradient = masked.cross_entropy_gradient(keep)
-    torch.testing.assert_close(loss, masked.cross_entropy(keep), atol=1e-4, rtol=1e-4)
+    loss, gradient = masked.loss_gradient(keep)
+    torch.testing.assert_close(loss, masked.loss(keep), atol=1e-4, rtol=1e-4)
     assert gradient[~masked.batch.word_valid[:, None].expand_as(gradient)].eq(0).all()
 
 
@@ -194,4 +194,4 @@ def test_unknown_removal_and_deletion_gradient_are_user_errors(
         removal_named("blank")
     masked = bound(classifier, examples, "delete")
     with pytest.raises(UserError, match="delete"):
-        masked.cross_entropy_gradient(masked.batch.word_valid[:, None])
+        masked.loss_gradient(masked.batch.word_valid[:, None])

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gmask_pl.metrics.removal_curves import (
-    agreement,
     area_over_curve,
     degradation_gains,
     degradation_score,
@@ -21,11 +20,11 @@ from gmask_pl.metrics.removal_curves import (
     normalised_curves,
     only_top,
     only_top_fractions,
-    predicted_probability,
     without_top,
     without_top_fractions,
     words_of_fractions,
 )
+from gmask_pl.question import predicted_answers
 
 ORDER = torch.tensor([[2, 0, 1, 3], [1, 0, 2, 3]])  # the second pair has two words only
 N_WORDS = torch.tensor([4, 2])
@@ -102,10 +101,11 @@ def test_a_fraction_is_rounded_up_without_floating_point(percent: int) -> None:
 def test_the_predicted_class_is_that_of_the_whole_pair_and_the_first_of_equals() -> None:
     probabilities = torch.tensor([[[0.1, 0.9]], [[0.3, 0.7]]])
     whole = torch.tensor([[0.8, 0.2], [0.5, 0.5]])
-    found = predicted_probability(probabilities, whole).flatten()
+    found = predicted_answers(probabilities, whole).value.flatten()
     assert found.tolist() == pytest.approx([0.1, 0.3])
-    assert agreement(torch.tensor([[[0.5, 0.5]]]), torch.tensor([[0.5, 0.5]])).item() == 1
-    assert agreement(torch.tensor([[[0.5, 0.5]]]), torch.tensor([[0.4, 0.6]])).item() == 0
+    equal = torch.tensor([[[0.5, 0.5]]])
+    assert predicted_answers(equal, torch.tensor([[0.5, 0.5]])).same.item()
+    assert not predicted_answers(equal, torch.tensor([[0.4, 0.6]])).same.item()
 
 
 def test_aopc_by_hand() -> None:

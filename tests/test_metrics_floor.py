@@ -16,6 +16,7 @@ from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
 from gmask_pl.metrics.faithfulness.sufficiency import Sufficiency
 from gmask_pl.metrics.floor import EMPTY, empty_rows
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
+from gmask_pl.question import predicted_answers
 
 DRAWN = {"resamples": 500, "seed": 0}
 
@@ -53,7 +54,8 @@ def scored(p: Tensor, whole: Tensor, **drawn: int) -> dict[str, dict[str, Any]]:
 def test_what_the_empty_pair_says_by_hand() -> None:
     empty, whole = torch.tensor([[0.7, 0.3], [0.6, 0.4]]), torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     expected = torch.tensor([[0.9, 0.7, 1.0], [0.8, 0.4, 0.0]])
-    torch.testing.assert_close(empty_rows(empty, whole), expected)
+    answers = predicted_answers(empty[:, None], whole)
+    torch.testing.assert_close(empty_rows(answers, whole.amax(1)), expected)
 
 
 def test_floors_by_hand() -> None:

@@ -80,7 +80,7 @@ def test_a_model_that_runs_out_of_memory_answers_alike(
     generator = torch.Generator().manual_seed(1)
     keep = torch.rand(3, 20, batch.word_valid.shape[1], generator=generator) > 0.5
     plenty = MaskedModel(classifier, batch, "pad", token_budget=4096)
-    expected = (plenty.logits(keep), *plenty.cross_entropy_gradient(keep))
+    expected = (plenty.logits(keep), *plenty.loss_gradient(keep))
     forward = type(classifier).forward
 
     def small(self: PairClassifier, inputs: ModelInput) -> torch.Tensor:
@@ -91,7 +91,7 @@ def test_a_model_that_runs_out_of_memory_answers_alike(
     monkeypatch.setattr(type(classifier), "forward", small)
     budget = TokenBudget(4096)
     little = MaskedModel(classifier, batch, "pad", token_budget=budget)
-    found = (little.logits(keep), *little.cross_entropy_gradient(keep))
+    found = (little.logits(keep), *little.loss_gradient(keep))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
     assert budget.tokens is not None

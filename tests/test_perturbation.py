@@ -50,7 +50,7 @@ def bound(model: PairClassifier, examples: list[PairExample], removal: str = "pa
 def probability(masked: MaskedModel, keep: np.ndarray) -> np.ndarray:
     """p(prediction | kept words) of the one pair of ``masked``, for masks (S, W)."""
     asked = torch.tensor(np.atleast_2d(keep) > 0.5)
-    return (-masked.cross_entropy(asked[None])[0]).exp().double().numpy()
+    return (-masked.loss(asked[None])[0]).exp().double().numpy()
 
 
 def brute_force_shapley(worth: dict[frozenset[int], float], n: int) -> list[float]:
@@ -299,7 +299,7 @@ def test_kernel_shap_scores_add_up(
     """Efficiency, whatever the budget: to the difference of the whole pair and no words."""
     masked = bound(responsive, examples)
     scores = KernelShap(**SHAP | {"samples": samples})(masked).scores
-    none = (-masked.cross_entropy(torch.zeros_like(masked.batch.word_valid)[:, None])).exp()[:, 0]
+    none = (-masked.loss(torch.zeros_like(masked.batch.word_valid)[:, None])).exp()[:, 0]
     whole = masked.probabilities.amax(1)
     torch.testing.assert_close(scores.sum(1), (whole - none).double(), atol=1e-6, rtol=0)
 
@@ -344,7 +344,7 @@ def test_one_word_alone_and_both_sides_by_hand(
     for word in range(valid.shape[1]):
         only = nothing.clone()
         only[..., word] = True
-        p, p0 = (-masked.cross_entropy(only)).exp(), (-masked.cross_entropy(nothing)).exp()
+        p, p0 = (-masked.loss(only)).exp(), (-masked.loss(nothing)).exp()
         expected = (p - p0)[:, 0].masked_fill(~valid[:, word], 0.0)
         torch.testing.assert_close(scores["drop"][:, word], expected, atol=1e-6, rtol=0)
 

@@ -150,7 +150,9 @@ def test_two_sides_find_the_word_that_one_side_cannot() -> None:
     either = (bits[:, 0] | bits[:, 1]).double()[None]
     removed = 0.9 * either.flip(1)  # p without S: what is left of the words says
     used = torch.ones(1, 3, dtype=torch.bool)
-    scores = two_sided_order(0.9 * either, either > 0.5, removed, used, removed_weight=1.0)
+    kept = 0.9 * either
+    worth = (kept + removed.flip(1)) / 2
+    scores = two_sided_order(worth, kept, either > 0.5, removed, used, removed_weight=1.0)
     assert scores.argmin(1).tolist() == [2]
     assert float(scores.sum()) == pytest.approx(0.9)
 
@@ -161,7 +163,8 @@ def test_the_two_sided_order_is_the_best_of_all() -> None:
     decided, used = kept.flip(1) > 0.5, torch.ones(5, 4, dtype=torch.bool)
     found = []
     for weight, held in ((0.0, decided), (3.0, decided), (0.0, torch.zeros_like(decided))):
-        scores = two_sided_order(kept, held, removed, used, removed_weight=weight)
+        worth = (kept + removed.flip(1)) / 2
+        scores = two_sided_order(worth, kept, held, removed, used, removed_weight=weight)
         found.append(scores.argsort(dim=1, descending=True).tolist())
         for row, order in enumerate(found[-1]):
             sums = {
@@ -198,7 +201,8 @@ def test_the_two_tables_are_asked_for_once(
 def test_no_order_is_missed_more_than_the_one_that_is_found() -> None:
     """Against all orders: the sum of p without the first u words, u = 1..k, is the least."""
     kept, removed = torch.rand(2, 5, 16, generator=torch.Generator().manual_seed(0)).double()
-    scores = missed_order(kept, removed, torch.ones(5, 4, dtype=torch.bool))
+    worth = (kept + removed.flip(1)) / 2
+    scores = missed_order(worth, removed, torch.ones(5, 4, dtype=torch.bool))
     for row, p in zip(scores, removed, strict=True):
         orders = list(itertools.permutations(range(4)))
         left = [sum(float(p[sum(8 >> w for w in o[:u])]) for u in range(1, 5)) for o in orders]
@@ -285,12 +289,12 @@ def test_slopes_of_the_removed_side_are_how_p_changes_as_a_word_is_put_back(
                 keep = batch.word_valid.float()[:, None].clone()
                 keep[0, 0, candidates[0][bits]] = 0.0
                 keep[0, 0, word] -= change  # a bit removes
-                sides.append(float((-masked.cross_entropy_gradient(keep)[0]).exp()))
+                sides.append(float((-masked.loss_gradient(keep)[0]).exp()))
             expected = (sides[1] - sides[0]) / (2 * step)
             assert float(slope[0, row, slot]) == pytest.approx(expected, abs=1e-3, rel=2e-2)
     without = batch.word_valid[:, None].clone()
     without[0, 0, 5] = False
-    torch.testing.assert_close(p[:, :1], (-masked.cross_entropy(without)).exp())
+    torch.testing.assert_close(p[:, :1], (-masked.loss(without)).exp())
 
 
 @pytest.mark.parametrize("estimator", ["straight_through", "sampled"])

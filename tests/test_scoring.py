@@ -85,7 +85,7 @@ def distinct_masks(
         batch = classifier.encoder("word")([example])
         ranked = rank_words(torch.tensor([found.scores]).double(), batch.word_valid)
         (named,) = metrics.asked.values()
-        pairs = RankedPairs(batch.word_valid, *ranked, torch.ones(1, 3), torch.Tensor.float)
+        pairs = RankedPairs(batch.word_valid, *ranked, torch.ones(1), lambda keep: None)
         masks = [metric.masks(pairs)[0] for metric in named.values()]
         masks.append(torch.zeros_like(batch.word_valid))  # what the empty pair gives
         kept = torch.cat(masks) & batch.word_valid

@@ -12,8 +12,8 @@ from conftest import CONF, LABELS, explainer_of, within
 from hydra.utils import instantiate
 
 from gmask_pl import suitability as trust
+from gmask_pl.api import PairExplainer
 from gmask_pl.identity.of_model import identity_of_model
-from gmask_pl.pipeline import from_settings
 from gmask_pl.pipeline.build import stored_classifier
 from gmask_pl.pipeline.from_python import composed
 from gmask_pl.pipeline.removal_choice import settled
@@ -45,21 +45,21 @@ def settings(weights: Path, *others: str) -> list[str]:
 def test_the_usual_removal_gives_way_to_the_first_that_is_right(
     weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    explain = from_settings(*settings(weights / "t5"))
+    explain = PairExplainer.from_config(*settings(weights / "t5"))
     assert "model.removal=delete, as pad is not right for this model" in capsys.readouterr().out
     assert explain.explainer.removal == "delete"
-    (found,) = explain([PAIR])
+    (found,) = explain.many([PAIR])
     assert len(found.scores) == 6
 
 
 def test_a_removal_with_gradients_where_they_are_asked_for(weights: Path) -> None:
-    explain = from_settings(*settings(weights / "xlm", "explainer=gradient_x_input"))
+    explain = PairExplainer.from_config(*settings(weights / "xlm", "explainer=gradient_x_input"))
     assert explain.explainer.removal == "zero"  # as its own file has it
     released = settings(weights / "xlm", "explainer=imask", "explainer.estimator=straight_through")
-    explain = from_settings(*released)
+    explain = PairExplainer.from_config(*released)
     assert explain.explainer.removal == "mask"
     with pytest.raises(UserError, match=r"explainer\.removal=pad: gradients under it are not"):
-        from_settings(*released, "explainer.removal=pad")
+        PairExplainer.from_config(*released, "explainer.removal=pad")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_asked_for_and_not_right_is_refused(
     weights: Path, name: str, override: str, said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
-        from_settings(*settings(weights / name, override))
+        PairExplainer.from_config(*settings(weights / name, override))
 
 
 def test_a_run_keeps_the_removal_it_used(

@@ -119,8 +119,8 @@ def test_it_explains_from_python(
 import gmask_paper, gmask_pl
 from gmask_pl import Occlusion, PairExplainer, TinyBert
 model = TinyBert.from_weights("outputs/models/planted_bert_tiny")
-explain = PairExplainer(model, Occlusion())
-(found,) = explain([("a cat sleeps", "an animal rests")])
+explain = PairExplainer(model, method=Occlusion())
+(found,) = explain.many([("a cat sleeps", "an animal rests")])
 print(gmask_pl.__file__, gmask_paper.__file__, len(found.scores), sep="\\n")
 """
     done = called(folder, installed / "python", "-c", program)

@@ -188,7 +188,7 @@ def test_a_text_with_a_token_that_a_network_counts_by_fails_alone(name: str, tok
     texts = [("a dog runs", f"women sleep {token}"), ("a dog runs", "women sleep")]
     removal = check(model).right()[0]
     with pytest.raises(NotExplained, match=f"pair 1: its text holds {re.escape(token)}") as raised:
-        PairExplainer(model, Random(removal=removal))(texts)
+        PairExplainer(model, method=Random(removal=removal)).many(texts)
     nothing, found = raised.value.explanations
     assert nothing is None
     assert found is not None

@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.explainer import Explainer, small_enough
 from gmask_pl.explainers.imask import IMask
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Range
@@ -43,6 +43,18 @@ class CandidateExplainer(Explainer):
         self.word_filter = word_filter or IMask(removal=removal, seed=seed)
         self.k = k
         self.differentiates_masks = self.word_filter.differentiates_masks
+
+    @property
+    def tables(self) -> int:
+        """How many tables of 2^k answers it asks for."""
+        return 1
+
+    def _ask_at_most(self, budget: int) -> None:
+        """Three quarters of the calls are for the tables, and what is left for the filter."""
+        small_enough(type(self).__name__, 16 * self.tables, budget)
+        while self.k > 2 and self.tables * 2**self.k > 3 * budget / 4:
+            self.k -= 1
+        self.word_filter = self.word_filter.within(budget - self.tables * 2**self.k)
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         filtered = self.word_filter(masked).scores
@@ -120,7 +132,7 @@ def word_masks(bits: Tensor, candidates: Tensor, valid: Tensor, context: str) ->
 def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value: str) -> Tensor:
     """The worth of every coalition, (B, 2^k) float64, in 2^k model evaluations a pair.
 
-    value: of the class predicted on the whole pair, its probability or the logarithm of it.
+    value: of `worth_of`; in the paper the probability of the predicted class or its logarithm.
     context: of `word_masks`, or ``both``: the mean of the two, in twice as many evaluations.
     """
     if context == BOTH:
@@ -128,8 +140,17 @@ def value_table(masked: MaskedModel, candidates: Tensor, *, context: str, value:
         return (drop + keep) / 2
     bits = all_coalitions(candidates.shape[1]).to(candidates.device)[None]
     keep = word_masks(bits, candidates, masked.batch.word_valid, context)
-    log_p = -masked.cross_entropy(keep).double()
-    return log_p if value == "log_probability" else log_p.exp()
+    return worth_of(masked, masked.logits(keep), value)
+
+
+def worth_of(masked: MaskedModel, logits: Tensor, value: str) -> Tensor:
+    """The worth (B, S) float64 of logits (B, S, M): the number that is asked for, or its log share.
+
+    value: ``probability``, the number itself, whatever it is, or ``log_probability``.
+    """
+    if value == "log_probability":
+        return -masked.loss_of(logits).double()
+    return masked.answers_of(logits).value.double()
 
 
 def merge_scores(theta: Tensor, candidates: Tensor, filtered: Tensor, valid: Tensor) -> Tensor:

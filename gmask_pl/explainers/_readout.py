@@ -94,7 +94,13 @@ def in_order(order: Tensor, values: Tensor, used: Tensor) -> Tensor:
 
 
 def two_sided_order(
-    kept: Tensor, decided: Tensor, removed: Tensor, used: Tensor, *, removed_weight: float
+    worth: Tensor,
+    kept: Tensor,
+    decided: Tensor,
+    removed: Tensor,
+    used: Tensor,
+    *,
+    removed_weight: float,
 ) -> Tensor:
     """Scores (B, k) by which the first words suffice most and are missed most, at every length.
 
@@ -104,24 +110,19 @@ def two_sided_order(
         sum_u decided(first u) + kept(first u) - removed_weight * removed(first u),
 
     which are post-hoc accuracy, the counterpart of AOPC for kept words, and AOPC over the k words.
-    The scores are the words' Shapley values of (kept(S) + removed(all but S)) / 2, dealt out by
-    rank, so they stay in units of probability.
+    The scores are the words' Shapley values of ``worth`` (B, 2^k), `ResponseTables.worth`, dealt
+    out by rank, so they stay in its unit.
     """
-    return _dealt(decided + kept - removed_weight * removed, kept, removed, used)
+    order = best_order(decided + kept - removed_weight * removed, used)
+    return in_order(order, shapley_values(worth), used)
 
 
-def missed_order(kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
+def missed_order(worth: Tensor, removed: Tensor, used: Tensor) -> Tensor:
     """As `two_sided_order`, by the order that is missed most: sum_u -removed(first u) alone.
 
     It is the bound of AOPC over orders of the k words, where the metric removes no more than k.
     """
-    return _dealt(-removed, kept, removed, used)
-
-
-def _dealt(worth: Tensor, kept: Tensor, removed: Tensor, used: Tensor) -> Tensor:
-    """The Shapley values of both tables in the best order of ``worth``."""
-    values = shapley_values((kept + removed.flip(1)) / 2)
-    return in_order(best_order(worth, used), values, used)
+    return in_order(best_order(-removed, used), shapley_values(worth), used)
 
 
 def _share_table(k: int, like: Tensor) -> Tensor:

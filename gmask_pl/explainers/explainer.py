@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import checked
-from gmask_pl.types import JSON, Attributions
+from gmask_pl.types import JSON, Attributions, UserError
 
 
 class Explainer(ABC):
@@ -54,9 +56,29 @@ class Explainer(ABC):
             if isinstance(part, Explainer):
                 yield from part.parts()
 
+    def within(self, budget: int) -> Self:
+        """The explainer with settings by which it asks about so many masked inputs of a pair.
+
+        budget: the most of them. Where the settings do not say how many it asks about, it is as it
+        was, and a pair that needs more fails. Raises UserError where no settings are small enough.
+        """
+        changed = copy.deepcopy(self)
+        changed._ask_at_most(budget)
+        return changed
+
+    def _ask_at_most(self, budget: int) -> None:
+        """Changes its settings so, see `within`."""
+        return
+
     @abstractmethod
     def __call__(self, masked: MaskedModel) -> Attributions:
         """Scores of all words of the batch, and word groups where the method finds them."""
+
+
+def small_enough(name: str, least: int, budget: int) -> None:
+    """Raises UserError for a budget below the least that a method can do with."""
+    if budget < least:
+        raise UserError(f"budget={budget}: {name} needs at least {least} calls a pair")
 
 
 def example_generators(seed: int, keys: Sequence[str]) -> list[torch.Generator]:

@@ -135,6 +135,11 @@ class GMask(CandidateExplainer):
         }
         return cls(**own | changes, seed=seed)
 
+    @property
+    def tables(self) -> int:
+        both = self.removed_weight > 0 or self.readout != "membership"
+        return 2 if both else 1
+
     def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         shape = group_shape(candidates, masked.batch, self.t)
         generators = example_generators(self.seed, masked.batch.keys)
@@ -204,13 +209,18 @@ class GMask(CandidateExplainer):
         kept, removed = (-tables.kept.double()).exp(), tables.removed.double()
         used = tables.candidates >= 0
         if self.readout == "missed":
-            return missed_order(kept, removed, used)
+            return missed_order(tables.worth, removed, used)
         weight = self.order_weight
-        return two_sided_order(kept, tables.decided, removed, used, removed_weight=weight)
+        return two_sided_order(
+            tables.worth, kept, tables.decided, removed, used, removed_weight=weight
+        )
 
 
 class ResponseTables:
     """What the model says of subsets of the candidates alone, and of the text without them.
+
+    p(y | .) is the share of what is asked for, see `MaskedModel.loss`; in the paper the probability
+    of the predicted class y.
 
     context: of `word_masks`, for a subset alone. Tables are in table order, asked for once.
     """
@@ -225,40 +235,47 @@ class ResponseTables:
 
     @cached_property
     def _alone(self) -> Tensor:
-        """Logits of a subset alone, (B, 2^k, C)."""
+        """Logits of a subset alone, (B, 2^k, M)."""
         return self.masked.logits(self._keep(self.bits))
+
+    @cached_property
+    def _left(self) -> Tensor:
+        """Logits of the text without a subset, (B, 2^k, M)."""
+        return self.masked.logits(self._without(self.bits))
 
     @cached_property
     def kept(self) -> Tensor:
         """-log p(y | a subset), (B, 2^k)."""
-        return self.masked.cross_entropy_of(self._alone)
+        return self.masked.loss_of(self._alone)
 
     @cached_property
     def decided(self) -> Tensor:
-        """Whether y is what the model predicts of a subset, (B, 2^k) bool."""
-        return self._alone.argmax(-1) == self.masked.prediction[:, None]
+        """Whether the decision about a subset is that of the whole pair, (B, 2^k) bool."""
+        return self.masked.answers_of(self._alone).same
 
     @cached_property
     def removed(self) -> Tensor:
         """p(y | the text without a subset), (B, 2^k)."""
-        return (-self.masked.cross_entropy(self._without(self.bits))).exp()
+        return (-self.masked.loss_of(self._left)).exp()
 
     @cached_property
     def worth(self) -> Tensor:
         """What a subset is worth on both sides, (B, 2^k) float64.
 
-        The mean of p(y | the subset) and of p(y | the text without the other candidates).
+        The mean of the number that is asked for of the subset, in the paper p(y | the subset), and
+        of the text without the other candidates.
         """
-        return ((-self.kept.double()).exp() + self.removed.double().flip(1)) / 2
+        alone, left = map(self.masked.answers_of, (self._alone, self._left))
+        return (alone.value.double() + left.value.double().flip(1)) / 2
 
     def kept_gradient(self, bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
         """-log p(y | subsets) (B, S) of bits (B or 1, S, k), and its gradient in them (B, S, k)."""
-        loss, gradient = self.masked.cross_entropy_gradient(self._keep(bits), distinct=distinct)
+        loss, gradient = self.masked.loss_gradient(self._keep(bits), distinct=distinct)
         return loss, self._of_candidates(gradient)
 
     def removed_gradient(self, bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
         """p(y | the text without subsets) (B, S), and its gradient in their bits (B, S, k)."""
-        loss, gradient = self.masked.cross_entropy_gradient(self._without(bits), distinct=distinct)
+        loss, gradient = self.masked.loss_gradient(self._without(bits), distinct=distinct)
         p = (-loss).exp()
         # dp/dm = -p * d loss/dm, and a bit removes: dm/dbit = -1.
         return p, p[..., None] * self._of_candidates(gradient)

@@ -29,5 +29,5 @@ class GradientXInput(Explainer):
         super().__init__(removal=removal)
 
     def __call__(self, masked: MaskedModel) -> Attributions:
-        _, gradient = masked.cross_entropy_gradient(masked.batch.word_valid[:, None])
+        _, gradient = masked.loss_gradient(masked.batch.word_valid[:, None])
         return Attributions(-gradient[:, 0], (None,) * len(masked.batch))

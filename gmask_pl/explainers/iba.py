@@ -126,7 +126,7 @@ class IBA(Explainer):
 
                 return replaced(layer, restrict)
 
-            _, gradient = masked.cross_entropy_within(around, alpha, copies=copies)
+            _, gradient = masked.loss_within(around, alpha, copies=copies)
             with torch.enable_grad():
                 penalty = self.beta * mean_capacity(capacity(alpha, r), tokens).sum()
                 (of_penalty,) = torch.autograd.grad(penalty, alpha)

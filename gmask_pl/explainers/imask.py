@@ -12,6 +12,7 @@ from gmask_pl.explainers.explainer import (
     bounded,
     example_generators,
     gumbel_noise,
+    small_enough,
     straight_through,
 )
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
@@ -86,6 +87,10 @@ class IMask(Explainer):
         }
         return cls(**own | changes)
 
+    def _ask_at_most(self, budget: int) -> None:
+        small_enough("IMASK", self.samples + 1, budget)
+        self.epochs = min(self.epochs, (budget - 1) // self.samples)
+
     def __call__(self, masked: MaskedModel) -> Attributions:
         batch = masked.batch
         valid, device = batch.word_valid, batch.device
@@ -111,9 +116,9 @@ class IMask(Explainer):
         """A scalar whose gradient in the logits estimates that of the expected cross-entropy."""
         keep = masks.detach() > 0.5
         if self.estimator == "straight_through":
-            _, gradient = masked.cross_entropy_gradient(keep)
+            _, gradient = masked.loss_gradient(keep)
             return (masks * gradient).sum() / self.samples
-        loss = masked.cross_entropy(keep)
+        loss = masked.loss(keep)
         advantage = (loss - loss.mean(1, keepdim=True)) * self.samples / (self.samples - 1)
         log_p = logits.log_softmax(-1)[:, None]
         drawn = torch.where(keep, log_p[..., 1], log_p[..., 0]) * masked.batch.word_valid[:, None]

@@ -44,7 +44,7 @@ class IntegratedGradients(Explainer):
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid.float()
         path = self.points.to(valid)[:, None] * valid[:, None]
-        _, gradient = masked.cross_entropy_gradient(path)
+        _, gradient = masked.loss_gradient(path)
         # A sum and no matrix product, which autocast would round to 16 bits.
         scores = -(self.weights.to(gradient)[:, None] * gradient).sum(1)
         return Attributions(scores, (None,) * len(valid))

@@ -61,6 +61,10 @@ class Interaction(CandidateExplainer):
         super().__init__(removal=removal, word_filter=word_filter, k=k)
         self.context, self.value, self.part = context, value, PARTS[part]
 
+    @property
+    def tables(self) -> int:
+        return 2 if self.context == BOTH else 1
+
     def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         side = masked.batch.word_side
         table = value_table(masked, candidates, context=self.context, value=self.value)

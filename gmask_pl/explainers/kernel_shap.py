@@ -9,8 +9,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers._coalition import VALUES
-from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers._coalition import VALUES, worth_of
+from gmask_pl.explainers.explainer import Explainer, example_generators, small_enough
 from gmask_pl.explainers.lime import over_words, random_subsets
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import OneOf, Seed, at_least, checked
@@ -41,6 +41,10 @@ class KernelShap(Explainer):
         super().__init__(removal=removal)
         self.samples, self.value, self.seed = samples, value, seed
 
+    def _ask_at_most(self, budget: int) -> None:
+        small_enough("Kernel SHAP", 4, budget)
+        self.samples = min(self.samples, budget - 2)
+
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
         generators = example_generators(self.seed, masked.batch.keys)
@@ -51,16 +55,12 @@ class KernelShap(Explainer):
             sets.append(torch.cat([torch.zeros(1, n, dtype=torch.bool), drawn]))
             kernel[row, 1 : 1 + len(weights)] = weights
         keep = over_words(sets, valid)
-        worth = self._worth(-masked.cross_entropy(keep))
-        whole = self._worth(masked.probabilities.log()).gather(1, masked.prediction[:, None])
+        worth = worth_of(masked, masked.logits(keep), self.value)
+        whole = worth_of(masked, masked.outputs[:, None], self.value)
         empty = worth[:, :1]
         kernel = kernel[:, : keep.shape[1]].to(valid.device)
         scores = efficient_regression(keep, worth - empty, kernel, (whole - empty)[:, 0], valid)
         return Attributions(scores, (None,) * len(masked.batch))
-
-    def _worth(self, log_p: Tensor) -> Tensor:
-        log_p = log_p.double()
-        return log_p if self.value == "log_probability" else log_p.exp()
 
 
 def coalitions(n: int, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

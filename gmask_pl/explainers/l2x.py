@@ -85,7 +85,7 @@ class L2X(Explainer):
             torch.manual_seed(self.seed)
             network = L2XNetwork(
                 vocabulary_size=training.encode.vocabulary_size,
-                classes=len(training.labels),
+                classes=training.question.options(len(training.labels)),
                 **self.settings,
             )
             state, facts = place.learnt(lambda: self._learn(network, training, pairs))
@@ -111,11 +111,12 @@ class L2X(Explainer):
         A pair of which the model reads no word has none to choose, and is left out.
         """
         start = time.perf_counter()
-        answers = torch.zeros(len(pairs), len(training.labels))
+        options = training.question.options(len(training.labels))
+        answers = torch.zeros(len(pairs), options)
 
         def see(first: int, masked: MaskedModel) -> None:
             readable = masked.batch.word_valid.any(1, keepdim=True)
-            found = (masked.probabilities.float() * readable).cpu()
+            found = (masked.distribution.float() * readable).cpu()
             answers[first : first + len(found)] = found
 
         evaluations = training.visit(pairs, self.removal, see, [answers])

@@ -8,14 +8,16 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers.explainer import Explainer, example_generators, small_enough
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Positive, Seed, at_least, checked
 from gmask_pl.types import Attributions
 
 
 class Lime(Explainer):
-    """The coefficients of a weighted ridge regression of the prediction's probability on masks.
+    """The coefficients of a weighted ridge regression of what is asked for on masks.
+
+    In the paper that is the probability of the predicted class.
 
     The features are the n word positions of both sides together, all of them. Row 0 is the whole
     pair; every other of the ``samples`` rows removes a number of words drawn uniformly from 1 to
@@ -41,6 +43,10 @@ class Lime(Explainer):
         self.samples, self.kernel_width, self.alpha = samples, kernel_width, alpha
         self.seed = seed
 
+    def _ask_at_most(self, budget: int) -> None:
+        small_enough("LIME", 3, budget)
+        self.samples = min(self.samples, budget - 1)
+
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
         generators = example_generators(self.seed, masked.batch.keys)
@@ -49,9 +55,9 @@ class Lime(Explainer):
             for n, generator in zip(valid.sum(1).tolist(), generators, strict=True)
         ]
         keep = over_words(sets, valid)
-        probability = (-masked.cross_entropy(keep)).exp()
+        values = masked.values(keep)
         weights = proximity(keep, valid, self.kernel_width)
-        scores = ridge(keep.double(), probability.double(), weights, self.alpha)
+        scores = ridge(keep.double(), values.double(), weights, self.alpha)
         return Attributions(scores * valid, (None,) * len(masked.batch))
 
 

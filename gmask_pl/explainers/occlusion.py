@@ -68,10 +68,9 @@ class Occlusion(Explainer):
         asked = base & ~is_word if context == KEEP else base | is_word
         # The whole pair has been asked about.
         if context == KEEP and bool((left == valid).all()):
-            p = (-masked.cross_entropy(asked)).exp()
-            before = masked.probabilities.gather(1, masked.prediction[:, None])
+            p, before = masked.values(asked), masked.whole[:, None]
         else:
-            p = (-masked.cross_entropy(torch.cat([asked, base], 1))).exp()
+            p = masked.values(torch.cat([asked, base], 1))
             p, before = p[:, :-1], p[:, -1:]
         gain = before - p if context == KEEP else p - before
         return gain.masked_fill(~left, 0.0)

@@ -41,12 +41,16 @@ class Oracle(Explainer):
         self.goal, self.max_removed = GOALS[goal], max_removed
         self.beam, self.exact_words = beam, exact_words
 
+    def _ask_at_most(self, budget: int) -> None:
+        """Whole searches of as many words as it allows; beams ask about fewer sets."""
+        self.exact_words = min(self.exact_words, budget.bit_length() - 2)
+
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
         found = extreme_orders(
-            lambda keep: (-masked.cross_entropy(keep)).exp(),
+            masked.values,
             valid,
-            masked.probabilities.gather(1, masked.prediction[:, None])[:, 0],
+            masked.whole,
             [self.goal],
             max_removed=self.max_removed,
             beam=self.beam,

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers.explainer import Explainer, example_generators, small_enough
 from gmask_pl.explainers.lime import over_words, perturbations, proximity, ridge
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Positive, Seed, at_least, checked
@@ -15,7 +15,7 @@ from gmask_pl.types import Attributions
 
 
 class PairedRidge(Explainer):
-    """The coefficients of a ridge regression of the prediction's probability on paired masks.
+    """The coefficients of a ridge regression of what is asked for on paired masks.
 
     It is LIME (see `lime`) but for two choices. Every mask is followed by its complement (paired
     sampling: Covert and Lee, 2021), so fragments of every size are asked about as often as texts
@@ -26,6 +26,8 @@ class PairedRidge(Explainer):
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
     samples_per_word * n + 1; no gradients. Defaults were chosen on dev pairs.
     """
+
+    most_samples: int | None = None  # of a pair whatever its length, where there is a budget
 
     @checked
     def __init__(
@@ -41,19 +43,24 @@ class PairedRidge(Explainer):
         self.samples_per_word, self.seed = samples_per_word, seed
         self.kernel_width, self.alpha = kernel_width, alpha
 
+    def _ask_at_most(self, budget: int) -> None:
+        small_enough("paired ridge", 4, budget)
+        self.most_samples = min(self.most_samples or budget, budget - 1)
+
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
         generators = example_generators(self.seed, masked.batch.keys)
         words = valid.sum(1).tolist()
         rows = [self.samples_per_word * max(n, 1) for n in words]
+        rows = [min(count, self.most_samples or count) for count in rows]
         sets = [paired_perturbations(*of) for of in zip(words, rows, generators, strict=True)]
         keep = over_words(sets, valid)
         # A shorter pair has fewer rows: it is filled up with the first, which weighs nothing then.
         asked = (torch.arange(keep.shape[1]) < torch.tensor(rows)[:, None]).to(valid.device)
         keep = torch.where(asked[..., None], keep, valid[:, None])
         weights = proximity(keep, valid, self.kernel_width) * asked
-        probability = (-masked.cross_entropy(keep)).exp().double()
-        scores = ridge(keep.double(), probability, weights, self.alpha)
+        values = masked.values(keep).double()
+        scores = ridge(keep.double(), values, weights, self.alpha)
         return Attributions(scores * valid, (None,) * len(masked.batch))
 
 

@@ -46,6 +46,10 @@ class Shapley(CandidateExplainer):
         super().__init__(removal=removal, word_filter=word_filter, k=k)
         self.context, self.value = context, value
 
+    @property
+    def tables(self) -> int:
+        return 2 if self.context == BOTH else 1
+
     def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         table = value_table(masked, candidates, context=self.context, value=self.value)
         return Attributions(shapley_values(table), (None,) * len(table))

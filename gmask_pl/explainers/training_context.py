@@ -23,6 +23,7 @@ from gmask_pl.identity.setting_roles import digest_of
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.processes import place_of, sum_over_processes
+from gmask_pl.question import PREDICTED, Question
 from gmask_pl.types import JSON, Classifier, PairBatch, PairEncoder, PairExample
 
 WEIGHTS, SETTINGS, FACTS = "weights.safetensors", "settings.json", "facts.json"
@@ -36,7 +37,8 @@ class TrainingContext:
     train: the training split, read when it is called; it raises UserError where there is none.
     removal: the usual one of the model. trainer: a Trainer of the run, with further settings.
     batch_size: pairs of one forward pass; workers: processes that load data. identity: what
-    decides the model's answers, for the name under which what is learnt is kept.
+    decides the model's answers, for the name under which what is learnt is kept. question: what is
+    asked about every pair.
     """
 
     classifier: Classifier
@@ -50,6 +52,7 @@ class TrainingContext:
     workers: int
     folder: Path
     identity: JSON
+    question: Question = PREDICTED
 
     def pairs(self, limit: int | None, seed: int) -> list[PairExample]:
         """``limit`` training pairs, or all, in an order drawn by ``seed``."""
@@ -93,6 +96,8 @@ class TrainingContext:
     def place(self, name: str, settings: JSON, pairs: Sequence[PairExample]) -> Place:
         """Where ``name`` keeps what it learns from these pairs by these settings."""
         found = {"settings": settings, "pairs": texts_digest(pairs), "model": self.identity}
+        if self.question != PREDICTED:
+            found["question"] = repr(self.question)
         key = json.dumps(found, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
         return Place(self.folder / name / digest_of(found, size=8), key)
 
@@ -155,9 +160,16 @@ class _Visit(LightningModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier: Any = training.classifier
         self.removal, self.see, self.token_budget = removal, see, training.token_budget
+        self.question = training.question
         self.evaluations = torch.zeros((), dtype=torch.int64)
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
-        masked = MaskedModel(self.classifier, batch, self.removal, token_budget=self.token_budget)
+        masked = MaskedModel(
+            self.classifier,
+            batch,
+            self.removal,
+            question=self.question,
+            token_budget=self.token_budget,
+        )
         self.see(batch_idx, masked)
         self.evaluations += masked.evaluations.sum()

@@ -1,4 +1,4 @@
-"""Masked models: keep-masks in, logits out (Section 3.1, Eq. 1).
+"""Masked models: keep-masks in, answers out (Section 3.1, Eq. 1).
 
 `MaskedModel` is the only surface of a task model that explainers and metrics see. What it means
 to remove a word is one of four removals:
@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -32,6 +33,7 @@ from gmask_pl.masking.token_packing import (
     keep_tokens,
     leftmost,
 )
+from gmask_pl.question import PREDICTED, SCORE, SOFTMAX, Answers, Question
 from gmask_pl.settings import OneOf
 from gmask_pl.types import Classifier, ModelInput, PairBatch, PairsFailed, ReadsAttention, UserError
 
@@ -78,7 +80,11 @@ def removal_named(name: str) -> Removal:
 
 
 class MaskedModel:
-    """A classifier bound to a batch of pairs and a removal: keep-masks in, logits out.
+    """A classifier bound to a batch of pairs, a removal and a question: keep-masks in, answers out.
+
+    question: what is asked about every masked pair; the paper's is the probability of the class
+    that is predicted for the whole pair. outputs (B, M): the model's of the whole pairs; whole
+    (B,): the number that is asked for, of these.
 
     ``token_budget`` bounds the tokens of one forward pass (and a quarter of it those of a
     forward and backward pass); models that share one share what was learnt of the memory.
@@ -87,7 +93,8 @@ class MaskedModel:
     known answers among them, and those that were differentiated too.
 
     Whatever asks the model raises PairsFailed for the pairs about which it does not answer by a
-    finite number, and for those of which a single masked input does not fit the memory.
+    finite number, for those of which a single masked input does not fit the memory, and for those
+    of which it would be asked about more than ``budget`` masked inputs.
     """
 
     def __init__(
@@ -96,11 +103,13 @@ class MaskedModel:
         batch: PairBatch,
         removal: str,
         *,
+        question: Question = PREDICTED,
+        budget: int | None = None,
         token_budget: TokenBudget | int,
         response_cache: ResponseCache | None = None,
     ) -> None:
         self.classifier = classifier
-        self.batch = batch
+        self.batch, self.question, self.most = batch, question, budget
         self.removal = removal_named(removal)
         if self.removal.masks and classifier.mask_token_id is None:
             raise UserError(
@@ -112,14 +121,48 @@ class MaskedModel:
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
         if (unreadable := getattr(classifier, "unreadable", None)) and (found := unreadable(batch)):
             raise PairsFailed(found, batch.ids)
-        whole = self.logits(batch.word_valid[:, None])[:, 0]
-        self.probabilities: Tensor = whole.softmax(-1)
-        self.prediction: Tensor = whole.argmax(-1)
+        self.outputs: Tensor = self.logits(batch.word_valid[:, None])[:, 0]
+        self.aim: Tensor = question.aim(self.outputs)
+        self.whole: Tensor = question.value(self.outputs, self.aim)
+
+    @cached_property
+    def ends(self) -> Tensor | None:
+        """The numbers of the empty and of the whole pair, (B, 2), where the question needs them."""
+        if not self.question.scaled:
+            return None
+        empty = self.logits(torch.zeros_like(self.batch.word_valid)[:, None])[:, 0]
+        return torch.stack([self.question.value(empty, self.aim), self.whole], -1)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of all classes or labels, (B, C), of the whole pairs; (B, 0) of a score."""
+        if self._meaning == SCORE:
+            return self.outputs[:, :0]
+        return self.outputs.softmax(-1) if self._meaning == SOFTMAX else self.outputs.sigmoid()
+
+    @property
+    def prediction(self) -> Tensor:
+        """The class or label (B,) int64 that is most probable for the whole pair.
+
+        Of a score, whether it is at least the threshold.
+        """
+        if self._meaning == SCORE:
+            return self.question.decision(self.outputs, self.aim)
+        return self.outputs.argmax(-1)
+
+    @property
+    def _meaning(self) -> str:
+        return getattr(self.classifier, "outputs", SOFTMAX)
+
+    @property
+    def distribution(self) -> Tensor:
+        """What a model of the answers learns of the whole pairs: probabilities (B, D)."""
+        return self.question.distribution(self.outputs, self.aim, self.ends)
 
     def rebind(self, batch: PairBatch) -> MaskedModel:
-        """The same model, prediction and counters over a rewritten form of the same pairs."""
+        """The same model, question and counters over a rewritten form of the same pairs."""
         other = object.__new__(MaskedModel)
-        other.__dict__.update(self.__dict__)
+        other.__dict__.update(self.__dict__, ends=self.ends)
         other.batch, other.response_cache = batch, None  # its masks are of other texts
         return other
 
@@ -128,6 +171,7 @@ class MaskedModel:
         b, s, _ = keep.shape
         rows, masks, inverse = distinct_masks(keep & self.batch.word_valid[:, None])
         self.evaluations += torch.bincount(rows, minlength=b).cpu()
+        self._within_budget()
         if self.response_cache is None:
             found = self._ask(rows, masks)
         else:
@@ -164,25 +208,55 @@ class MaskedModel:
         except TooLong as error:
             raise PairsFailed({int(rows[error.row]): error.reason}, self.batch.ids) from error
 
+    def _within_budget(self) -> None:
+        """Raises PairsFailed for pairs that the model has been asked too much about."""
+        if self.most is None:
+            return
+        if over := (self.evaluations > self.most).nonzero().flatten().tolist():
+            reason = (
+                f"budget={self.most}: more calls are needed than that (already "
+                f"{int(self.evaluations[over].max())}): give a larger budget, or a method that "
+                "asks less, such as lime"
+            )
+            raise PairsFailed(dict.fromkeys(over, reason), self.batch.ids)
+
     def _refuse(self, rows: Tensor, finite: Tensor) -> None:
         """Raises PairsFailed for those of the pairs ``rows`` (N,) whose answer is not finite."""
         if not bool(finite.all()):
             failed = rows.to(finite.device)[~finite].unique().tolist()
             raise PairsFailed(dict.fromkeys(failed, NOT_FINITE), self.batch.ids)
 
-    def cross_entropy(self, keep: Tensor) -> Tensor:
-        """-log p(prediction | kept words), (B, S), for keep-masks (B, S, W) bool."""
-        return self.cross_entropy_of(self.logits(keep))
+    def answers(self, keep: Tensor) -> Answers:
+        """What is asked of keep-masks (B, S, W) bool."""
+        return self.answers_of(self.logits(keep))
 
-    def cross_entropy_of(self, logits: Tensor) -> Tensor:
-        """-log p(prediction), (B, S), of logits (B, S, C)."""
-        target = self.prediction[:, None, None].expand(-1, logits.shape[1], 1)
-        return -logits.log_softmax(-1).gather(2, target).squeeze(2)
+    def answers_of(self, logits: Tensor) -> Answers:
+        """What is asked of logits (B, S, M)."""
+        aim = self.aim[:, None].expand(logits.shape[:2])
+        whole = self.question.decision(self.outputs, self.aim)
+        same = self.question.decision(logits, aim) == whole[:, None]
+        return Answers(self.question.value(logits, aim), same)
 
-    def cross_entropy_gradient(
-        self, keep: Tensor, *, distinct: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """The cross-entropy (B, S) and its gradient with respect to the masks (B, S, W).
+    def values(self, keep: Tensor) -> Tensor:
+        """The number that is asked for, (B, S), for keep-masks (B, S, W) bool."""
+        return self.answers(keep).value
+
+    def loss(self, keep: Tensor) -> Tensor:
+        """-log of the share, (B, S), for keep-masks (B, S, W) bool.
+
+        Where the question is a probability, the share is that, and this is the cross-entropy of
+        Eq. 7, -log p(y | kept words). See `gmask_pl.question` for the others.
+        """
+        return self.loss_of(self.logits(keep))
+
+    def loss_of(self, logits: Tensor) -> Tensor:
+        """-log of the share, (B, S), of logits (B, S, M)."""
+        b, s, _ = logits.shape
+        pairs = torch.arange(b, device=logits.device)[:, None].expand(b, s)
+        return self._loss(logits, pairs)
+
+    def loss_gradient(self, keep: Tensor, *, distinct: bool = True) -> tuple[Tensor, Tensor]:
+        """The loss (B, S) and its gradient with respect to the masks (B, S, W).
 
         ``keep`` (B, S, W) is bool, or float in [0, 1] for soft masks. Equal bool masks are
         evaluated once unless ``distinct`` is false. The gradient is 0 for words that are not
@@ -205,6 +279,8 @@ class MaskedModel:
         hard = masks.dtype == torch.bool
         if self._leaves_out and hard:
             attention = keep_tokens(self.batch.word_of_token[rows], attention, masks).bool()
+        self.evaluations += torch.bincount(rows, minlength=b).cpu()
+        self._within_budget()
         masks = masks.float() * valid
         loss, gradient = masks.new_empty(len(rows)), torch.empty_like(masks)
 
@@ -218,9 +294,7 @@ class MaskedModel:
 
         self._run(rows, attention.sum(1), step, share=_BACKWARD)
         self._refuse(rows, loss.isfinite() & gradient.isfinite().all(1))
-        asked = torch.bincount(rows, minlength=b).cpu()
-        self.evaluations += asked
-        self.gradients += asked
+        self.gradients += torch.bincount(rows, minlength=b).cpu()
         gradient = gradient * valid
         return loss[inverse].view(b, s), gradient[inverse].view(b, s, w)
 
@@ -267,10 +341,8 @@ class MaskedModel:
             self._run(torch.arange(len(self.batch)), self.batch.attention.sum(1), step)
         self.evaluations += 1
 
-    def cross_entropy_within(
-        self, around: Around, wrt: Tensor, *, copies: int
-    ) -> tuple[Tensor, Tensor]:
-        """The cross-entropy (B, copies) of copies of whole pairs that ``around`` perturbs.
+    def loss_within(self, around: Around, wrt: Tensor, *, copies: int) -> tuple[Tensor, Tensor]:
+        """The loss (B, copies) of copies of whole pairs that ``around`` perturbs.
 
         And its gradient, summed over examples and copies, with respect to ``wrt``, which the
         perturbation is made of: a hook on a layer that mixes noise into what it computes.
@@ -295,9 +367,9 @@ class MaskedModel:
         return loss.view(-1, copies), gradient
 
     def _loss(self, logits: Tensor, pairs: Tensor) -> Tensor:
-        """-log p(prediction), (N,), of logits (N, C) about the ``pairs`` (N,)."""
-        target = self.prediction[pairs][:, None]
-        return -logits.float().log_softmax(-1).gather(1, target).squeeze(1)
+        """-log of the share (...) of logits (..., M) about the ``pairs`` (...) of the batch."""
+        ends = None if self.ends is None else self.ends[pairs]
+        return -self.question.log_share(logits.float(), self.aim[pairs], ends)
 
     def _whole_input(self, rows: Tensor) -> ModelInput:
         order, attention = leftmost(self.batch.attention[rows])

@@ -11,19 +11,18 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import Estimate, numbers
-from gmask_pl.metrics.removal_curves import agreement, predicted_probability
+from gmask_pl.question import Answers
 
 EMPTY = "empty"  # the name of the rows that `empty_rows` makes
 NEEDED = 0.1  # the share of pairs that must be able to say something, for a metric to do
 
 
-def empty_rows(empty: Tensor, whole: Tensor) -> Tensor:
-    """p(y|x), p(y|x_o), and whether y is the answer to the empty pair x_o too: (B, 3).
+def empty_rows(empty: Answers, whole: Tensor) -> Tensor:
+    """p(y|x), p(y|x_o), and whether the decision about the empty pair x_o is the same: (B, 3).
 
-    empty, whole (B, C): probabilities on the empty and on the whole pair, whose prediction is y.
+    empty: the answers about it (B, 1); whole (B,): p(y|x), or whatever number is asked for.
     """
-    asked = torch.stack([whole, empty], 1)
-    return torch.cat([predicted_probability(asked, whole), agreement(asked[:, 1:], whole)], 1)
+    return torch.cat([whole[:, None], empty.value, empty.same.to(whole)], 1)
 
 
 def lost(means: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -17,11 +18,13 @@ from torch import Tensor
 from gmask_pl.metrics.bootstrap import Estimate, Statistic, estimate, numbers
 from gmask_pl.metrics.floor import EMPTY, empty_rows
 from gmask_pl.metrics.presentation import Presentation
+from gmask_pl.question import Answers, predicted_answers
 from gmask_pl.settings import Count, Seed, checked
 from gmask_pl.types import JSON, Explanation, PairExample, UserError
 
 Row = tuple[float, ...]
-Ask = Callable[[Tensor], Tensor]
+Ask = Callable[[Tensor], Answers]
+AskProbabilities = Callable[[Tensor], Tensor]
 Keys = Callable[[], Sequence[str]]
 
 
@@ -32,9 +35,9 @@ class RankedPairs:
     valid (B, W) bool: which words exist. order (B, W) int64: word positions from the most to the
     least important, the n_words[b] words of the pair first; what follows them does not exist and
     is never kept. n_words (B,) int64.
-    whole (B, C): probabilities on the whole pair, whose most probable class (the first of equals)
-    is the predicted one. ask: keep-masks (B, S, W) bool to probabilities (B, S, C), for what a
-    metric must learn beside the answers to its ``masks``. groups (B, W) int64: the group of every
+    whole (B,): the number that is asked for, in the paper p(y|x) of the predicted class y, of the
+    whole pair. ask: keep-masks (B, S, W) bool to Answers, for what a metric must learn beside the
+    answers to its ``masks``. groups (B, W) int64: the group of every
     word, the most important group being 0, and -1 for a word of none; None where nobody has said.
     keys: a name for everything that the answers about each pair depend on, for metrics that keep
     what they learn.
@@ -118,8 +121,8 @@ class PairMetric(RowMetric, ABC):
         """The keep-masks (B, S, W) bool that the model is to be asked about."""
 
     @abstractmethod
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        """A row (B, R) for each pair, of the answers (B, S, C) to its ``masks``."""
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
+        """A row (B, R) for each pair, of the answers (B, S) to its ``masks``."""
 
     def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """What the empty pair says of the result: it is added to it. Mostly nothing.
@@ -193,7 +196,7 @@ def rank_words(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 def evaluate(
     metrics: Mapping[str, PairMetric],
-    ask: Ask,
+    ask: Ask | AskProbabilities,
     scores: Tensor,
     valid: Tensor,
     whole: Tensor,
@@ -205,30 +208,55 @@ def evaluate(
 
     Under the name ``EMPTY``, `metrics.floor.empty_rows` (B, 3), as the empty pair is asked about
     with the others. scores (B, W) and valid (B, W) as in ``rank_words``; the others are those of
-    ``RankedPairs``. Raises ValueError on answers of another shape, or that are no probabilities.
+    ``RankedPairs``; or ``whole`` holds probabilities (B, C) and ``ask`` gives such (B, S, C), of
+    which the class predicted on the whole pair is asked for. Raises ValueError on answers of
+    another shape, or that are no finite numbers.
     """
 
-    def answered(keep: Tensor) -> Tensor:
-        found = _probabilities(ask(keep))
-        if found.shape != (expected := (*keep.shape[:2], whole.shape[1])):
-            raise ValueError(f"probabilities {tuple(found.shape)}, expected {expected}")
-        return found
+    give: Any = ask
+    if whole.dim() == 2:
+        give, whole = _of_probabilities(ask, whole)
 
-    whole = _probabilities(whole)
+    def answered(keep: Tensor) -> Answers:
+        found: Answers = give(keep)
+        if (shape := tuple(found.value.shape)) != (expected := tuple(keep.shape[:2])):
+            raise ValueError(f"answers {shape}, expected {expected}")
+        return Answers(_finite(found.value), found.same)
+
+    whole = _finite(whole)
     pairs = RankedPairs(valid, *rank_words(scores, valid), whole, answered, groups, keys)
     masks = [metric.masks(pairs) for metric in metrics.values()]
     masks.append(torch.zeros_like(valid)[:, None])
-    *answers, empty = answered(torch.cat(masks, 1)).split([part.shape[1] for part in masks], dim=1)
+    answers = answered(torch.cat(masks, 1))
+    ends = list(accumulate(part.shape[1] for part in masks))
     rows = {
-        name: metric.score(pairs, answer)
-        for (name, metric), answer in zip(metrics.items(), answers, strict=True)
+        name: metric.score(pairs, answers[end - part.shape[1] : end])
+        for (name, metric), part, end in zip(metrics.items(), masks, ends, strict=False)
     }
-    return rows | {EMPTY: empty_rows(empty[:, 0], whole)}
+    return rows | {EMPTY: empty_rows(answers[-1:], whole)}
 
 
-def _probabilities(answers: Tensor) -> Tensor:
-    """Answers in the precision that rows are kept in, whatever the model computes in."""
-    found = answers.detach().float()
-    if not ((found >= 0) & (found <= 1 + 1e-3)).all():  # NaN fails too; 1e-3: rounding
-        raise ValueError("answers must be probabilities in [0, 1]")
+def _of_probabilities(ask: Any, whole: Tensor) -> tuple[Ask, Tensor]:
+    """The question after the predicted class. Raises ValueError for what is no probability."""
+
+    def checked_shares(found: Tensor) -> Tensor:
+        if not ((found >= 0) & (found <= 1 + 1e-3)).all():  # NaN fails too; 1e-3: rounding
+            raise ValueError("answers must be probabilities in [0, 1]")
+        return found
+
+    def answers(keep: Tensor) -> Answers:
+        found = checked_shares(ask(keep))
+        if found.shape[2:] != whole.shape[1:]:
+            expected = (*keep.shape[:2], whole.shape[1])
+            raise ValueError(f"probabilities {tuple(found.shape)}, expected {expected}")
+        return predicted_answers(found, whole)
+
+    return answers, checked_shares(whole).amax(1)
+
+
+def _finite(values: Tensor) -> Tensor:
+    """Numbers in the precision that rows are kept in, whatever the model computes in."""
+    found = values.detach().float()
+    if not found.isfinite().all():
+        raise ValueError("answers must be finite numbers")
     return found

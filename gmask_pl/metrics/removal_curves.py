@@ -76,16 +76,6 @@ def degraded(order: Tensor, n_words: Tensor, steps: int) -> Tensor:
     return keep_ranks(order, n_words, first, last)
 
 
-def predicted_probability(probabilities: Tensor, whole: Tensor) -> Tensor:
-    """p(y | .) (B, S) of probabilities (B, S, C), y the class predicted on the whole pair (B, C).
-
-    Of equally probable classes the first is the predicted one.
-    """
-    predicted = whole.argmax(dim=-1)
-    index = predicted[:, None, None].expand(-1, probabilities.shape[1], 1)
-    return probabilities.gather(-1, index).squeeze(-1)
-
-
 def area_over_curve(whole: Tensor, removed: Tensor) -> Tensor:
     """Summand (B,) of Eq. 9: 1/(U+1) sum_u p(y|x) - p(y|x without the top u).
 
@@ -93,14 +83,6 @@ def area_over_curve(whole: Tensor, removed: Tensor) -> Tensor:
     equation has it, so the result lies in [-U/(U+1), U/(U+1)].
     """
     return (whole.unsqueeze(1) - removed).sum(dim=1) / (removed.shape[1] + 1)
-
-
-def agreement(kept: Tensor, whole: Tensor) -> Tensor:
-    """1 where the class predicted on the kept words is that of the whole pair, else 0: (B, V).
-
-    kept (B, V, C), whole (B, C): probabilities (Section 5.1.2).
-    """
-    return (kept.argmax(dim=-1) == whole.argmax(dim=-1, keepdim=True)).to(kept.dtype)
 
 
 def degradation_gains(whole: Tensor, inner: Tensor, empty: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from gmask_pl.metrics.floor import EMPTY
-from gmask_pl.metrics.pair_metric import Ask, Keys, PairMetric, evaluate
+from gmask_pl.metrics.pair_metric import Ask, AskProbabilities, Keys, PairMetric, evaluate
 from gmask_pl.types import JSON
 
 
@@ -54,7 +54,7 @@ class ExplanationMetric(Metric):
 
     def update(
         self,
-        ask: Ask,
+        ask: Ask | AskProbabilities,
         scores: Tensor,
         valid: Tensor,
         whole: Tensor,

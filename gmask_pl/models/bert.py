@@ -17,7 +17,13 @@ from transformers.utils import logging
 
 from gmask_pl.models.encoding import SubwordEncoder, check_unit
 from gmask_pl.models.first_token import first_token_only, last_layer
-from gmask_pl.models.pair_classifier import PairClassifier, gated, is_watched, output_columns
+from gmask_pl.models.pair_classifier import (
+    PairClassifier,
+    gated,
+    is_watched,
+    no_hooks_left,
+    output_columns,
+)
 from gmask_pl.models.reading_traits import (
     Reading,
     find_reading,
@@ -27,14 +33,15 @@ from gmask_pl.models.reading_traits import (
     widest_window,
 )
 from gmask_pl.models.safe_loading import (
+    OUTPUTS,
     count_outputs,
     embedding_rows,
     label_names,
     load,
-    outputs_of,
+    meaning_of,
     right_tokenizer,
 )
-from gmask_pl.settings import at_least, checked
+from gmask_pl.settings import OneOf, at_least, checked
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
 
 
@@ -46,6 +53,12 @@ class BertPairClassifier(PairClassifier):
     input in tokens; longer pairs are truncated, as they are where the tokenizer or the network's
     table of positions says less. first_token: allow the last layer to be computed for the first
     token alone, where that gives the same answers.
+
+    outputs: what they mean; None: as the configuration says, see `meaning_of`.
+    - ``softmax``: the logits of classes that exclude one another;
+    - ``sigmoid``: a logit for each of several labels;
+    - ``logit``: one logit, z, as of a re-ranker: two classes with the logits 0 and z;
+    - ``score``: one number as it is, as of a regression.
     """
 
     weights_tag = "BertPairClassifier"
@@ -61,10 +74,14 @@ class BertPairClassifier(PairClassifier):
         columns: Sequence[int] | None = None,
         max_length: Annotated[int, at_least(2, "tokens: one of each text")] = 128,
         first_token: bool = True,
+        outputs: Annotated[str, OneOf(OUTPUTS)] | None = None,
         **optimizer: Any,
     ) -> None:
         own = [f"LABEL_{i}" for i in range(count_outputs(network))]
-        super().__init__(labels=labels or label_names(network) or own, **optimizer)
+        meaning = meaning_of(network, outputs, "the network")
+        labels = labels or label_names(network, meaning) or own
+        super().__init__(labels=labels, **optimizer)
+        self.meaning = meaning
         self.network, self.tokenizer = network, tokenizer
         room = tables_of_positions(network).values()
         self.max_length = min(max_length, tokenizer.model_max_length, *room)
@@ -75,7 +92,8 @@ class BertPairClassifier(PairClassifier):
                 f"model's own and one of each text are {least}"
             )
         self._window = widest_window(network, self.max_length)
-        self.columns = list(columns if columns is not None else range(len(self.labels)))
+        outputs_there = [0] if self.meaning == "score" else range(len(self.labels))
+        self.columns = list(columns if columns is not None else outputs_there)
         self.pad_token_id = (
             self._usable(
                 tokenizer.pad_token_id, network.config.pad_token_id, tokenizer.eos_token_id, 0
@@ -162,22 +180,13 @@ class BertPairClassifier(PairClassifier):
         labels: None is what the network calls its outputs. label_order: their names for its
         outputs, in its own order, where it has others. source: what messages call the network.
         It is asked in the precision of its weights: ``network.float()`` where that is half.
-        settings: of the constructor. Raises UserError for a network that does not choose one of
-        two or more classes, and for a tokenizer that does not go with it.
+        settings: of the constructor. Raises UserError for a network of several scores, for a
+        meaning of its outputs that their number does not allow, and for a tokenizer that does not
+        go with it.
         """
         tokenizer = right_tokenizer(network, tokenizer, source)
-        if (meaning := outputs_of(network)) == "sigmoid":
-            raise UserError(
-                f"{source}: its outputs are a sigmoid of every label "
-                "(problem_type=multi_label_classification), and explanations here are of a softmax "
-                "over classes: give a model that chooses one class"
-            )
-        if meaning == "score" and count_outputs(network) > 1:
-            raise UserError(
-                f"{source}: its outputs are scores (problem_type=regression), and "
-                "explanations here are of a softmax over classes: give a model that chooses one"
-            )
-        stored = label_names(network)
+        meaning = meaning_of(network, settings.get("outputs"), source)
+        stored = label_names(network, meaning)
         if stored is None:
             if label_order is None:
                 raise UserError(
@@ -188,7 +197,14 @@ class BertPairClassifier(PairClassifier):
                 )
             stored = [f"LABEL_{i}" for i in range(count_outputs(network))]
         labels = labels or label_order or stored
-        columns = output_columns(labels, stored, label_order, source)
+        columns: list[int] | None = None
+        if meaning != "score":
+            columns = output_columns(labels, stored, label_order, source)
+        elif len(labels) != 2:
+            raise UserError(
+                f"{source}: its output is a score, which decides between two labels, below its "
+                f"threshold and not; the dataset's labels are {list(labels)}"
+            )
         model = cls(
             network=network, tokenizer=tokenizer, labels=labels, columns=columns, **settings
         )
@@ -198,7 +214,7 @@ class BertPairClassifier(PairClassifier):
     def as_stored(
         cls, weights: str | Path, *, revision: str | None = None, **settings: Any
     ) -> Self:
-        """The model stored at ``weights`` with its own outputs, whatever they mean."""
+        """The model stored at ``weights`` with its own outputs, in their own order."""
         network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
         return cls(network=network, tokenizer=tokenizer, **cls._of_stored(settings))
 
@@ -217,7 +233,7 @@ class BertPairClassifier(PairClassifier):
 
     @property
     def outputs(self) -> str:
-        return outputs_of(self.network)
+        return "softmax" if self.meaning == "logit" else self.meaning
 
     @property
     def longest(self) -> int | None:  # type: ignore[override]
@@ -323,6 +339,8 @@ class BertPairClassifier(PairClassifier):
                 f"{type(self.network).__name__} has {logits.shape[-1]} outputs, and num_labels and "
                 f"id2label of its configuration say {count_outputs(self.network)}: correct these"
             )
+        if self.meaning == "logit":
+            logits = torch.cat([torch.zeros_like(logits), logits], -1)
         return logits[:, self.columns]
 
     def direct(
@@ -374,16 +392,16 @@ class BertPairClassifier(PairClassifier):
         try:
             self.network.set_attn_implementation("eager")
             named = self._named(inputs, self.reading())
-            found = self.network(**named, output_attentions=True)
+            with no_hooks_left(self.network):
+                found = self.network(**named, output_attentions=True)
         except (ValueError, NotImplementedError) as error:
             raise UserError(f"{name} does not tell its attention weights ({error})") from error
         finally:
             self.network.set_attn_implementation(usual)
         if not self._tells_truly:
             usual_answer = self._logits(inputs, self.reading())
-            if not torch.allclose(
-                found.logits[:, self.columns], usual_answer, rtol=1e-2, atol=1e-3
-            ):
+            told = self._chosen(found.logits)
+            if not torch.allclose(told, usual_answer, rtol=1e-2, atol=1e-3):
                 raise UserError(f"{name} answers otherwise when it tells its attention weights")
             self._tells_truly = True
         maps = getattr(found, "attentions", None)

@@ -18,6 +18,7 @@ from torch import Tensor
 from gmask_pl.masking.masked_model import REMOVALS, MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.reading_traits import told, tolerance, trial_pairs
+from gmask_pl.question import SCORE, question_about
 from gmask_pl.types import PairBatch, PairExample, ReadsAttention, UserError
 
 SHORT = ((2, 5), (7, 3), (1, 4))  # words of the sides of the short trial pairs
@@ -247,13 +248,12 @@ class _Bench:
         """Whether gradients with respect to masks are those of what they are taken of."""
         if REMOVALS[name].closes_up:
             return Trial(False, "taking a word out of a text has no derivative")
-        if self.classifier.outputs != "softmax":
-            return Trial(False, "gradients are of a cross-entropy over classes")
         batch, keep = self.batch.select(FEW), self.keep[FEW][:, None]
         try:
             masked = self._masked(batch, name)
-            # Of the least likely class the loss has a slope, however sure the model is.
-            masked.prediction = masked.probabilities.argmin(-1)
+            if self.classifier.outputs != SCORE:
+                # Of the least likely class the loss has a slope, however sure the model is.
+                masked.aim = masked.outputs.argmin(-1)
             return self._along_a_path(masked, keep, batch.word_valid[:, None])
         except Exception as error:  # whatever the network leads to
             return Trial(False, told(error))
@@ -263,8 +263,8 @@ class _Bench:
 
         So little hangs on the kinks of a network of ReLUs. keep, valid (B, 1, W).
         """
-        hard, _ = masked.cross_entropy_gradient(torch.cat([keep, valid], 1))
-        expected = masked.cross_entropy(torch.cat([keep, valid], 1))
+        hard, _ = masked.loss_gradient(torch.cat([keep, valid], 1))
+        expected = masked.loss(torch.cat([keep, valid], 1))
         if not torch.allclose(hard, expected, rtol=1e-3, atol=1e-4):
             apart = _largest(hard - expected)
             return Trial(False, f"with gradients its answers are others (by {apart:.2g})")
@@ -277,7 +277,7 @@ class _Bench:
         noise = 2e-6 + _largest(hard - expected) + self._rounding
         apart = math.nan
         for length in PATHS:  # a shorter one where the answers bend too much
-            loss, gradient = masked.cross_entropy_gradient(start + points * length * way)
+            loss, gradient = masked.loss_gradient(start + points * length * way)
             if not gradient.isfinite().all():
                 return Trial(False, "a gradient is not a finite number")
             if masked.removal.hides and _largest(loss - hard[:, 1:]) < 1e-3 * removed:
@@ -308,7 +308,9 @@ class _Bench:
 
     def _masked(self, batch: PairBatch, name: str) -> MaskedModel:
         # So few that short rows are padded, and no memory is asked for that one pair does not need.
-        return MaskedModel(self.classifier, batch, name, token_budget=2 * self.longest)
+        question = question_about(self.classifier.labels, self.classifier.outputs)
+        budget = 2 * self.longest
+        return MaskedModel(self.classifier, batch, name, question=question, token_budget=budget)
 
     def _asked(self, batch: PairBatch, name: str) -> MaskedModel:
         """A masked model for its logits, which spares the predictions on the long whole pairs."""

@@ -35,6 +35,7 @@ from gmask_pl.types import (
 
 CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocab.json", "model.safetensors"
 _MALFORMED = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
+_HOOKED = "_output_capturing_hooks_installed"  # by which transformers knows that they are there
 _LETTERS = "abcdefghijklmnopqrst"
 
 
@@ -67,6 +68,8 @@ class PairClassifier(LightningModule):
     vocabulary: Sequence[str] = ()  # the words that it knows, in index order
     sizes: Mapping[str, Any] = MappingProxyType({})
     together: str = "any"
+    # By removal, why it is not right, "" where it is; None: the model is to be tried.
+    declared: Mapping[str, str] | None = None
     longest: int | None = None  # tokens of the longest input
     window: int = 0  # tokens of the widest stretch of local attention, below the longest input
 
@@ -77,7 +80,7 @@ class PairClassifier(LightningModule):
 
     @property
     def outputs(self) -> str:
-        """What the outputs mean: ``softmax`` over classes, unless a model says another thing."""
+        """What they mean: ``softmax`` over classes, ``sigmoid`` of labels, or a ``score``."""
         return "softmax"
 
     @checked
@@ -309,11 +312,6 @@ def output_columns(
     ``stored`` are the label names the model carries. Raises UserError when neither they nor
     ``label_order`` say which output is which label, and when they contradict each other.
     """
-    if len(stored) < 2:
-        raise UserError(
-            f"{source} has {len(stored)} output: a classifier has one for each class, "
-            "and a score, such as a re-ranker's, is not explained"
-        )
     names = list(label_order) if label_order is not None else list(stored)
     for said, given in ((source, stored), ("label_order", names), ("labels", labels)):
         if len({*given}) < len(given):
@@ -335,6 +333,26 @@ def output_columns(
             f"{list(stored)}: leave label_order out, or correct the names in its config.json"
         )
     return [names.index(label) for label in labels]
+
+
+@contextmanager
+def no_hooks_left(network: nn.Module) -> Iterator[None]:
+    """Hooks that transformers puts on a network within are gone afterwards.
+
+    It does where attention is asked for, and leaves them; they cannot be pickled.
+    """
+    before = {id(hook) for hooks in _hooks(network) for hook in hooks.values()}
+    marked = [module for module in network.modules() if hasattr(module, _HOOKED)]
+    try:
+        yield
+    finally:
+        for hooks in _hooks(network):
+            for key, hook in list(hooks.items()):
+                if id(hook) not in before and not _watches(hook):
+                    del hooks[key]
+        for module in network.modules():
+            if hasattr(module, _HOOKED) and not any(module is other for other in marked):
+                delattr(module, _HOOKED)
 
 
 def is_watched(network: nn.Module) -> bool:

@@ -22,6 +22,7 @@ from gmask_pl.command_names import command_name
 from gmask_pl.types import UserError
 
 SUFFIX = ".safetensors"
+OUTPUTS = ("softmax", "sigmoid", "logit", "score")  # what outputs of a network may mean
 # What a damaged or strange folder leads transformers to.
 _UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
 
@@ -137,21 +138,66 @@ def embedding_rows(network: PreTrainedModel) -> int | None:
     return embedding.num_embeddings if isinstance(embedding, nn.Embedding) else None
 
 
-def outputs_of(network: PreTrainedModel) -> str:
-    """What the outputs mean: ``softmax`` over classes, ``sigmoid`` of every label, or ``score``."""
+def meaning_of(network: PreTrainedModel, outputs: str | None, source: str) -> str:
+    """What the outputs mean: one of OUTPUTS.
+
+    outputs: what the user says; None: as the configuration has it. source: what messages call the
+    network. Raises UserError where that does not go with the number of outputs.
+    """
+    meaning, count = outputs or _configured(network), count_outputs(network)
+    if meaning not in OUTPUTS:
+        raise UserError(f"outputs={meaning}: choose one of {', '.join(OUTPUTS)}")
+    if meaning in ("score", "logit") and count != 1:
+        raise UserError(
+            f"{source}: it has {count} outputs, and outputs={meaning} is of a model with one: set "
+            "outputs=softmax (classes that exclude one another) or outputs=sigmoid (labels)"
+        )
+    if meaning == "softmax" and count == 1:
+        raise UserError(
+            f"{source}: it has 1 output, and outputs=softmax is of several classes: set "
+            "outputs=logit (its sigmoid is a probability) or outputs=score"
+        )
+    return meaning
+
+
+def _configured(network: PreTrainedModel) -> str:
+    """What the configuration says of the outputs.
+
+    ``softmax`` over classes, ``sigmoid`` of every label, a ``score``, or one ``logit``, whose
+    sigmoid is a probability. transformers writes ``problem_type`` into the configuration of what it
+    trains; sentence-transformers, which trains re-rankers of one output, the activation of theirs.
+    A single output of which nothing is said is a logit.
+    """
     kind = getattr(network.config, "problem_type", None)
     if kind == "multi_label_classification":
         return "sigmoid"
-    return "score" if kind == "regression" or count_outputs(network) == 1 else "softmax"
+    if kind == "regression":
+        return "score"
+    if count_outputs(network) != 1:
+        return "softmax"
+    config = network.config.to_dict()
+    said = config.get("sentence_transformers") or {}
+    activation = said.get("activation_fn") if isinstance(said, dict) else None
+    activation = activation or config.get("sbert_ce_default_activation_function") or ""
+    return "score" if str(activation).endswith("Identity") else "logit"
 
 
 def count_outputs(network: PreTrainedModel) -> int:
     return int(network.config.num_labels or 0)
 
 
-def label_names(network: PreTrainedModel) -> list[str] | None:
-    """The names of the outputs in their order; None where the model numbers them otherwise."""
+def label_names(network: PreTrainedModel, outputs: str) -> list[str] | None:
+    """The names of what the model decides between, in the order of its outputs.
+
+    None where the configuration numbers its outputs otherwise. outputs: what they mean. One logit
+    decides between no and yes, or not LABEL and LABEL; a score between below its threshold and not.
+    """
+    if outputs == "score":
+        return ["below the threshold", "at least the threshold"]
     names: dict[int, str] = network.config.id2label or {}  # type: ignore[assignment]
     if set(names) != set(range(count_outputs(network))):
         return None
-    return [str(names[i]) for i in range(len(names))]
+    found = [str(names[i]) for i in range(len(names))]
+    if outputs != "logit":
+        return found
+    return ["no", "yes"] if found == ["LABEL_0"] else [f"not {found[0]}", found[0]]

@@ -48,7 +48,7 @@ def from_settings(*overrides: str) -> PairExplainer:
     if wrong := [part for part in overrides if not isinstance(part, str)]:
         raise UserError(
             f"{wrong[0]!r} is no setting: give strings such as 'model=bert', a list of them by "
-            "from_settings(*settings)"
+            "PairExplainer.from_config(*settings)"
         )
     with apart():
         with _own_hydra(), _own_errors():
@@ -64,12 +64,12 @@ def from_settings(*overrides: str) -> PairExplainer:
         seed_everything(cfg.seed, workers=True, verbose=False)  # as explain.py does
         return PairExplainer(
             classifier,
-            explainer,
+            method=explainer,
             unit=cfg.unit,
             batch_size=cfg.batch_size,
             seed=cfg.seed,
             token_budget=cfg.token_budget,
-            response_cache=cfg.response_cache,
+            cache=cfg.response_cache,
             training_pairs=training_context(cfg, source, classifier, model),
             clean=cfg.dataset.get("clean", False),
             workers=cfg.workers,

@@ -9,7 +9,8 @@ from torch import Tensor
 from gmask_pl.metrics.floor import loss_without_words, lost
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Part, Presentation
-from gmask_pl.metrics.removal_curves import area_over_curve, predicted_probability, without_top
+from gmask_pl.metrics.removal_curves import area_over_curve, without_top
+from gmask_pl.question import Answers
 from gmask_pl.settings import Count, checked
 from gmask_pl.types import JSON
 
@@ -43,9 +44,8 @@ class AOPC(PairMetric):
     def masks(self, pairs: RankedPairs) -> Tensor:
         return without_top(pairs.order, pairs.n_words, self.max_removed)
 
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        answers = predicted_probability(probabilities, pairs.whole)
-        return area_over_curve(pairs.whole.amax(1), answers)[:, None]
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
+        return area_over_curve(pairs.whole, answers.value)[:, None]
 
     def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """all_at_once with its interval; meaningful as in `loss_without_words`."""

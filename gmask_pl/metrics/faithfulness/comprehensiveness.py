@@ -15,7 +15,8 @@ from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.floor import loss_without_words, lost
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Part, Presentation
-from gmask_pl.metrics.removal_curves import predicted_probability, without_top_fractions
+from gmask_pl.metrics.removal_curves import without_top_fractions
+from gmask_pl.question import Answers
 from gmask_pl.settings import Range, checked, typed
 from gmask_pl.types import JSON, UserError
 
@@ -42,9 +43,8 @@ class FractionMetric(PairMetric):
         super().__init__(**bootstrap)
         self.fractions = _exact(type(self).__name__, fractions)
 
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        answers = predicted_probability(probabilities, pairs.whole)
-        return pairs.whole.amax(1, keepdim=True) - answers
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
+        return pairs.whole[:, None] - answers.value
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from gmask_pl.metrics.removal_curves import (
     degradation_score,
     degraded,
     normalised_curves,
-    predicted_probability,
 )
+from gmask_pl.question import Answers
 from gmask_pl.settings import Share, at_least, checked
 from gmask_pl.types import JSON
 
@@ -71,9 +71,9 @@ class Degradation(PairMetric):
     def masks(self, pairs: RankedPairs) -> Tensor:
         return degraded(pairs.order, pairs.n_words, self.steps)
 
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        answers = predicted_probability(probabilities, pairs.whole)
-        return degradation_gains(pairs.whole.amax(1), answers[:, :-1], answers[:, -1])
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
+        value = answers.value
+        return degradation_gains(pairs.whole, value[:, :-1], value[:, -1])
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:

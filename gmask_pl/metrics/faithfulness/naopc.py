@@ -17,7 +17,8 @@ from gmask_pl.files import warn_once, whole_file
 from gmask_pl.masking.removal_orders import HIGHEST, LOWEST, TIE, extreme_orders
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.metrics.removal_curves import area_over_curve, predicted_probability, without_top
+from gmask_pl.metrics.removal_curves import area_over_curve, without_top
+from gmask_pl.question import Answers
 from gmask_pl.settings import Count, Range, Whole, checked
 from gmask_pl.types import JSON
 
@@ -70,12 +71,11 @@ class NormalisedAOPC(PairMetric):
     def masks(self, pairs: RankedPairs) -> Tensor:
         return without_top(pairs.order, pairs.n_words, self.settings["max_removed"])
 
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
         """Columns: normalised AOPC, whether it counts, lowest, highest, exact, widened."""
         bounds = torch.tensor(self.bounds(pairs), dtype=torch.float64).reshape(-1, 3)
         low, high, exact = bounds.to(pairs.whole).unbind(1)
-        answers = predicted_probability(probabilities, pairs.whole)
-        area = area_over_curve(pairs.whole.amax(1), answers)
+        area = area_over_curve(pairs.whole, answers.value)
         counts = high - low >= self.min_range
         widened = (area > high + 2 * TIE) | (area < low - 2 * TIE)
         lowest, highest = torch.minimum(low, area), torch.maximum(high, area)
@@ -120,10 +120,11 @@ class NormalisedAOPC(PairMetric):
         def ask_rows(keep: Tensor) -> Tensor:
             every = valid[:, None].repeat(1, keep.shape[1], 1)
             every[rows] = keep
-            return predicted_probability(pairs.ask(every), whole)[rows]
+            return pairs.ask(every).value[rows]
 
-        sure, goals = whole[rows].amax(1), (LOWEST, HIGHEST)
-        found = extreme_orders(ask_rows, valid[rows], sure, goals, **self.settings)
+        found = extreme_orders(
+            ask_rows, valid[rows], whole[rows], (LOWEST, HIGHEST), **self.settings
+        )
         return [(low.area, high.area, low.exact) for low, high in found]
 
     def _name(self, key: str) -> str:

@@ -11,7 +11,8 @@ from torch import Tensor
 from gmask_pl.metrics.floor import EMPTY, NEEDED, shown, told, verdict
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import WORDS_KEPT, Curve, Part, Plot, Presentation
-from gmask_pl.metrics.removal_curves import agreement, only_top
+from gmask_pl.metrics.removal_curves import only_top
+from gmask_pl.question import Answers
 from gmask_pl.settings import Count, checked
 from gmask_pl.types import JSON
 
@@ -65,10 +66,10 @@ class PostHocAccuracy(PairMetric):
     def masks(self, pairs: RankedPairs) -> Tensor:
         return only_top(pairs.order, pairs.n_words, self.max_words)
 
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        kept = torch.arange(1, self.max_words + 1, device=probabilities.device)
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
+        kept = torch.arange(1, self.max_words + 1, device=answers.same.device)
         whole = kept >= pairs.n_words.unsqueeze(1)
-        return agreement(probabilities, pairs.whole).masked_fill(whole, 1)
+        return (answers.same | whole).to(answers.value)
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.metrics.removal_curves import predicted_probability
+from gmask_pl.question import Answers
 from gmask_pl.settings import Count, OneOf, checked
 from gmask_pl.types import JSON, UserError
 
@@ -70,9 +70,8 @@ class GroupEffect(PairMetric):
         chosen = torch.cat([of_group, of_word, torch.zeros_like(of_word[:, :1])], 1)
         return (chosen if self.side == "kept" else ~chosen) & pairs.valid[:, None]
 
-    def score(self, pairs: RankedPairs, probabilities: Tensor) -> Tensor:
-        answers = predicted_probability(probabilities, pairs.whole)
-        effects = answers[:, :-1] - answers[:, -1:]
+    def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
+        effects = answers.value[:, :-1] - answers.value[:, -1:]
         effects = effects if self.side == "kept" else -effects
         groups = self._groups(pairs)
         words = self._words(groups)

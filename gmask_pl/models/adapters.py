@@ -1,0 +1,125 @@
+"""What a user holds, as a model that can be asked about masked pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.dattn import DecomposableAttention
+from gmask_pl.models.function import FunctionClassifier
+from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
+from gmask_pl.models.safe_loading import load
+from gmask_pl.types import UserError
+
+LONGEST = 512  # tokens, where neither tokenizer nor network says how many it reads
+_UNSAID = 100_000  # a tokenizer that says more than this says nothing
+_OWN = {DecomposableAttention.__name__: DecomposableAttention}
+_HOW = (
+    "give a Hugging Face model and its tokenizer, a CrossEncoder of sentence-transformers, a "
+    "PairClassifier of this project, or a function of a list of pairs; "
+    "PairExplainer.from_pretrained reads a folder or a hub id"
+)
+
+
+def classifier_of(
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    labels: Sequence[str] | None = None,
+    outputs: str | None = None,
+    max_length: int | None = None,
+    batch_size: int = 8,
+    mask: str | None = None,
+) -> PairClassifier:
+    """The model that somebody holds, as a PairClassifier.
+
+    - model: a PairClassifier; a Hugging Face network for sequence classification, with its
+      tokenizer; a CrossEncoder of sentence-transformers; or a function of a list of pairs, see
+      `FunctionClassifier`.
+    - tokenizer: the fast tokenizer of a Hugging Face network.
+    - labels: names of its classes in the order of its outputs; None: its own.
+    - outputs: what its outputs mean, see `BertPairClassifier`; None: what it says itself.
+    - max_length: tokens that it reads of a pair; None: as many as it can.
+    - batch_size, mask: of a function.
+
+    Raises UserError for anything else, and for settings that do not go with the model.
+    """
+    given = {"tokenizer": tokenizer, "outputs": outputs, "max_length": max_length}
+    if isinstance(model, PairClassifier):
+        _refuse(given | {"labels": labels, "mask": mask}, "the model has its own")
+        return model
+    encoder = getattr(model, "model", None)
+    if isinstance(encoder, PreTrainedModel) and callable(getattr(model, "predict", None)):
+        _refuse({"tokenizer": tokenizer, "mask": mask}, "a CrossEncoder has its own")
+        max_length = max_length or getattr(model, "max_length", None)
+        outputs = outputs or _of_activation(model, encoder)
+        model, tokenizer = encoder, model.tokenizer
+    if isinstance(model, PreTrainedModel):
+        if tokenizer is None:
+            raise UserError(f"{type(model).__name__}: give its tokenizer, too: (model, tokenizer)")
+        _refuse({"mask": mask}, "it is of a function; this model has a mask token or none")
+        return BertPairClassifier.from_network(
+            model,
+            tokenizer,
+            label_order=labels,
+            outputs=outputs,
+            max_length=max_length or longest_of(tokenizer),
+        )
+    if callable(model) and not isinstance(model, type):
+        _refuse(given, "it is not of a function")
+        return FunctionClassifier(model, labels=labels, batch_size=batch_size, mask=mask)
+    raise UserError(f"{type(model).__name__} is no model that is known here: {_HOW}")
+
+
+def stored_model(
+    source: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    outputs: str | None = None,
+    max_length: int | None = None,
+    revision: str | None = None,
+) -> PairClassifier:
+    """The model in a folder or on the hub; one that train.py made by its own class.
+
+    See `classifier_of` for the settings. revision: of a hub id. Raises UserError.
+    """
+    if (own := _OWN.get(_kind(source))) is not None:
+        _refuse({"outputs": outputs, "max_length": max_length}, "the model has its own")
+        return own.from_weights(source, label_order=labels)
+    network, tokenizer = load(str(source), "weights", whole=True, revision=revision)
+    return classifier_of(network, tokenizer, labels=labels, outputs=outputs, max_length=max_length)
+
+
+def longest_of(tokenizer: Any) -> int:
+    """How many tokens the tokenizer says that its model reads, else LONGEST."""
+    said = int(min(getattr(tokenizer, "model_max_length", LONGEST), _UNSAID))
+    return said if said < _UNSAID else LONGEST
+
+
+def _of_activation(model: Any, network: PreTrainedModel) -> str | None:
+    """What a CrossEncoder makes of its one output: a score by the identity, else by a sigmoid."""
+    if int(network.config.num_labels or 0) != 1:
+        return None
+    activation = getattr(model, "activation_fn", None)
+    activation = activation or getattr(model, "default_activation_function", None)
+    name = type(activation).__name__
+    return {"Identity": "score", "Sigmoid": "logit"}.get(name)
+
+
+def _kind(source: str | Path) -> str:
+    """What the config.json of a folder says that the model is; "" where none can be read."""
+    try:
+        return str(json.loads((Path(source) / CONFIG).read_text("utf-8"))["model_type"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _refuse(settings: dict[str, Any], why: str) -> None:
+    for key, value in settings.items():
+        if value is not None:
+            raise UserError(f"{key}: {why}: leave it out")
