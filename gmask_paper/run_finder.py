@@ -194,7 +194,7 @@ def check_explanation(e: Explanation, classes: int) -> None:
     groups, joint = e.groups, e.interactions
     right = [
         len(e.scores) == len(words),
-        len(e.probabilities) == classes,
+        len(e.probabilities) in (0, classes),
         e.prediction in range(classes) and (e.label is None or e.label in range(classes)),
         groups is None
         or (

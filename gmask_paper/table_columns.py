@@ -145,6 +145,7 @@ def _of_setting(run: Run, metric: str | None, removal: str | None) -> JSON:
         "pairs": [run.pairs, run.drawn],
         **told_settings(run.portable, EXPLAIN, {Told.MODEL}),
         "unit": run.config.unit,
+        **told_settings({"question": run.portable.get("question", {})}, EXPLAIN, {Told.VALUE}),
     }
     if metric is not None:
         asked = told_settings({"metric": run.portable["metric"]}, EXPLAIN, {Told.VALUE})

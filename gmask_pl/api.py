@@ -15,6 +15,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, texts_of
+from gmask_pl.data.source import Row, to_example
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
@@ -25,9 +26,10 @@ from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.adapters import classifier_of, stored_model
 from gmask_pl.models.model_check import Verdict
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.models.parts import Compared, compared_example
 from gmask_pl.process_switches import apart
 from gmask_pl.processes import new_trainer
-from gmask_pl.question import Question, question_about
+from gmask_pl.question import Question
 from gmask_pl.settings import Count, Seed, Whole, checked
 from gmask_pl.suitability import removal_for, tried
 from gmask_pl.types import Explanation, UserError
@@ -226,6 +228,38 @@ class PairExplainer:
             raise NotExplained([found.get(i) for i in range(count)], failed)
         return [found[i] for i in range(count)]
 
+    def compare(
+        self, query: str, better: str, worse: str, *, target: str | None = None
+    ) -> Explanation:
+        """Why one document stands before another for a query: the difference of their scores.
+
+        ``words1`` are those of the query, ``words2`` those of ``better`` and then those of
+        ``worse``. A positive score speaks for ``better``. target: the label by which a model of
+        three or more classes compares, see `gmask_pl.models.parts.Compared`. It needs a method
+        that asks for answers only. Raises UserError as `many` does.
+        """
+        model = Compared(self.classifier, target)
+        examples = [
+            to_example(Row(f"document {name}", name, query, text, None), (), clean=self.clean)
+            for name, text in (("1", better), ("2", worse))
+        ]
+        given = Given([], model.labels, clean=self.clean)
+        given.pairs = [compared_example(*examples)]
+        found: list[Explanation] = []
+        failed: dict[str, str] = {}
+
+        def keep(batch: int, explained: list[Explanation], lacking: dict[str, str]) -> None:
+            found.extend(explained)
+            failed.update(lacking)
+
+        with apart(), _asked(self.classifier):
+            explainer = copy.deepcopy(self.explainer)
+            explainer.removal = removal_for(explainer, model)
+            self._explain(given, keep, model.question(), model=model, explainer=explainer)
+        if failed:
+            raise NotExplained([None], {0: next(iter(failed.values()))})
+        return found[0]
+
     def check(self) -> Verdict:
         """What is right for the model: removals, their gradients, its attention.
 
@@ -241,21 +275,31 @@ class PairExplainer:
             raise UserError(f"{unknown[0]}: there is no such setting: give {', '.join(usual)}")
         if asked.get("target") is not None:  # against goes with a target
             usual["against"] = None
-        return question_about(self.labels, self.classifier.outputs, **{**usual, **asked})
+        return self.classifier.question(**{**usual, **asked})
 
-    def _explain(self, given: Given, keep: Keep, question: Question, *, progress: bool) -> None:
+    def _explain(
+        self,
+        given: Given,
+        keep: Keep,
+        question: Question,
+        *,
+        progress: bool = False,
+        model: PairClassifier | None = None,
+        explainer: Explainer | None = None,
+    ) -> None:
         """``keep`` is called with every batch of the pairs, as in `ExplainLoop`."""
+        model = model or self.classifier
         seed_everything(self.seed, workers=True, verbose=False)  # as explain.py does
         data = PairDataModule(
             source=given,
-            encoder=self.classifier.encoder(self.unit),
+            encoder=model.encoder(self.unit),
             batch_size=self.batch_size,
             explain_batch_size=self.batch_size,
             workers=self.workers,
         )
         loop = ExplainLoop(
-            self.classifier,
-            self.explainer,
+            model,
+            explainer or self.explainer,
             range(data.batches),
             keep,
             question=question,

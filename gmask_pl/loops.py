@@ -27,7 +27,7 @@ from gmask_pl.masking.token_packing import TokenBudget, out_of_memory
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.question import PREDICTED, SCORE, Question, question_about
+from gmask_pl.question import PREDICTED, SCORE, Question
 from gmask_pl.types import Attributions, Explanation, NoAnswer, PairBatch, PairScore, PairsFailed
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class AskingLoop(LightningModule):
     ) -> None:
         super().__init__()
         self.budget = budget
-        self.question = question or question_about(classifier.labels, classifier.outputs)
+        self.question = question or classifier.question()
         # There may be fewer batches than processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.classifier, self.batches = classifier, batches

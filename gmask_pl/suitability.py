@@ -83,6 +83,10 @@ def tried(
     """
     if classifier.declared is not None:
         return _declared(classifier)
+    if (judge := classifier.judged_by) is not None:
+        of_judge = tried(judge, folder, gradients=False)
+        none = Trial(False, f"{type(classifier).__name__} has no gradients and tells no attention")
+        return replace(of_judge, gradients=dict.fromkeys(of_judge.removals, none), attention=none)
     model = model or identity_of_model(classifier, "32-true")
     key = check_key(model, type(classifier), gradients=gradients)
     if key not in _known:

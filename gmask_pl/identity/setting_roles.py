@@ -60,7 +60,7 @@ EXPLAIN = _BOTH | _roles(
         Told.PAIRS: "split limit limit_seed pairs",
         Told.REFERRED: "seed",
         # The sizes decide the rounding of sums, and the seconds that are measured.
-        Told.VALUE: "unit batch_size token_budget explainer metric",
+        Told.VALUE: "unit batch_size token_budget explainer metric question",
         Told.SUMMARY: "metric.*.resamples metric.*.seed metric.*.min_denominator",
     }
 )
@@ -68,6 +68,8 @@ TRAIN = _BOTH | _roles({Told.NOT: "weights_dir", Told.VALUE: "model.net model.fi
 # Where weights and pairs lie on one machine: what they are is told by themselves.
 PATHS = ("weights", "weights_dir", "dataset.path")
 BY_VALUE = frozenset((Told.VALUE, Told.SUMMARY))
+# They came later: null is what was before them, so it is not told and earlier results stand.
+_ADDED = ("question",)
 
 
 def place_of(key: str, table: Mapping[str, Told]) -> Told | None:
@@ -91,6 +93,8 @@ def told_settings(settings: JSON, table: Mapping[str, Told], how: Collection[Tol
             if isinstance(value, dict) and value:
                 if below := kept(value, f"{key}."):
                     found[name] = below
+            elif value is None and key.startswith(_ADDED):
+                continue
             elif (place_of(key, table) or Told.VALUE) in how:
                 found[name] = value
         return found

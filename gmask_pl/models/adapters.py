@@ -13,6 +13,7 @@ from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
+from gmask_pl.models.parts import BiEncoder
 from gmask_pl.models.safe_loading import load
 from gmask_pl.types import UserError
 
@@ -20,7 +21,7 @@ LONGEST = 512  # tokens, where neither tokenizer nor network says how many it re
 _UNSAID = 100_000  # a tokenizer that says more than this says nothing
 _OWN = {DecomposableAttention.__name__: DecomposableAttention}
 _HOW = (
-    "give a Hugging Face model and its tokenizer, a CrossEncoder of sentence-transformers, a "
+    "give a Hugging Face model and its tokenizer, a CrossEncoder or a SentenceTransformer, a "
     "PairClassifier of this project, or a function of a list of pairs; "
     "PairExplainer.from_pretrained reads a folder or a hub id"
 )
@@ -39,8 +40,8 @@ def classifier_of(
     """The model that somebody holds, as a PairClassifier.
 
     - model: a PairClassifier; a Hugging Face network for sequence classification, with its
-      tokenizer; a CrossEncoder of sentence-transformers; or a function of a list of pairs, see
-      `FunctionClassifier`.
+      tokenizer; a CrossEncoder or a SentenceTransformer of sentence-transformers; or a function of
+      a list of pairs, see `FunctionClassifier`.
     - tokenizer: the fast tokenizer of a Hugging Face network.
     - labels: names of its classes in the order of its outputs; None: its own.
     - outputs: what its outputs mean, see `BertPairClassifier`; None: what it says itself.
@@ -56,7 +57,8 @@ def classifier_of(
     encoder = getattr(model, "model", None)
     if isinstance(encoder, PreTrainedModel) and callable(getattr(model, "predict", None)):
         _refuse({"tokenizer": tokenizer, "mask": mask}, "a CrossEncoder has its own")
-        max_length = max_length or getattr(model, "max_length", None)
+        own = "max_seq_length" if hasattr(model, "max_seq_length") else "max_length"
+        max_length = max_length or getattr(model, own, None)
         outputs = outputs or _of_activation(model, encoder)
         model, tokenizer = encoder, model.tokenizer
     if isinstance(model, PreTrainedModel):
@@ -70,6 +72,9 @@ def classifier_of(
             outputs=outputs,
             max_length=max_length or longest_of(tokenizer),
         )
+    if callable(getattr(model, "similarity_pairwise", None)):
+        _refuse(given | {"labels": labels, "mask": mask}, "an embedder has its own")
+        return BiEncoder(model)
     if callable(model) and not isinstance(model, type):
         _refuse(given, "it is not of a function")
         return FunctionClassifier(model, labels=labels, batch_size=batch_size, mask=mask)

@@ -113,7 +113,7 @@ class SubwordEncoder:
         return collate(examples, encoded, self.pad_token_id)
 
     def _encode(self, example: PairExample, tokens: Any) -> EncodedPair:
-        owners = (_words_at(example.spans1), _words_at(example.spans2, len(example.spans1)))
+        owners = (words_at(example.spans1), words_at(example.spans2, len(example.spans1)))
         words: list[int] = []
         for side, span in zip(tokens.sequence_ids, tokens.offsets, strict=True):
             owner = {} if side is None else owners[side]
@@ -133,6 +133,6 @@ class SubwordEncoder:
         )
 
 
-def _words_at(spans: Sequence[Span], first: int = 0) -> dict[int, int]:
+def words_at(spans: Sequence[Span], first: int = 0) -> dict[int, int]:
     """The word that each character belongs to, by its place; words are counted from ``first``."""
     return {place: word for word, span in enumerate(spans, first) for place in range(*span)}

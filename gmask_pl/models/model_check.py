@@ -18,7 +18,7 @@ from torch import Tensor
 from gmask_pl.masking.masked_model import REMOVALS, MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.reading_traits import told, tolerance, trial_pairs
-from gmask_pl.question import SCORE, question_about
+from gmask_pl.question import SCORE
 from gmask_pl.types import PairBatch, PairExample, ReadsAttention, UserError
 
 SHORT = ((2, 5), (7, 3), (1, 4))  # words of the sides of the short trial pairs
@@ -308,7 +308,7 @@ class _Bench:
 
     def _masked(self, batch: PairBatch, name: str) -> MaskedModel:
         # So few that short rows are padded, and no memory is asked for that one pair does not need.
-        question = question_about(self.classifier.labels, self.classifier.outputs)
+        question = self.classifier.question()
         budget = 2 * self.longest
         return MaskedModel(self.classifier, batch, name, question=question, token_budget=budget)
 

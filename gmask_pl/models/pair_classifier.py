@@ -22,6 +22,7 @@ from transformers import get_linear_schedule_with_warmup
 from gmask_pl.command_names import command_name
 from gmask_pl.files import whole_file, write_text
 from gmask_pl.masking.token_packing import chunks, keep_tokens
+from gmask_pl.question import Question, Score, question_about
 from gmask_pl.settings import NotNegative, Positive, Share, checked
 from gmask_pl.types import (
     JSON,
@@ -70,6 +71,11 @@ class PairClassifier(LightningModule):
     together: str = "any"
     # By removal, why it is not right, "" where it is; None: the model is to be tried.
     declared: Mapping[str, str] | None = None
+    # Whose verdict on removals is its own, too; None: its own is.
+    judged_by: PairClassifier | None = None
+    # Of a score: what it is called, and what `question_about` takes where nothing else is asked.
+    score_name: str = "score"
+    usual_question: Mapping[str, float] = MappingProxyType({})
     longest: int | None = None  # tokens of the longest input
     window: int = 0  # tokens of the widest stretch of local attention, below the longest input
 
@@ -82,6 +88,13 @@ class PairClassifier(LightningModule):
     def outputs(self) -> str:
         """What they mean: ``softmax`` over classes, ``sigmoid`` of labels, or a ``score``."""
         return "softmax"
+
+    def question(self, **asked: Any) -> Question:
+        """What is asked of it, see `question_about`, of which None is what is usual for it."""
+        given = {key: value for key, value in asked.items() if value is not None}
+        settings: dict[str, Any] = {**self.usual_question, **given}
+        found = question_about(self.labels, self.outputs, **settings)
+        return replace(found, name=self.score_name) if isinstance(found, Score) else found
 
     @checked
     def __init__(

@@ -25,6 +25,7 @@ from gmask_pl.pipeline.report.wandb_media import check_wandb
 from gmask_pl.pipeline.run_results import telling_loggers
 from gmask_pl.pipeline.scoring import metric_removals
 from gmask_pl.processes import new_trainer
+from gmask_pl.question import Question
 from gmask_pl.types import JSON, PairExample, PairSource, UserError
 
 
@@ -101,7 +102,22 @@ def training_context(
         workers=cfg.workers,
         folder=Path(cfg.explainers_dir),
         identity={"model": model.told, "unit": cfg.unit},
+        question=question_of(cfg, classifier),
     )
+
+
+def question_of(cfg: DictConfig, classifier: PairClassifier) -> Question:
+    """What is asked, as the settings have it. Raises UserError for what the model cannot be."""
+    asked = {
+        key: value for key, value in plain(cfg).get("question", {}).items() if value is not None
+    }
+    for key in ("target", "against"):
+        if key in asked:
+            asked[key] = str(asked[key])
+    try:
+        return classifier.question(**asked)
+    except UserError as error:
+        raise UserError(f"question.{error}") from None
 
 
 def make_trainer(cfg: DictConfig, **settings: Any) -> Trainer:
@@ -155,6 +171,8 @@ def page_of(cfg: DictConfig, explainer: str) -> JSON:
         "removal (metrics)": ", ".join(removals) + curves,
         "seed": settings["seed"],
     }
+    asked = {key: value for key, value in settings.get("question", {}).items() if value is not None}
+    shown |= {f"question.{key}": value for key, value in asked.items()}
     title = f"{explainer} · {cfg.model.name} · {cfg.dataset.name}"
     return {"title": title, "settings": shown, "max_pairs": settings["report"]["max_pairs"]}
 

@@ -66,6 +66,7 @@ def from_settings(*overrides: str) -> PairExplainer:
             classifier,
             method=explainer,
             unit=cfg.unit,
+            **plain(cfg).get("question", {}),
             batch_size=cfg.batch_size,
             seed=cfg.seed,
             token_budget=cfg.token_budget,

@@ -70,6 +70,13 @@ class Metric(TypedDict):
     removal: RemovalName | Sequence[RemovalName]
 
 
+class Asked(TypedDict):
+    target: Label | None
+    against: Label | None
+    threshold: float | None
+    reference: float | None
+
+
 class Report(TypedDict):
     max_pairs: Whole
 
@@ -80,6 +87,7 @@ class Explain(Train):
     explainer: Explainer
     metric: Metric
     report: Report
+    question: NotRequired[Asked]  # runs of earlier versions have none
     weights: str | None
     label_order: Sequence[Label] | None
     split: Annotated[str, OneOf(SPLITS)]

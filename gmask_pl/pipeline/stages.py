@@ -33,6 +33,7 @@ from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, write
 from gmask_pl.pipeline.run_results import CONFIG, EXPLANATIONS, LOGGED, PAIR_SCORES, facts
 from gmask_pl.pipeline.scoring import Metrics, asked_results, model_free_results
 from gmask_pl.processes import alone, meet, say
+from gmask_pl.question import PREDICTED
 from gmask_pl.store import (
     check_stored,
     read_costs,
@@ -88,6 +89,7 @@ class Run:
                 token_budget=self.token_budget,
                 response_cache=self.response_cache,
                 model=self.model.digest,
+                question=self.training.question,
             )
             self.trainer.predict(asking, self.data, return_predictions=False)
         self.trainer.strategy.barrier()
@@ -190,6 +192,8 @@ def score_explanations(
     # Before anything of an earlier run goes.
     results = facts(read_explanations(explained / EXPLANATIONS))
     results["model"]["weights"] = run.model.weights
+    if run.training.question != PREDICTED:
+        results["question"] = run.training.question.name
     if any(failed.values()):
         results["failed"] = failed
     if cost := read_preparation(explained / PREPARATION):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gmask_pl.question import PREDICTED
 from gmask_pl.types import Explanation, Groups, Interactions, UserError
 
 TOP_WORDS = 4  # Table 3 highlights the top four words
@@ -46,13 +47,18 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One explained pair. ``gold`` is None where unknown; ``wrong``: it is not the prediction."""
+    """One explained pair. ``gold`` is None where unknown; ``wrong``: it is not the prediction.
+
+    probability: of the prediction, None of a score. distribution: the probabilities of all classes.
+    asked: the number that is explained, "" for the probability of the prediction.
+    """
 
     id: str
     label: int
     predicted: str
-    probability: float
+    probability: float | None
     distribution: str
+    asked: str
     gold: str | None
     wrong: bool
     sides: tuple[tuple[Word, ...], tuple[Word, ...]]
@@ -63,19 +69,21 @@ class Card:
 def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
     """The card of one explanation. Raises UserError for a class without a name."""
     e = explanation
-    if len(e.probabilities) != len(labels):
+    if e.probabilities and len(e.probabilities) != len(labels):
         raise UserError(
             f"pair {e.id}: {len(e.probabilities)} classes but {len(labels)} label names "
             f"{list(labels)}; give one name for each class of the model"
         )
     words = _scored_words(e)
-    pairs = zip(labels, e.probabilities, strict=True)
+    told = [f"{name} {p:.3f}" for name, p in zip(labels, e.probabilities, strict=False)]
+    other = e.value is not None and e.question != PREDICTED.name
     return Card(
         id=e.id,
         label=e.prediction,
         predicted=labels[e.prediction],
-        probability=e.probabilities[e.prediction],
-        distribution=", ".join(f"{name} {p:.3f}" for name, p in pairs),
+        probability=e.probabilities[e.prediction] if e.probabilities else None,
+        distribution=", ".join(told),
+        asked=f"{e.question} {e.value:.3f}" if other else "",
         gold=None if e.label is None else labels[e.label],
         wrong=e.label is not None and e.label != e.prediction,
         sides=(words[: len(e.words1)], words[len(e.words1) :]),
