@@ -59,9 +59,10 @@ class Truncated(UserWarning):
 class PairExplainer:
     """Explains what a model says of pairs of texts.
 
-    - model, tokenizer: a Hugging Face network for sequence classification and its tokenizer; a
-      CrossEncoder of sentence-transformers; a PairClassifier of this project; or a function of a
-      list of pairs, which gives scores (n,) or probabilities (n, C). It is left as it is.
+    - model, tokenizer: a Hugging Face network for sequence classification, or a causal language
+      model that judges, and its tokenizer; a CrossEncoder or SentenceTransformer of
+      sentence-transformers; a PairClassifier of this project; or a function of a list of pairs,
+      which gives scores (n,) or probabilities (n, C). It is left as it is.
     - method: the name of an explainer, as in ``conf/explainer``, or an Explainer, which is copied.
     - labels: names of the classes, in the order of the outputs; None: the model's own. outputs:
       what these mean, see `BertPairClassifier`; None: what the model says itself.
@@ -74,6 +75,8 @@ class PairExplainer:
       in the best way that is right for it.
     - max_length: tokens that are read of a pair; None: as many as the model can.
     - mask: what stands for a word that is removed by ``mask`` from the texts of a function.
+    - template, answers: what a causal language model is asked, and the answers that it chooses
+      from, see `JudgeClassifier`.
     - device: such as ``cuda:0``; None: a GPU, where there is one that Lightning finds.
     - batch_size: pairs explained together, and pairs of one call of a function.
     - seed: of what is drawn at random.
@@ -120,6 +123,8 @@ class PairExplainer:
         removal: RemovalName | None = None,
         max_length: Count | None = None,
         mask: str | None = None,
+        template: str | None = None,
+        answers: Sequence[str] | None = None,
         device: str | None = None,
         batch_size: Count = 8,
         seed: Seed = 0,
@@ -140,6 +145,8 @@ class PairExplainer:
             max_length=max_length,
             batch_size=batch_size,
             mask=mask,
+            template=template,
+            answers=answers,
         )
         self.labels = classifier.labels
         self.asked = {

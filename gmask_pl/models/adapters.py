@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.function import FunctionClassifier
+from gmask_pl.models.judge import JudgeClassifier
 from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
 from gmask_pl.models.parts import BiEncoder
 from gmask_pl.models.safe_loading import load
@@ -36,21 +38,25 @@ def classifier_of(
     max_length: int | None = None,
     batch_size: int = 8,
     mask: str | None = None,
+    template: str | None = None,
+    answers: Sequence[str] | None = None,
 ) -> PairClassifier:
     """The model that somebody holds, as a PairClassifier.
 
-    - model: a PairClassifier; a Hugging Face network for sequence classification, with its
-      tokenizer; a CrossEncoder or a SentenceTransformer of sentence-transformers; or a function of
-      a list of pairs, see `FunctionClassifier`.
+    - model: a PairClassifier; a Hugging Face network for sequence classification, or a causal
+      language model that judges, with its tokenizer; a CrossEncoder or a SentenceTransformer of
+      sentence-transformers; or a function of a list of pairs, see `FunctionClassifier`.
     - tokenizer: the fast tokenizer of a Hugging Face network.
     - labels: names of its classes in the order of its outputs; None: its own.
     - outputs: what its outputs mean, see `BertPairClassifier`; None: what it says itself.
     - max_length: tokens that it reads of a pair; None: as many as it can.
     - batch_size, mask: of a function.
+    - template, answers: of a causal language model, see `JudgeClassifier`.
 
     Raises UserError for anything else, and for settings that do not go with the model.
     """
-    given = {"tokenizer": tokenizer, "outputs": outputs, "max_length": max_length}
+    given: dict[str, Any] = {"tokenizer": tokenizer, "outputs": outputs, "max_length": max_length}
+    given |= {"template": template, "answers": answers}
     if isinstance(model, PairClassifier):
         _refuse(given | {"labels": labels, "mask": mask}, "the model has its own")
         return model
@@ -64,6 +70,20 @@ def classifier_of(
     if isinstance(model, PreTrainedModel):
         if tokenizer is None:
             raise UserError(f"{type(model).__name__}: give its tokenizer, too: (model, tokenizer)")
+        if type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
+            _refuse({"mask": mask, "outputs": outputs}, "it is not of a language model")
+            given_prompt: dict[str, Any] = {
+                "template": template,
+                "answers": answers,
+                "labels": labels,
+            }
+            return JudgeClassifier(
+                network=model,
+                tokenizer=tokenizer,
+                max_length=max_length or longest_of(tokenizer),
+                **{key: value for key, value in given_prompt.items() if value is not None},
+            ).to(model.device)
+        _refuse({"template": template, "answers": answers}, "it is of a language model")
         _refuse({"mask": mask}, "it is of a function; this model has a mask token or none")
         return BertPairClassifier.from_network(
             model,

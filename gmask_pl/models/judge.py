@@ -1,0 +1,183 @@
+"""A language model as a judge: what it answers to a prompt about two texts."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.encoding import EncodedPair, check_unit, collate, words_at
+from gmask_pl.models.reading_traits import Reading
+from gmask_pl.models.safe_loading import right_tokenizer
+from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError
+
+FIELDS = ("text1", "text2")
+TEMPLATE = "{text1}\nQuestion: {text2} True or False?\nAnswer:"
+
+
+class JudgeClassifier(BertPairClassifier):
+    """A causal language model that answers a prompt by one of two or more words.
+
+    - network, tokenizer: of transformers, for causal language modelling.
+    - template: the prompt, with ``{text1}`` and ``{text2}`` once each, in this order; nothing of it
+      is ever removed. For a chat model it is what ``tokenizer.apply_chat_template`` gives.
+    - answers: what stands behind the prompt for each label, such as ``(" no", " yes")`` with the
+      space that it begins with. What is compared is the first token of each: the logit of the last
+      answer less that of the first is the log-odds of two.
+    - labels: names of the answers; None: the answers without spaces around them.
+    - max_length: tokens of the longest prompt; of longer ones the longer text is cut at its end.
+
+    Raises UserError for a template or answers that say nothing.
+    """
+
+    weights_tag = "JudgeClassifier"
+    usual_removal = "delete"  # decoders read texts without gaps
+
+    def __init__(
+        self,
+        *,
+        network: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        template: str = TEMPLATE,
+        answers: Sequence[str] = (" False", " True"),
+        labels: Sequence[str] | None = None,
+        max_length: int = 512,
+    ) -> None:
+        tokenizer = right_tokenizer(network, tokenizer, "the network")
+        names = [answer.strip() for answer in answers] if labels is None else list(labels)
+        if len(names) != len(answers) or len({*names}) < max(2, len(names)):
+            raise UserError(f"labels={names}: give each of two or more answers a name of its own")
+        columns = list(range(len(names)))
+        super().__init__(
+            network=network,
+            tokenizer=tokenizer,
+            labels=names,
+            columns=columns,
+            max_length=max_length,
+            first_token=False,
+            outputs="softmax",
+        )
+        self.template, self.parts = template, _parts(template)
+        self.answers = [_first_token(tokenizer, answer) for answer in answers]
+        if len({*self.answers}) < len(self.answers):
+            raise UserError(f"answers={list(answers)}: two of them begin with the same token")
+        room = self.max_length - len(self._prompt("", "").ids)
+        if room < 2:
+            raise UserError(
+                f"max_length={self.max_length}: the template alone has {self.max_length - room} "
+                "tokens: give a larger one, or a shorter template"
+            )
+
+    def encoder(self, unit: str) -> PairEncoder:
+        if check_unit(unit) == "token":
+            raise UserError("unit=token: of a prompt words are explained: set unit=word")
+        return _PromptEncoder(self)
+
+    def direct(
+        self,
+        example: PairExample,
+        removal: str | None = None,
+        removed: Tensor | None = None,
+        *,
+        as_padding: bool = True,
+    ) -> Tensor:
+        """By the network's own call on the prompt."""
+        batch = self.encoder("word")([example]).to(self.device)
+        named = {"input_ids": batch.token_ids, "attention_mask": batch.attention.long()}
+        if removal is not None and removed is not None:
+            named = self.without(named, removal, removed[None], as_padding=as_padding)
+            if removal == "zero":
+                embedded = self.network.get_input_embeddings()(named.pop("input_ids"))
+                named["inputs_embeds"] = embedded * ~removed[None, :, None]
+            elif removal == "pad":
+                named["attention_mask"] = named["attention_mask"].long()
+                if (first := self.reading().first_position) is not None:
+                    places = torch.arange(len(removed), device=removed.device)
+                    named["position_ids"] = places[None] + first
+        found: Tensor = self.network(**named).logits[0, -1, self.answers]
+        return found
+
+    def _logits(self, inputs: ModelInput, reading: Reading) -> Tensor:
+        """The logits of the answers behind the last token that is read."""
+        places = torch.arange(inputs.token_ids.shape[1], device=inputs.token_ids.device)
+        last = ((inputs.attention > 0) * places).amax(1)
+        # Of few places, as a vocabulary is large.
+        needed, which = last.unique(return_inverse=True)
+        named: dict[str, Any] = self._named(inputs, reading)
+        if "logits_to_keep" in self._accepts:
+            named["logits_to_keep"] = needed
+            logits = self.network(**named).logits[:, :, self.answers]
+        else:
+            logits = self.network(**named).logits[:, needed][:, :, self.answers]
+        found: Tensor = logits[torch.arange(len(which), device=which.device), which]
+        return found
+
+    def _prompt(self, text1: str, text2: str) -> Any:
+        """The tokens of the prompt."""
+        begin, between, end = self.parts
+        bos = getattr(self.tokenizer, "bos_token", None)
+        begins = bool(bos) and begin.startswith(str(bos))  # a chat template has said so
+        prompt = f"{begin}{text1}{between}{text2}{end}"
+        return self.tokenizer(prompt, add_special_tokens=not begins).encodings[0]
+
+
+class _PromptEncoder:
+    """Encodes the prompts about pairs; only the words of both texts can be removed."""
+
+    def __init__(self, classifier: JudgeClassifier) -> None:
+        self.classifier = classifier
+        self.vocabulary_size = max(classifier.tokenizer.get_vocab().values()) + 1
+
+    def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
+        encoded = [self._encode(example) for example in examples]
+        return collate(examples, encoded, self.classifier.pad_token_id)
+
+    def _encode(self, example: PairExample) -> EncodedPair:
+        tokens = self.classifier._prompt(example.text1, example.text2)
+        begin, between, _ = self.classifier.parts
+        first = len(begin)
+        second = first + len(example.text1) + len(between)
+        owner = words_at([(s + first, e + first) for s, e in example.spans1])
+        n1 = len(example.spans1)
+        owner |= words_at([(s + second, e + second) for s, e in example.spans2], n1)
+        words = [
+            next((owner[place] for place in range(*span) if place in owner), -1)
+            for span in tokens.offsets
+        ]
+        ids = list(tokens.ids)
+        over = len(ids) - self.classifier.max_length
+        for _ in range(over):
+            sides = ([i for i, w in enumerate(words) if 0 <= w < n1], _from(words, n1))
+            place = max(sides, key=len)[-1]
+            del ids[place], words[place]
+        segment = [int(word >= n1) for word in words]
+        words1, words2 = example.words1, example.words2
+        return EncodedPair(ids, segment, words, words1, words2, truncated=over > 0)
+
+
+def _from(words: Sequence[int], first: int) -> list[int]:
+    return [place for place, word in enumerate(words) if word >= first]
+
+
+def _parts(template: str) -> tuple[str, str, str]:
+    """What stands before, between and after the texts. Raises UserError."""
+    try:
+        found = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise UserError(f"template={template!r}: {error}; write a brace itself twice") from None
+    if [name for _, name, _, _ in found if name is not None] != list(FIELDS):
+        raise UserError(f"template={template!r}: give {{text1}} and then {{text2}}, each once")
+    texts = [text for text, *_ in found]
+    return texts[0], texts[1], "".join(texts[2:])
+
+
+def _first_token(tokenizer: Any, answer: str) -> int:
+    ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise UserError(f"answers: {answer!r} has no token")
+    return ids[0]
