@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
+from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.data.source import Row, to_example
@@ -86,6 +87,8 @@ class PairExplainer:
       texts without labels, or a `TrainingContext` of them.
     - learnt: a folder where what it learns is kept and found again; None: nowhere.
     - clean: lower the case of texts and leave special characters out (Appendix B).
+    - segment: a function that cuts a text into its words, or gives their spans; None: by spaces,
+      signs and, where a script has no spaces, the word boundaries of Unicode.
     - workers: processes that load data.
     - trainer: further settings of Lightning's Trainer, such as ``{"accelerator": "cpu"}`` or
       ``{"precision": "bf16-mixed"}``.
@@ -133,6 +136,7 @@ class PairExplainer:
         training_pairs: Iterable[tuple[str, str]] | TrainingContext = (),
         learnt: str | Path | None = None,
         clean: bool = False,
+        segment: Segment | None = None,
         workers: Whole = 0,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
@@ -158,7 +162,7 @@ class PairExplainer:
         self.question = self._question({})
         self.unit, self.batch_size, self.seed, self.budget = unit, batch_size, seed, budget
         self.token_budget, self.cache, self.clean = token_budget, cache, clean
-        self.workers = workers
+        self.workers, self.segment = workers, segment
         self.trainer = {**_TRAINER, **_trainer_on(device), **(trainer or {})}
         devices = self.trainer.setdefault("devices", 1)
         if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
@@ -216,7 +220,7 @@ class PairExplainer:
         self, pairs: Iterable[tuple[str, str]], asked: Mapping[str, Any], *, progress: bool = False
     ) -> list[Explanation]:
         question = self._question(asked)
-        given = Given(texts_of(pairs), self.labels, clean=self.clean)
+        given = Given(texts_of(pairs), self.labels, clean=self.clean, segment=self.segment)
         found, failed = dict[int, Explanation](), given.unread
         count = len(given.pairs) + len(failed)
 
@@ -247,10 +251,15 @@ class PairExplainer:
         """
         model = Compared(self.classifier, target)
         examples = [
-            to_example(Row(f"document {name}", name, query, text, None), (), clean=self.clean)
+            to_example(
+                Row(f"document {name}", name, query, text, None),
+                (),
+                clean=self.clean,
+                segment=self.segment,
+            )
             for name, text in (("1", better), ("2", worse))
         ]
-        given = Given([], model.labels, clean=self.clean)
+        given = Given([], model.labels, clean=self.clean, segment=self.segment)
         given.pairs = [compared_example(*examples)]
         found: list[Explanation] = []
         failed: dict[str, str] = {}
@@ -325,7 +334,7 @@ class PairExplainer:
         if isinstance(training_pairs, TrainingContext):
             self.explainer.prepare(training_pairs)
             return
-        given = Given(texts_of(training_pairs), self.labels, clean=self.clean)
+        given = Given(texts_of(training_pairs), self.labels, clean=self.clean, segment=self.segment)
         if not given.pairs or given.unread:
             wrong = [f": pair {i + 1}: {why}" for i, why in given.unread.items()]
             raise UserError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmask_pl.data.cleaning import find_words, highlighted_words
+from gmask_pl.data.cleaning import Segment, find_words, highlighted_words
+from gmask_pl.types import UserError
 
 # Weighted towards what cuts words: punctuation, quotes, digits, marks, odd white space.
 texts = st.text(
@@ -38,7 +40,7 @@ def words(text: str, *, clean: bool) -> list[str]:
         ("What???? No... way", "what ? no . way"),
         ("Denmark 's laws do n't", "denmark 's laws do n't"),
         ("the 'soft' one", "the soft one"),
-        ("Café naïve 我每天 पानी", "café naïve 我每天 पानी"),
+        ("Café naïve 我每天 पानी", "café naïve 我 每 天 पानी"),
         ("<b>x_1</b> 😀 #tag @me [math]", "b x 1 b tag me math"),
         ("cafe\u0301", "caf\u00e9"),
         ("😀 <>", ""),
@@ -123,3 +125,74 @@ def test_highlights_of_uncleaned_text_count_its_own_words() -> None:
 def test_highlight_beyond_the_text_is_an_error(token: int) -> None:
     with pytest.raises(IndexError, match=f"word {token} of a text of 2 words"):
         highlighted_words("two words", [token], clean=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("我喜欢音乐，你呢？", "我 喜 欢 音 乐 ， 你 呢 ？"),
+        ("私はコンピュータを使う。", "私 は コンピュータ を 使 う 。"),
+        ("iPhone手机 don't", "iPhone 手 机 don't"),
+        ("한국어 좋아요!", "한국어 좋아요 !"),
+        ("पानी पीता है।", "पानी पीता है ।"),
+        ("السلام عليكم", "السلام عليكم"),
+        ("Donaudampfschifffahrt fährt.", "Donaudampfschifffahrt fährt ."),
+        (
+            "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL} family",
+            "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL} family",
+        ),
+        ("a temple, วัดพระแก้ว, is here", "a temple , วัดพระแก้ว , is here"),
+    ],
+)
+def test_words_of_every_script(text: str, expected: str) -> None:
+    assert words(text, clean=False) == expected.split()
+
+
+def test_a_script_that_needs_a_dictionary_says_so() -> None:
+    for text in ("สวัสดีครับ", "ສະບາຍດີ ok", "မင်္ဂလာပါ"):
+        with pytest.raises(UserError, match="is of a script whose words only a dictionary finds"):
+            find_words(text, clean=False)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        lambda text: ["สวัสดี", "ครับ"],
+        lambda text: [(0, 6), (6, 10)],
+        lambda text: [["0", "6"], (6.0, 10.0)],
+        lambda text: ["สวัสดี", "", "ครับ"][::2],
+    ],
+)
+def test_a_segmentation_of_ones_own(segment: Segment) -> None:
+    text, spans = find_words("  สวัสดีครับ ", clean=False, segment=segment)
+    assert [text[start:end] for start, end in spans] == ["สวัสดี", "ครับ"]
+
+
+@pytest.mark.parametrize(
+    ("segment", "said"),
+    [
+        (lambda text: ["b", "a"], "it gives 'a', which is not in ' c' of the text"),
+        (lambda text: [""], "it gives '', which is not in"),
+        (lambda text: [(0, 1), (0, 2)], r"it gives the span \(0, 2\) after 1"),
+        (lambda text: [(0, 99)], r"it gives the span \(0, 99\) after 0 of a text of 5"),
+        (lambda text: [(1, 1)], r"it gives the span \(1, 1\)"),
+        (lambda text: [None], "it gives None, which is neither a word nor"),
+        (lambda text: [7], "it gives 7, which is neither a word nor"),
+    ],
+)
+def test_what_is_no_segmentation_is_told(segment: Segment, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        find_words("a b c", clean=False, segment=segment)
+
+
+@steady
+@given(st.text(st.sampled_from("我喜aé\u0301 は。カー-'1한ไ👨\u200d"), max_size=20))
+def test_no_word_is_cut_within_a_character(text: str) -> None:
+    try:
+        found, spans = find_words(text, clean=False)
+    except UserError:
+        return
+    borders = {m.start() for m in regex.finditer(r"\X", found)} | {len(found)}
+    assert all(start in borders and end in borders for start, end in spans)
+    covered = {place for span in spans for place in range(*span)}
+    assert covered == {i for i, c in enumerate(found) if not c.isspace()}

@@ -1,13 +1,24 @@
-"""Words of a text (Appendix B): cleaning, word spans, and word positions of highlights."""
+"""Words of a text (Appendix B): cleaning, word spans, and word positions of highlights.
+
+Scripts that are written without spaces, such as Chinese and Japanese, are cut at the word
+boundaries of Unicode (UAX 29). It has none for Thai, Lao, Khmer and Burmese, where words are found
+by a dictionary: a text of these needs a segmentation of the user's, and a name of theirs within
+another text is one word.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
-from gmask_pl.types import Span
+import regex
+
+from gmask_pl.types import Span, UserError
+
+Segment = Callable[[str], Sequence[str] | Sequence[Span]]
 
 # ``\w`` leaves out combining marks, without which accents and Indic vowels would cut words.
 _MARKS = "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c).startswith("M"))
@@ -25,9 +36,15 @@ _CLEAN = re.compile(_KEPT, re.IGNORECASE)
 _STOP_MARK = re.compile(_STOP)
 _COVER = re.compile(rf"{_KEPT}|(?:(?!{_KEPT.replace('stop', 'next')})\S)+", re.IGNORECASE)
 _TOKEN = re.compile(r"\S+")
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}]")
+_BOUNDARY = regex.compile(r"\b", regex.WORD | regex.V1)
+_CHARACTER = regex.compile(r"\X")
+_UNDIVIDED = regex.compile(r"\p{Line_Break=Complex_Context}+")
 
 
-def find_words(text: str, *, clean: bool) -> tuple[str, tuple[Span, ...]]:
+def find_words(
+    text: str, *, clean: bool, segment: Segment | None = None
+) -> tuple[str, tuple[Span, ...]]:
     """The text a model reads, and the character spans of its words (Appendix B).
 
     With ``clean`` the text becomes its words in lower case, joined by single spaces: letters and
@@ -37,16 +54,94 @@ def find_words(text: str, *, clean: bool) -> tuple[str, tuple[Span, ...]]:
 
     Without, only surrounding white space goes. The words are the same, and what cleaning would
     remove makes words of its own: every visible character belongs to exactly one word.
+
+    segment: cuts a text, without the white space around it, into words by a rule of the user's: it
+    gives them in their order, or their spans. Raises UserError where it gives something else, and
+    for a text that is, for the most part, of a script that nobody can cut without a dictionary.
     """
+    if segment is not None:
+        text = text.strip()
+        return text, segmented(text, segment)
+    undivided = _UNDIVIDED.findall(text)
+    if undivided and 2 * len("".join(undivided)) > sum(map(str.isalpha, text)):
+        raise UserError(
+            f"{undivided[0][:20]!r} is of a script whose words only a dictionary finds: give a "
+            "segmentation, segment=FUNCTION from a text to its words, such as pythainlp's "
+            "word_tokenize for Thai"
+        )
     if not clean:
         text = text.strip()
-        return text, tuple(_span(*match.span()) for match in _COVER.finditer(text))
-    words = [_clean_word(match[0]) for match in _CLEAN.finditer(text)]
+        return text, tuple(_span(*span) for span in _whole_characters(text, _spans(_COVER, text)))
+    words = [_clean_word(text[slice(*span)]) for span in _spans(_CLEAN, text)]
     spans, start = [], 0
     for word in words:
         spans.append(_span(start, start + len(word)))
         start += len(word) + 1
     return " ".join(words), tuple(spans)
+
+
+def segmented(text: str, segment: Segment) -> tuple[Span, ...]:
+    """The spans that a user's segmentation gives of a text. Raises UserError for what are none."""
+    name = getattr(segment, "__name__", type(segment).__name__)
+    spans: list[Span] = []
+    end = 0
+    for word in segment(text):
+        if isinstance(word, str):
+            start = text.find(word, end)
+            if start < 0 or not word:
+                raise UserError(
+                    f"segment={name}: it gives {word!r}, which is not in {text[end : end + 40]!r} "
+                    "of the text: give words in their order, or (start, end)"
+                )
+            span = (start, start + len(word))
+        else:
+            span = _checked(word, name)
+        if not end <= span[0] < span[1] <= len(text):
+            raise UserError(
+                f"segment={name}: it gives the span {span} after {end} of a text of {len(text)} "
+                "characters: give spans in their order, that do not overlap"
+            )
+        end = span[1]
+        if text[slice(*span)].strip():
+            spans.append(_span(*span))
+    return tuple(spans)
+
+
+def _checked(span: object, name: str) -> Span:
+    try:
+        start, end = span  # type: ignore[misc]
+        return int(start), int(end)  # type: ignore[has-type]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"segment={name}: it gives {span!r}, which is neither a word nor (start, end)"
+        ) from error
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    for match in pattern.finditer(text):
+        start = match.start()
+        yield from ((start + one, start + two) for one, two in _pieces(match[0]))
+
+
+def _whole_characters(text: str, spans: Iterable[Span]) -> list[Span]:
+    """The spans, of which none begins within what a reader takes for one character."""
+    if text.isascii():
+        return list(spans)
+    borders = {match.start() for match in _CHARACTER.finditer(text)}
+    found: list[Span] = []
+    for start, end in spans:
+        if start in borders or not found:
+            found.append((start, end))
+        else:
+            found[-1] = (found[-1][0], end)
+    return found
+
+
+def _pieces(word: str) -> list[Span]:
+    """The spans of the words in what stands between spaces: more than one without spaces."""
+    if not _UNSPACED.search(word):
+        return [(0, len(word))]
+    return list(pairwise(match.start() for match in _BOUNDARY.finditer(word)))
 
 
 def highlighted_words(raw: str, tokens: Iterable[int], *, clean: bool) -> frozenset[int]:
@@ -56,7 +151,7 @@ def highlighted_words(raw: str, tokens: Iterable[int], *, clean: bool) -> frozen
     Raises IndexError for a token that the text does not have.
     """
     pattern = _CLEAN if clean else _COVER
-    words = [match.span() for match in pattern.finditer(raw)]
+    words = list(_spans(pattern, raw))
     spans = [match.span() for match in _TOKEN.finditer(raw)]
     found: set[int] = set()
     for token in tokens:

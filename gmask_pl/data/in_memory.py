@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
 from gmask_pl.data.split_files import BrokenRow, shown
@@ -42,11 +43,18 @@ def texts_of(pairs: Any) -> list[Texts]:
 class Given:
     """Pairs of texts as a data set whose only split is test. A types.PairSource.
 
-    unread: why pairs have no example, by their positions from 0; the id of one that has is its
-    position from 1.
+    segment: cuts texts into words, see `find_words`. unread: why pairs have no example, by their
+    positions from 0; the id of one that has is its position from 1.
     """
 
-    def __init__(self, pairs: Iterable[Texts], labels: tuple[str, ...], *, clean: bool) -> None:
+    def __init__(
+        self,
+        pairs: Iterable[Texts],
+        labels: tuple[str, ...],
+        *,
+        clean: bool,
+        segment: Segment | None = None,
+    ) -> None:
         self.labels = labels
         self.pairs: list[PairExample] = []
         self.unread: dict[int, str] = {}
@@ -56,7 +64,7 @@ class Given:
                 continue
             try:
                 row = Row(f"pair {i + 1}", str(i + 1), text1, text2, None)
-                self.pairs.append(to_example(row, labels, clean=clean))
+                self.pairs.append(to_example(row, labels, clean=clean, segment=segment))
             except BrokenRow as error:
                 self.unread[i] = error.reason
 

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.cleaning import find_words, highlighted_words
+from gmask_pl.data.cleaning import Segment, find_words, highlighted_words
 from gmask_pl.data.split_files import BrokenRow, MissingSplit, shown
 from gmask_pl.settings import checked
 from gmask_pl.types import Highlight, PairExample, UserError
@@ -119,14 +119,23 @@ class Source(ABC):
             yield example
 
 
-def to_example(row: Row, labels: Sequence[str], *, clean: bool) -> PairExample:
-    """The example of a row. Raises BrokenRow for an empty side, UserError for a bad value."""
+def to_example(
+    row: Row, labels: Sequence[str], *, clean: bool, segment: Segment | None = None
+) -> PairExample:
+    """The example of a row.
+
+    segment: cuts texts into words, see `find_words`. Raises BrokenRow for a side that is empty or
+    that cannot be cut into words, UserError for a bad value.
+    """
     if row.label is not None and row.label not in labels:
         raise UserError(
             f"{row.place}: label {shown(row.label)} is unknown; there are {', '.join(labels)}"
         )
-    text1, spans1 = find_words(row.text1, clean=clean)
-    text2, spans2 = find_words(row.text2, clean=clean)
+    try:
+        text1, spans1 = find_words(row.text1, clean=clean, segment=segment)
+        text2, spans2 = find_words(row.text2, clean=clean, segment=segment)
+    except UserError as error:
+        raise BrokenRow(row.place, str(error)) from error
     for side, (raw, spans) in enumerate(((row.text1, spans1), (row.text2, spans2)), start=1):
         if not spans:
             why = " once cleaned (dataset.clean=false keeps all characters)" if raw.strip() else ""
