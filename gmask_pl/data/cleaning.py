@@ -130,7 +130,7 @@ def _whole_characters(text: str, spans: Iterable[Span]) -> list[Span]:
     borders = {match.start() for match in _CHARACTER.finditer(text)}
     found: list[Span] = []
     for start, end in spans:
-        if start in borders or not found:
+        if start in borders or not found or found[-1][1] < start:
             found.append((start, end))
         else:
             found[-1] = (found[-1][0], end)
