@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import UNNAMED
 
 from gmask_pl.data.esnli import ESNLI
 from gmask_pl.data.mrpc import MRPC
@@ -139,7 +140,8 @@ def test_empty_split_is_an_error(tmp_path: Path) -> None:
 
 
 def pairs(path: Path | None, labels: list[str] | None) -> Pairs:
-    return Pairs(name="pairs", path=None if path is None else str(path), clean=False, labels=labels)
+    place = None if path is None else str(path)
+    return Pairs(name="pairs", path=place, clean=False, labels=labels, **UNNAMED)
 
 
 def test_own_pairs_in_one_file_are_the_test_split(tmp_path: Path) -> None:
@@ -179,8 +181,8 @@ def test_own_pairs_in_a_folder(tmp_path: Path) -> None:
         source.load("test")
 
 
-@pytest.mark.parametrize("labels", [None, [], ["one"], ["a", "a"], ["a", "a", "b"]])
-def test_own_pairs_need_different_labels(tmp_path: Path, labels: list[str] | None) -> None:
+@pytest.mark.parametrize("labels", [[], ["one"], ["a", "a"], ["a", "a", "b"]])
+def test_own_pairs_need_different_labels(tmp_path: Path, labels: list[str]) -> None:
     with pytest.raises(UserError, match="dataset.labels=.*at least two different"):
         pairs(tmp_path, labels)
 

@@ -212,7 +212,7 @@ def test_statistics_command_prints_a_row_and_writes_nothing(tmp_path: Path) -> N
 def test_statistics_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     result = run_statistics(tmp_path, "dataset=pairs")
     assert result.returncode == 2
-    assert result.stderr.startswith("error: dataset.labels=[]: give at least two")
+    assert result.stderr.startswith("error: dataset=pairs needs dataset.path")
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, explainer_of, holds, make_example, silent_about, untrained
+from conftest import LABELS, UNNAMED, explainer_of, holds, make_example, silent_about, untrained
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
@@ -203,7 +203,7 @@ def test_where_nobody_leaves_it_out_it_is_one_message(
 def pairs(folder: Path, *sides: str) -> Pairs:
     lines = (f'{{"text1": "{side}", "text2": "b"}}\n' for side in sides)
     (folder / "p.jsonl").write_text("".join(lines), "utf-8")
-    return Pairs(name="pairs", path=str(folder / "p.jsonl"), clean=True, labels=LABELS)
+    return Pairs(name="pairs", path=str(folder / "p.jsonl"), clean=True, labels=LABELS, **UNNAMED)
 
 
 def test_too_many_unreadable_lines_are_an_error(

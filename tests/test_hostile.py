@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONF, LABELS, explainer_of, kept, untrained
+from conftest import CONF, LABELS, UNNAMED, explainer_of, kept, untrained
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
@@ -130,7 +130,9 @@ def read(pairs: list[tuple[str, str]], *, clean: bool) -> list[PairExample]:
         path = Path(folder) / "pairs.jsonl"
         lines = (json.dumps({"text1": one, "text2": two}) for one, two in pairs)
         path.write_text("\n".join(lines) + "\n", "ascii")
-        return Pairs(name="pairs", path=str(path), clean=clean, labels=LABELS).load("test")
+        return Pairs(name="pairs", path=str(path), clean=clean, labels=LABELS, **UNNAMED).load(
+            "test"
+        )
 
 
 @cache

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import pytest
-from conftest import CONF, LABELS, OPTIMIZER, ROOT, within
+from conftest import CONF, LABELS, OPTIMIZER, ROOT, UNNAMED, within
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
@@ -417,7 +417,7 @@ def test_sizes_that_a_network_cannot_have(changes: dict[str, int], said: str) ->
 def test_a_missing_file_is_no_missing_folder(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     with pytest.raises(UserError, match=r"a\.jsonl: there is no such file or folder; pairs is"):
-        Pairs(name="pairs", path=str(file), clean=False, labels=["a", "b"]).load("test")
+        Pairs(name="pairs", path=str(file), clean=False, labels=["a", "b"], **UNNAMED).load("test")
     file.write_text("{}\n", "utf-8")
     with pytest.raises(UserError, match=r"a\.jsonl: this is a file; esnli is read from a folder"):
         ESNLI(name="esnli", path=str(file), clean=True).load("test")

@@ -3,6 +3,7 @@
 The name of this module is Hydra's name of the job, and so of its log file.
 """
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -17,10 +18,20 @@ register()
 
 
 @command("explain")
+def main() -> None:
+    from gmask_pl.pipeline.one_pair import explain_in_terminal, pair_of
+
+    pair = pair_of(sys.argv[1:])
+    if pair is None:
+        run()
+    else:
+        explain_in_terminal(sys.argv[1:], pair)
+
+
 @hydra.main(config_path=str(CONF), config_name="explain", version_base="1.3")
 @user_facing
-def main(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> None:
     from gmask_pl.pipeline.explaining import explain
 
-    run = HydraConfig.get().runtime
-    explain(cfg, Path(run.output_dir), run.choices["explainer"])
+    runtime = HydraConfig.get().runtime
+    explain(cfg, Path(runtime.output_dir), runtime.choices["explainer"])

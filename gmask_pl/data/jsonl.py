@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gmask_pl.data.source import SPLITS, Marks, Row, Tokens
@@ -28,20 +29,35 @@ def jsonl_rows(folder: Path, split: str) -> Iterator[Row]:
 def file_rows(
     path: Path, *, lenient: bool = False, broken: Callable[[BrokenRow], None] = fail
 ) -> Iterator[Row]:
-    """The rows of one file; null is an unknown label.
+    """The rows of one file of JSON Lines, see `rows_of`."""
+    lines = ((where(path, number), number, line) for number, line in read_jsonl(path, broken))
+    return rows_of(lines, lenient=lenient, broken=broken)
+
+
+def rows_of(
+    records: Iterable[tuple[str, int, JSON]],
+    *,
+    lenient: bool,
+    broken: Callable[[BrokenRow], None],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Row]:
+    """The rows of records, each with its place and number; null is an unknown label.
 
     ``highlights1`` and ``highlights2``, where given, hold a list per annotator of positions of
     ``text.split()``; null is a side nobody marked. lenient: the label may be left out, and the
-    id too, for which the line number stands in. ``broken`` gets the error of a line without two
-    texts, and may raise it.
+    id too, for which the number stands in. ``broken`` gets the error of a record without two
+    texts, and may raise it. names: what ``text1``, ``text2``, ``label`` and ``id`` are called.
     """
-    for number, line in read_jsonl(path, broken):
-        place = where(path, number)
+    for place, number, line in records:
+        own = {key: line[name] for key, name in names.items() if name in line}
+        line = {key: value for key, value in line.items() if key not in names} | own
         given = {"id": str(number), "label": None, **line} if lenient else line
+        if lenient and given["id"] is None:
+            given["id"] = str(number)
         if "label" not in given:
             raise UserError(f"{place}: no 'label' in {shown(line)}")
         try:
-            text1, text2 = (text_of(given, name, place) for name in ("text1", "text2"))
+            text1, text2 = (text_of(given, name, place, names) for name in ("text1", "text2"))
         except BrokenRow as error:
             broken(error)
             continue
@@ -50,15 +66,17 @@ def file_rows(
         yield Row(place, id, text1, text2, label, _marks(given, place))
 
 
-def text_of(given: JSON, name: str, place: str) -> str:
+def text_of(
+    given: JSON, name: str, place: str, names: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """The text under a name; numbers name ids and labels too. Raises BrokenRow where none is."""
     if name not in given:
-        raise BrokenRow(place, f"no {name!r} in {shown(given)}")
+        raise BrokenRow(place, f"no {names.get(name, name)!r} in {shown(given)}")
     value = given[name]
     if name in ("id", "label") and type(value) is int:
         return str(value)
     if not isinstance(value, str):
-        raise BrokenRow(place, f"{name} is {shown(value)}, not a string")
+        raise BrokenRow(place, f"{names.get(name, name)} is {shown(value)}, not a string")
     return whole_characters(value)
 
 

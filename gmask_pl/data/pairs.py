@@ -6,37 +6,65 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from gmask_pl.data.jsonl import SUFFIXES, file_rows
+from gmask_pl.data.jsonl import SUFFIXES, rows_of
 from gmask_pl.data.source import Row, Source
 from gmask_pl.data.split_files import MissingSplit, need
+from gmask_pl.data.tables import STDIN, records
 from gmask_pl.settings import Label, checked
 from gmask_pl.types import UserError
 
 
 class Pairs(Source):
-    """``dataset=pairs dataset.path=my.jsonl dataset.labels=[no,yes]``: text1, text2, label.
+    """``dataset=pairs dataset.path=my.csv``: pairs of texts, with or without labels.
 
-    path: a folder with {train,dev,test}.jsonl(.gz), or one such file, which is then the test
-    split. labels: the label names, in any order. A pair may lack its label (then None) and its id
-    (then the line number); a line without two texts is left out.
+    - path: a file of pairs, by its ending JSON Lines (``.jsonl``), a JSON array (``.json``),
+      ``.csv``, ``.tsv`` or ``.parquet``, the text forms also with ``.gz``, which is then the test
+      split; ``-`` for standard input; or a folder with {train,dev,test}.jsonl(.gz).
+    - labels: the label names, in any order; None: those of the model.
+    - text1, text2, label, id: what the columns are called; None: as these settings are.
+
+    A pair may lack its label (then None) and its id (then the number of its line); a line without
+    two texts is left out.
     """
 
-    forms = "{train,dev,test}.jsonl(.gz), or one such file, which is then the test split"
+    forms = (
+        "{train,dev,test}.jsonl(.gz), or one file of pairs (.jsonl, .json, .csv, .tsv, .parquet), "
+        "which is then the test split"
+    )
 
     @checked
     def __init__(
-        self, *, name: str, path: str | None, clean: bool, labels: Sequence[Label] | None
+        self,
+        *,
+        name: str,
+        path: str | None,
+        clean: bool,
+        labels: Sequence[Label] | None,
+        text1: str | None,
+        text2: str | None,
+        label: str | None,
+        id: str | None,
     ) -> None:
         super().__init__(name=name, path=path, clean=clean)
         self.labels = tuple(map(str, labels or ()))
-        if len(set(self.labels)) < max(2, len(self.labels)):
+        self.names = {
+            "text1": text1 or "text1",
+            "text2": text2 or "text2",
+            "label": label or "label",
+            "id": id or "id",
+        }
+        # Those that somebody has named must be there, the texts always.
+        self.needed = [self.names["text1"], self.names["text2"]] + [
+            name for name in (label, id) if name is not None
+        ]
+        if labels is not None and len(set(self.labels)) < max(2, len(self.labels)):
             raise UserError(
                 f"dataset.labels={list(self.labels)}: give at least two different label names, "
-                "as in dataset.labels=[no,yes]"
+                "as in dataset.labels=[no,yes], or null for those of the model"
             )
 
     def rows(self, split: str) -> Iterator[Row]:
-        if self.path is None or not self.path.is_file():
+        if self.path is None or not (self.path.is_file() or str(self.path) == STDIN):
             return super().rows(split)
         if split != "test":
             raise MissingSplit("the path is one file")
@@ -46,4 +74,6 @@ class Pairs(Source):
         return self.file_rows(need(folder, *(split + suffix for suffix in SUFFIXES)), split)
 
     def file_rows(self, path: Path, split: str) -> Iterator[Row]:
-        return file_rows(path, lenient=True, broken=partial(self.leave_out, split))
+        broken = partial(self.leave_out, split)
+        found = records(path, self.needed, broken)
+        return rows_of(found, lenient=True, broken=broken, names=self.names)

@@ -128,9 +128,10 @@ def to_example(
     that cannot be cut into words, UserError for a bad value.
     """
     if row.label is not None and row.label not in labels:
-        raise UserError(
-            f"{row.place}: label {shown(row.label)} is unknown; there are {', '.join(labels)}"
+        known = (
+            f"there are {', '.join(labels)}" if labels else "name labels by dataset.labels=[...]"
         )
+        raise UserError(f"{row.place}: label {shown(row.label)} is unknown; {known}")
     try:
         text1, spans1 = find_words(row.text1, clean=clean, segment=segment)
         text2, spans2 = find_words(row.text2, clean=clean, segment=segment)

@@ -69,7 +69,7 @@ TRAIN = _BOTH | _roles({Told.NOT: "weights_dir", Told.VALUE: "model.net model.fi
 PATHS = ("weights", "weights_dir", "dataset.path")
 BY_VALUE = frozenset((Told.VALUE, Told.SUMMARY))
 # They came later: null is what was before them, so it is not told and earlier results stand.
-_ADDED = ("question",)
+_ADDED = ("question", "dataset.text1", "dataset.text2", "dataset.label", "dataset.id")
 
 
 def place_of(key: str, table: Mapping[str, Told]) -> Told | None:
@@ -93,7 +93,7 @@ def told_settings(settings: JSON, table: Mapping[str, Told], how: Collection[Tol
             if isinstance(value, dict) and value:
                 if below := kept(value, f"{key}."):
                     found[name] = below
-            elif value is None and key.startswith(_ADDED):
+            elif value is None and (key in _ADDED or key.startswith("question.")):
                 continue
             elif (place_of(key, table) or Told.VALUE) in how:
                 found[name] = value

@@ -40,6 +40,11 @@ def weights_to_ask(cfg: DictConfig) -> str:
 
 def fresh_classifier(cfg: DictConfig, source: PairSource) -> PairClassifier:
     """An untrained model for the dataset's labels and training words."""
+    if not source.labels:
+        raise UserError(
+            f"dataset={cfg.dataset.name}: dataset.labels=null is of a model that is there, "
+            "weights=...: name the labels to train one, as in dataset.labels=[no,yes]"
+        )
     model, settings = network_of(cfg)
     counts = word_counts(source.load("train"))
     return model.from_data(labels=source.labels, word_counts=counts, **settings)
@@ -53,7 +58,9 @@ def stored_classifier(
         raise UserError(f"weights={weights}: this is a file; give the folder that it lies in")
     model, settings = network_of(cfg)
     order = None if label_order is None else [str(label) for label in label_order]
-    classifier = model.from_weights(weights, labels=source.labels, label_order=order, **settings)
+    labels = source.labels or None
+    classifier = model.from_weights(weights, labels=labels, label_order=order, **settings)
+    source.labels = classifier.labels
     # Its class, and the settings that may change its answers.
     net = described({"model": {"net": plain(cfg.model.net)}})
     classifier.made_with = told_settings(net, EXPLAIN, {Told.MODEL})["model"]["net"]

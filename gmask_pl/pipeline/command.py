@@ -21,6 +21,7 @@ from gmask_pl.escaping import terminal
 from gmask_pl.identity.parts import CONF
 from gmask_pl.pipeline.console import shown
 from gmask_pl.pipeline.hydra_setup import Refused, choices, mistake
+from gmask_pl.pipeline.own_things import implied
 from gmask_pl.types import UserError
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ def command(
         @functools.wraps(main)
         def wrapped(*args: object) -> T:
             print_anything()
+            if config == "explain" and kinds is None:
+                say_what_is_implied()
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises on what it would print
             try:
                 with shown():
@@ -56,6 +59,14 @@ def command(
         return wrapped
 
     return decorate
+
+
+def say_what_is_implied() -> None:
+    """Adds to what was typed what it leads to, see `own_things`, and says so."""
+    typed = [place for place, text in enumerate(sys.argv) if re.match(r"[+~]*[\w./@]+=", text)]
+    if typed and (found := implied([sys.argv[place] for place in typed])):
+        print(f"{' '.join(found)}, as the files say", file=sys.stderr)
+        sys.argv[typed[0] : typed[0]] = found
 
 
 def print_anything() -> None:

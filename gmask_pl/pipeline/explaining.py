@@ -103,10 +103,12 @@ def built(cfg: DictConfig, folder: Path) -> Run:
     explainer = instantiate(cfg.explainer)
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
+    # Pairs whose labels are those of the model are read after it, the others before.
+    known = classifier_to_explain(cfg, source, folder) if not source.labels else None
     unread = check_split(source, cfg.split, cfg.max_failed)
     chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)
     trainer = make_trainer(cfg, inference_mode=False)
-    classifier = classifier_to_explain(cfg, source, folder)
+    classifier = known or classifier_to_explain(cfg, source, folder)
     model = identity_of_model(classifier, str(trainer.precision))
     if settled(cfg, classifier, explainer, model, folder=Path(cfg.output) / CHECKS):
         explainer, metrics = instantiate(cfg.explainer), configured_metrics(cfg)

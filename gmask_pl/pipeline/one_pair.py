@@ -1,0 +1,87 @@
+"""One pair, explained in the terminal: ``explain.py pair=[TEXT1,TEXT2] weights=FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from gmask_pl.api import PairExplainer
+from gmask_pl.escaping import terminal
+from gmask_pl.pipeline.own_things import implied
+from gmask_pl.types import Explanation, UserError
+
+KEY = "pair"
+_SUPPORTS, _OPPOSES = 32, 31  # the colours of ANSI: green and red
+_PALEST = 0.15  # share of the largest score below which a word has no colour
+
+
+def pair_of(overrides: Sequence[str]) -> tuple[str, str] | None:
+    """The texts of ``pair=[TEXT1,TEXT2]``; None where it was not typed. Raises UserError."""
+    typed = [text for text in overrides if text.partition("=")[0] == KEY]
+    if not typed:
+        return None
+    try:
+        value = OverridesParser.create().parse_override(typed[-1]).value()
+    except Exception as error:
+        raise UserError(
+            f"{typed[-1]}: this is no pair ({str(error).splitlines()[0]}): give two texts, and in "
+            "quotes those that hold signs, as in \"pair=['it rains, i think','it is dry']\""
+        ) from None
+    if not isinstance(value, list) or len(value) != 2:
+        raise UserError(
+            f"{typed[-1]}: give two texts, as in \"pair=['a man sleeps','a man is awake']\"; one "
+            "with a comma in it stands in quotes"
+        )
+    one, two = map(str, value)
+    return one, two
+
+
+def explain_in_terminal(overrides: Sequence[str], pair: tuple[str, str]) -> None:
+    """Explains a pair with the other settings of a command line, and prints it."""
+    others = [text for text in overrides if text.partition("=")[0] != KEY]
+    said = {text.partition("=")[0] for text in others}
+    if "weights" not in said:
+        raise UserError("pair: name the model that it is explained of, by weights=FOLDER")
+    if "dataset" not in said:
+        others.append("dataset=pairs")
+    explain = PairExplainer.from_config(*implied(others), *others)
+    found = explain(*pair)
+    print(shown(found, explain.labels, colours=_coloured()))
+
+
+def shown(found: Explanation, labels: Sequence[str], *, colours: bool) -> str:
+    """An explanation as lines of text: what the model says, both texts, and the groups.
+
+    colours: words by their scores, else the scores behind them.
+    """
+    largest = max(map(abs, found.scores), default=0.0) or 1.0
+
+    def word(text: str, score: float) -> str:
+        text = terminal(text)
+        if not colours:
+            return f"{text}({score:+.2f})"
+        share = abs(score) / largest
+        if share < _PALEST:
+            return text
+        strength = ";1" if share > 0.5 else ""
+        return f"\x1b[{_SUPPORTS if score > 0 else _OPPOSES}{strength}m{text}\x1b[0m"
+
+    decided = terminal(labels[found.prediction])
+    asked = f"{terminal(found.question or '')} {found.value:.3f}" if found.value is not None else ""
+    words = [word(text, score) for text, score in zip(found.words, found.scores, strict=True)]
+    lines = [f"{decided} ({asked})", *(" ".join(side) for side in _sides(words, found))]
+    lines += [f"{psi:.2f}  {terminal(' '.join(group))}" for psi, group in found.word_groups]
+    return "\n".join(lines)
+
+
+def _sides(words: Sequence[str], found: Explanation) -> tuple[Sequence[str], Sequence[str]]:
+    n1 = len(found.words1)
+    return words[:n1], words[n1:]
+
+
+def _coloured() -> bool:
+    """Whether the terminal shows colours, and nobody has said that it should not (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,55 @@
+"""What a command line of one's own weights and pairs leaves unsaid: it follows from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gmask_pl.data.tables import STDIN
+from gmask_pl.models.adapters import LONGEST
+from gmask_pl.models.pair_classifier import CONFIG
+from gmask_pl.pipeline.hydra_setup import choices
+
+_TOKENIZER = "tokenizer_config.json"
+_UNSAID = 100_000  # tokens: a tokenizer that says more says nothing
+
+
+def implied(overrides: Sequence[str]) -> list[str]:
+    """The overrides that these lead to, which come before them.
+
+    A file of pairs is dataset=pairs. Of pairs of one's own, weights in a folder say what kind of
+    model they are, and how many tokens it reads.
+    """
+    said = {key: value for key, _, value in (text.partition("=") for text in overrides)}
+    found: list[str] = []
+    path = said.get("dataset.path", "")
+    if "dataset" not in said and (path == STDIN or (path and Path(path).expanduser().is_file())):
+        found.append("dataset=pairs")
+    weights = Path(said.get("weights", "")).expanduser()
+    of_ones_own = "dataset=pairs" in found or said.get("dataset") == "pairs"
+    if of_ones_own and "weights" in said and "model" not in said and weights.is_dir():
+        kind = _json(weights / CONFIG).get("model_type")
+        own = {"DecomposableAttention": "dattn"}.get(str(kind))
+        found.append(f"model={own or 'bert'}")
+        if own is None and "model.net.max_length" not in said:
+            longest = _json(weights / _TOKENIZER).get("model_max_length")
+            known = isinstance(longest, int) and longest < _UNSAID
+            found.append(f"model.net.max_length={longest if known else LONGEST}")
+    return [text for text in found if _there(text)]
+
+
+def _there(override: str) -> bool:
+    """Whether a part that is chosen is one of conf/."""
+    group, _, name = override.partition("=")
+    return "." in group or name in choices(group)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """What a file of JSON holds; {} where it cannot be read: whoever reads it next says why."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

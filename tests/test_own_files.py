@@ -1,0 +1,233 @@
+"""Pairs of one's own in every file form, and the command line that needs no more than them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import CONF, LABELS, UNNAMED, untrained, within
+
+from gmask_pl.data.pairs import Pairs
+from gmask_pl.pipeline.one_pair import pair_of, shown
+from gmask_pl.pipeline.own_things import implied
+from gmask_pl.types import Explanation, UserError
+
+ROWS: list[dict[str, Any]] = [
+    {"text1": 'A man, "asleep", rests.', "text2": "He is\nawake", "label": "no", "id": "x"},
+    {"text1": "我喜欢 音乐", "text2": "café ☕", "label": None, "id": "y"},
+    {"text1": "two dogs", "text2": "dogs", "label": "yes", "id": "z"},
+]
+ENDINGS = ("jsonl", "jsonl.gz", "json", "json.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
+
+
+def content(rows: list[dict[str, Any]], ending: str) -> bytes:
+    kind = ending.removesuffix(".gz")
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), buffer)
+        return buffer.getvalue()
+    if kind == "jsonl":
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+    elif kind == "json":
+        text = json.dumps(rows)
+    else:
+        out = io.StringIO()
+        table = csv.DictWriter(out, list(rows[0]), delimiter="\t" if kind == "tsv" else ",")
+        table.writeheader()
+        table.writerows(rows)
+        text = "\ufeff" + out.getvalue()  # as a spreadsheet writes it, and with CRLF
+    data = text.encode()
+    return gzip.compress(data) if ending.endswith(".gz") else data
+
+
+def pairs(path: Path | str, **settings: Any) -> Pairs:
+    given: dict[str, Any] = {"labels": ["no", "yes"]} | UNNAMED | settings
+    return Pairs(name="pairs", path=str(path), clean=False, **given)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_form_holds_the_same_pairs(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"my.{ending}"
+    file.write_bytes(content(ROWS, ending))
+    found = pairs(file).load("test")
+    assert [(e.id, e.text1, e.text2, e.label) for e in found] == [
+        ("x", ROWS[0]["text1"], ROWS[0]["text2"], 0),
+        ("y", ROWS[1]["text1"], ROWS[1]["text2"], None),
+        ("z", "two dogs", "dogs", 1),
+    ]
+    own = {"text1": "premise", "text2": "hypothesis", "label": "gold", "id": "uid"}
+    renamed = [{own[key]: value for key, value in row.items()} for row in ROWS]
+    file.write_bytes(content(renamed, ending))
+    again = pairs(file, **own).load("test")
+    assert again == found
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
+def test_a_column_that_is_not_there_is_named_with_those_that_are(
+    tmp_path: Path, ending: str
+) -> None:
+    file = tmp_path / f"my.{ending}"
+    file.write_bytes(content(ROWS, ending))
+    with pytest.raises(
+        UserError, match=r"no column 'text_1'; did you mean text1.*There are 'text1', "
+    ):
+        pairs(file, text1="text_1").load("test")
+    with pytest.raises(UserError, match="no column 'gold'"):
+        pairs(file, label="gold").load("test")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_row_without_two_texts_is_left_out_and_told(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"my.{ending}"
+    file.write_bytes(content([*ROWS, {**ROWS[0], "id": "w", "text2": None}], ending))
+    source = pairs(file)
+    assert len(source.load("test")) == 3
+    ((place, reason),) = source.failed("test").items()
+    assert place.startswith(str(file))
+    assert re.search(r"text2 is None, not a string", reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("my.xlsx", b"", "files of pairs end in .jsonl, .jsonl.gz, .json"),
+        ("my.json", b"{}", "holds no list of pairs"),
+        ("my.json", b"[1]", "item 1: 1 is no JSON object"),
+        ("my.json", b"[", "not JSON"),
+        ("my.csv", b"", "no column 'text1'"),
+        ("my.csv", b'text1,text2\n"a', "my.csv:.*cannot be read"),
+        ("my.csv", "text1,text2\né,b".encode("latin-1"), "cannot be read"),
+        ("my.parquet", b"PAR1 but not", "cannot be read as Parquet"),
+        ("my.csv.gz", b"text1,text2\na,b", "cannot be read"),
+    ],
+)
+def test_what_is_no_table_is_told(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=said):
+        pairs(tmp_path / name).load("test")
+
+
+def test_numbers_are_no_texts_and_rows_have_as_many_fields_as_columns(tmp_path: Path) -> None:
+    file = tmp_path / "my.parquet"
+    file.write_bytes(content([{"text1": 3.0, "text2": "a"}], "parquet"))
+    with pytest.raises(UserError, match="row 1: text1 is 3.0, not a string"):
+        pairs(file).load("test")
+    file = tmp_path / "my.csv"
+    file.write_text("text1,text2\na,b\na,b,c\n", "utf-8")
+    source = pairs(file)
+    assert len(source.load("test")) == 1
+    assert list(source.failed("test").values()) == ["3 fields, and 2 columns: ['a', 'b', 'c']"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv"])
+def test_standard_input(ending: str) -> None:
+    given = mock.Mock(buffer=io.BytesIO(content(ROWS, ending)))
+    with mock.patch.object(sys, "stdin", given):
+        source = pairs("-")
+        found = source.load("test")
+        assert source.load("test") == found  # read once
+    assert [e.id for e in found] == ["x", "y", "z"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("weights")
+    untrained("bert_tiny").save(folder)
+    return folder
+
+
+def test_what_a_command_leaves_unsaid_follows_from_the_files(tmp_path: Path, weights: Path) -> None:
+    file = tmp_path / "my.csv"
+    file.write_bytes(content(ROWS, "csv"))
+    own = [f"dataset.path={file}", f"weights={weights}"]
+    longest = json.loads((weights / "tokenizer_config.json").read_text("utf-8"))["model_max_length"]
+    assert implied(own) == ["dataset=pairs", "model=bert", f"model.net.max_length={longest}"]
+    assert implied(["dataset=esnli", "model=bert_tiny", *own]) == []
+    assert implied([f"dataset.path={tmp_path}"]) == []
+    assert implied(["dataset.path=-"]) == ["dataset=pairs"]
+    words = tmp_path / "words"
+    untrained("dattn").save(words)
+    assert implied(["dataset=pairs", f"weights={words}"]) == ["model=dattn"]
+    (words / "config.json").write_text("[", "utf-8")
+    assert implied(["dataset=pairs", f"weights={words}"])[0] == "model=bert"
+    assert implied([f"weights={words}"]) == []  # of another data set the model is named
+
+
+@pytest.mark.slow
+def test_a_file_and_weights_are_enough(tmp_path: Path, weights: Path) -> None:
+    rows = [
+        {"premise": r["text1"], "claim": r["text2"], "label": LABELS[i]} for i, r in enumerate(ROWS)
+    ]
+    (tmp_path / "my.tsv").write_bytes(content(rows, "tsv"))
+    run = within(
+        str(CONF.parent / "explain.py"),
+        tmp_path,
+        f"weights={weights}",
+        "dataset.path=my.tsv",
+        "dataset.text1=premise",
+        "dataset.text2=claim",
+        "explainer=occlusion",
+        "metric=[aopc]",
+    )
+    assert run.returncode == 0, run.stderr
+    (results,) = tmp_path.glob("outputs/explain/pairs_bert/occlusion/*/metrics.json")
+    found = json.loads(results.read_text("utf-8"))
+    assert found["model"]["n"] == 3  # labelled, by the labels of the model
+    again = within(
+        str(CONF.parent / "explain.py"), tmp_path, f"weights={weights}", "pair=['a man','two dogs']"
+    )
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"^a\([+-]\d\.\d\d\) man\(", again.stdout, re.MULTILINE)
+    wrong = within(str(CONF.parent / "explain.py"), tmp_path, f"weights={weights}", "pair=[a]")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "pair=[a]: give two texts" in wrong.stderr
+
+
+@pytest.mark.parametrize("typed", ["pair=a", "pair=[a,b,c]", "pair=[a", "pair={a:b}", "pair="])
+def test_what_is_no_pair_is_told(typed: str) -> None:
+    with pytest.raises(UserError, match=re.escape(typed)):
+        pair_of([typed])
+
+
+def test_a_pair_is_read_as_hydra_reads_it() -> None:
+    assert pair_of(["weights=x"]) is None
+    assert pair_of(["pair=[a man,two dogs]"]) == ("a man", "two dogs")
+    assert pair_of(["pair=['one, two',3]"]) == ("one, two", "3")
+
+
+def test_words_are_coloured_by_their_scores_and_text_stays_text() -> None:
+    found = Explanation(
+        id="1",
+        words1=("good", "\x1b[2Jbad", "so"),
+        words2=("x",),
+        label=None,
+        prediction=1,
+        probabilities=(0.2, 0.8),
+        scores=(1.0, -0.4, 0.01, 0.3),
+        groups=None,
+        evaluations=1,
+        gradients=0,
+        seconds=0.0,
+        question="p(yes)",
+        value=0.8,
+    )
+    coloured = shown(found, ("no", "yes"), colours=True)
+    assert coloured.splitlines()[0] == "yes (p(yes) 0.800)"
+    assert "\x1b[32;1mgood\x1b[0m" in coloured
+    assert "\x1b[31m" in coloured
+    assert " so\n" in coloured
+    plain = shown(found, ("no", "yes"), colours=False)
+    assert "\x1b" not in plain + coloured.replace("\x1b[32;1m", "").replace("\x1b[31m", "").replace(
+        "\x1b[32m", ""
+    ).replace("\x1b[0m", "")
+    assert plain.splitlines()[2] == "x(+0.30)"
