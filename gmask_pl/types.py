@@ -7,8 +7,10 @@ t groups.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -353,6 +355,34 @@ class Explanation:
         order = sorted(range(len(self.scores)), key=lambda word: -self.scores[word])
         return [(self.words[word], self.scores[word]) for word in order[:n]]
 
+    def to_dict(self) -> JSON:
+        """All of it as JSON can hold it: lists and numbers, under the names of its fields."""
+        found: JSON = json.loads(self.to_json())
+        return found
+
+    def to_json(self) -> str:
+        """`to_dict` as text; numbers that are not finite are null."""
+        return json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for every word: side, position, word, score, group.
+
+        side: 1 or 2; position: from 0 within its side; group: from 0, the most important one, NaN
+        of a word in no group. Raises UserError where pandas is missing.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError("to_frame needs pandas: pip install pandas") from error
+        members = enumerate(self.groups.members.values() if self.groups else ())
+        group = {word: number for number, words in members for word in words}
+        n1 = len(self.words1)
+        rows = [
+            (1 + (i >= n1), i - n1 * (i >= n1), word, score, group.get(i))
+            for i, (word, score) in enumerate(zip(self.words, self.scores, strict=True))
+        ]
+        return pandas.DataFrame(rows, columns=["side", "position", "word", "score", "group"])
+
     @property
     def top_group(self) -> tuple[str, ...]:
         """The words of the most important group; () where the method finds no groups."""
@@ -368,6 +398,15 @@ class Explanation:
             (groups.psi[group], tuple(words[position] for position in sorted(members)))
             for group, members in groups.members.items()
         )
+
+
+def _plain(value: Any) -> Any:
+    """Nested data without numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -500,3 +500,21 @@ def test_answers_are_kept_for_the_weights_that_gave_them(weights: Path, tmp_path
     with torch.no_grad():
         model.network.classifier.weight.mul_(2.0)
     assert explain.many(TEXTS)[0].probabilities != first[0].probabilities
+
+
+def test_an_explanation_is_read_in_many_ways(weights: Path) -> None:
+    found = PairExplainer.from_pretrained(weights, budget=100)(*TEXTS[0])
+    told = found.to_dict()
+    assert told == json.loads(found.to_json())
+    assert tuple(told["words1"]) == found.words1
+    assert found.groups
+    assert told["groups"]["psi"] == list(found.groups.psi)
+    frame = found.to_frame()
+    assert frame["word"].tolist() == list(found.words)
+    assert frame["score"].tolist() == list(found.scores)
+    assert frame["side"].tolist() == [1] * len(found.words1) + [2] * len(found.words2)
+    assert frame["position"].tolist() == [*range(len(found.words1)), *range(len(found.words2))]
+    assert sorted(frame[frame["group"] == 0]["word"]) == sorted(found.top_group)
+    assert [score for _, score in found.top(2)] == sorted(found.scores, reverse=True)[:2]
+    unknown = replace(found, seconds=math.nan)
+    assert unknown.to_dict()["seconds"] is None
