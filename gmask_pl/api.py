@@ -220,6 +220,8 @@ class PairExplainer:
         self, pairs: Iterable[tuple[str, str]], asked: Mapping[str, Any], *, progress: bool = False
     ) -> list[Explanation]:
         question = self._question(asked)
+        if question != self.question:
+            self._refuse_what_is_learnt(question.name)
         given = Given(texts_of(pairs), self.labels, clean=self.clean, segment=self.segment)
         found, failed = dict[int, Explanation](), given.unread
         count = len(given.pairs) + len(failed)
@@ -249,6 +251,7 @@ class PairExplainer:
         three or more classes compares, see `gmask_pl.models.parts.Compared`. It needs a method
         that asks for answers only. Raises UserError as `many` does.
         """
+        self._refuse_what_is_learnt("the difference of two documents")
         model = Compared(self.classifier, target)
         examples = [
             to_example(
@@ -283,6 +286,15 @@ class PairExplainer:
         """
         with apart(), _asked(self.classifier):
             return tried(self.classifier, None, gradients=True)
+
+    def _refuse_what_is_learnt(self, asked: str) -> None:
+        """Raises UserError where the explainer has learnt what another question leads to."""
+        if self.explainer.learns:
+            raise UserError(
+                f"{type(self.explainer).__name__} has learnt to explain {self.question.name}, and "
+                f"not {asked}: make a PairExplainer that asks so from the beginning, or choose a "
+                "method that learns nothing"
+            )
 
     def _question(self, asked: Mapping[str, Any]) -> Question:
         """Raises UserError for what the model cannot be asked."""

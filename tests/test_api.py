@@ -485,6 +485,10 @@ def test_training_pairs_are_given_as_texts(weights: Path, tmp_path: Path) -> Non
         with pytest.raises(UserError, match="IBA learns from training pairs.*training_pairs="):
             PairExplainer(model, method=explainer, training_pairs=pairs)
     explain = PairExplainer(model, method=explainer, training_pairs=TEXTS)
+    with pytest.raises(UserError, match="has learnt to explain probability of the predicted class"):
+        explain(*TEXTS[0], target=model.labels[1])
+    with pytest.raises(UserError, match="and not the difference of two documents"):
+        explain.compare("a", "b", "c")
     kept = PairExplainer(model, method=explainer, training_pairs=TEXTS, learnt=tmp_path)
     assert list(tmp_path.glob("iba/*/weights.safetensors"))
     assert explainer.mean is None
