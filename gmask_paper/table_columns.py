@@ -144,7 +144,7 @@ def _of_setting(run: Run, metric: str | None, removal: str | None) -> JSON:
         "weights": run.weights,
         "pairs": [run.pairs, run.drawn],
         **told_settings(run.portable, EXPLAIN, {Told.MODEL}),
-        "unit": run.config.unit,
+        "unit": run.portable["unit"],
         **told_settings({"question": run.portable.get("question", {})}, EXPLAIN, {Told.VALUE}),
     }
     if metric is not None:

@@ -28,6 +28,7 @@ from gmask_pl.models.adapters import classifier_of, stored_model
 from gmask_pl.models.model_check import Verdict
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.parts import Compared, compared_example
+from gmask_pl.models.units import encoder_of
 from gmask_pl.process_switches import apart
 from gmask_pl.processes import new_trainer
 from gmask_pl.question import Question
@@ -71,7 +72,8 @@ class PairExplainer:
       probability of the class that is predicted. A call may ask something else.
     - budget: the most masked inputs of a pair that the model is asked about; the method is made
       small enough for it. None: as many as the method's settings say.
-    - unit: what gets a score, a ``word`` or a ``token``.
+    - unit: what gets a score, a ``word``, a ``token`` or a ``sentence``; or one of each side, as in
+      ``["sentence", "word"]`` of a passage and a claim.
     - removal: how words are removed; None: as the method says, else as the model usually does, else
       in the best way that is right for it.
     - max_length: tokens that are read of a pair; None: as many as the model can.
@@ -122,7 +124,7 @@ class PairExplainer:
         threshold: float | None = None,
         reference: float | None = None,
         budget: Count | None = None,
-        unit: str = "word",
+        unit: str | Sequence[str] = "word",
         removal: RemovalName | None = None,
         max_length: Count | None = None,
         mask: str | None = None,
@@ -168,7 +170,7 @@ class PairExplainer:
         if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
             raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
         with apart(), _asked(classifier):
-            classifier.encoder(unit)
+            encoder_of(classifier, unit)
             self._new_trainer()
             self.explainer.removal = removal_for(self.explainer, classifier)
             if self.explainer.learns:
@@ -320,7 +322,7 @@ class PairExplainer:
         seed_everything(self.seed, workers=True, verbose=False)  # as explain.py does
         data = PairDataModule(
             source=given,
-            encoder=model.encoder(self.unit),
+            encoder=encoder_of(model, self.unit),
             batch_size=self.batch_size,
             explain_batch_size=self.batch_size,
             workers=self.workers,
@@ -358,7 +360,7 @@ class PairExplainer:
             self.explainer.prepare(
                 TrainingContext(
                     classifier=self.classifier,
-                    encode=self.classifier.encoder(self.unit),
+                    encode=encoder_of(self.classifier, self.unit),
                     train=lambda: given.pairs,
                     labels=self.labels,
                     removal=removal_of(self.explainer, self.classifier),

@@ -142,8 +142,8 @@ class ModelFreeMetric(RowMetric, ABC):
     """A metric of explanations against what is known of their pairs, such as highlights.
 
     ``rows`` holds the numbers of each pair that counts, by its id. ``left_out`` counts the pairs
-    that do not because their scores are of word pieces (unit=token), where what is known is of
-    words.
+    that do not because their scores are of word pieces or sentences (unit=token, unit=sentence),
+    where what is known is of words.
     """
 
     def __init__(self, **bootstrap: Any) -> None:

@@ -20,6 +20,7 @@ from gmask_pl.identity.parts import described
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.models.units import encoder_of
 from gmask_pl.pipeline.failures import check_split
 from gmask_pl.pipeline.report.wandb_media import check_wandb
 from gmask_pl.pipeline.run_results import telling_loggers
@@ -99,7 +100,7 @@ def training_context(
 
     return TrainingContext(
         classifier=classifier,
-        encode=classifier.encoder(cfg.unit),
+        encode=encoder_of(classifier, cfg.unit),
         train=train,
         labels=source.labels,
         removal=cfg.model.removal,
@@ -108,7 +109,7 @@ def training_context(
         batch_size=cfg.model.fit.batch_size,
         workers=cfg.workers,
         folder=Path(cfg.explainers_dir),
-        identity={"model": model.told, "unit": cfg.unit},
+        identity={"model": model.told, "unit": plain(cfg)["unit"]},
         question=question_of(cfg, classifier),
     )
 

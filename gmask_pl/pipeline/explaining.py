@@ -17,6 +17,7 @@ from gmask_pl.files import damaged, limit_expanded, write_text
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
 from gmask_pl.masking.token_packing import TokenBudget
+from gmask_pl.models.units import encoder_of
 from gmask_pl.pipeline.build import (
     check_loggers,
     loggers_of,
@@ -114,7 +115,7 @@ def built(cfg: DictConfig, folder: Path) -> Run:
         explainer, metrics = instantiate(cfg.explainer), configured_metrics(cfg)
     data = PairDataModule(
         source=chosen,
-        encoder=classifier.encoder(cfg.unit),
+        encoder=encoder_of(classifier, cfg.unit),
         batch_size=cfg.model.fit.batch_size,
         explain_batch_size=cfg.batch_size,
         explain_split=cfg.split,

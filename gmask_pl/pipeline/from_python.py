@@ -65,7 +65,7 @@ def from_settings(*overrides: str) -> PairExplainer:
         return PairExplainer(
             classifier,
             method=explainer,
-            unit=cfg.unit,
+            unit=plain(cfg)["unit"],
             **plain(cfg).get("question", {}),
             batch_size=cfg.batch_size,
             seed=cfg.seed,

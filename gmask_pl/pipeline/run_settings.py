@@ -21,7 +21,7 @@ _SETTINGS = {
     "dataset": dict,
     "explainer": dict,
     "metric": dict,
-    "unit": str,
+    "unit": (str, list),
     "split": str,
     "seed": int,
     "pairs": (list, type(None)),

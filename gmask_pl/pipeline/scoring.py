@@ -117,7 +117,7 @@ def model_free_results(
     for name, metric in metrics.model_free.items():
         if metric.left_out:
             say(
-                f"{name} leaves out {metric.left_out} of {len(by_id)} pairs, as their word pieces "
+                f"{name} leaves out {metric.left_out} of {len(by_id)} pairs, as what was explained "
                 "are not their words: unit=word counts them"
             )
         if (result := metric.compute(labels)) is not None:

@@ -12,8 +12,8 @@ from gmask_pl.data.source import SPLITS
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.metrics.pair_metric import ModelFreeMetric, PairMetric
-from gmask_pl.models.encoding import UNITS
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.models.units import SCORED
 from gmask_pl.settings import (
     Count,
     Label,
@@ -26,6 +26,8 @@ from gmask_pl.settings import (
     at_least,
 )
 from gmask_pl.types import PairSource
+
+Unit = Annotated[str, OneOf(SCORED)]
 
 
 class Fit(TypedDict):
@@ -94,7 +96,7 @@ class Explain(Train):
     limit: Count | None
     limit_seed: Seed
     pairs: Sequence[tuple[str, str]] | None
-    unit: Annotated[str, OneOf(UNITS)]
+    unit: Unit | Sequence[Unit]
     batch_size: Count
     response_cache: str | None
     token_budget: Count | None

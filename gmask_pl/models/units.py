@@ -1,0 +1,157 @@
+"""What gets a score: words, tokens or sentences, of each side its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gmask_pl.models.encoding import UNITS
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.types import PairBatch, PairEncoder, PairExample, Span, UserError
+
+SENTENCE = "sentence"
+SCORED = (*UNITS, SENTENCE)
+_CLOSING = r"[\"'”’»)\]」』）】]*"
+# A stop of a script with spaces ends a sentence before white space, one of a script without them
+# anywhere; so does a blank line, and what stands between two documents.
+_END = re.compile(
+    rf"(?P<stop>[.!?…۔।॥]+){_CLOSING}(?=\s)|[。！？]+{_CLOSING}|\n\s*\n|\x1e", re.DOTALL
+)
+# What a full stop behind them does not end: titles, Latin abbreviations, and initials.
+_SHORT = re.compile(
+    r"(?:^|[\s(\"'“‘])(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|Mt|No|Nos|Fig|Figs|Eq|Eqs|Sec|Vol|pp?|vs|"
+    r"etc|al|e\.g|i\.e|cf|ca|approx|Inc|Ltd|Co|Corp|[A-Za-z](?:\.[A-Za-z])+)$"
+)
+
+
+def encoder_of(classifier: PairClassifier, unit: str | Sequence[str]) -> PairEncoder:
+    """The encoder of a model whose W axis counts these units.
+
+    unit: ``word``, ``token`` or ``sentence``, of both sides; or a list of two, one of each side, of
+    words and sentences: ``["sentence", "word"]`` for a passage and a claim. Raises UserError.
+    """
+    sides = sides_of(unit)
+    if sides == ("token", "token"):
+        return classifier.encoder("token")
+    words = classifier.encoder("word")
+    return words if sides == ("word", "word") else _UnitEncoder(words, sides)
+
+
+def sides_of(unit: Any) -> tuple[str, str]:
+    """The unit of each side. Raises UserError for what is none."""
+    sides = [unit, unit] if isinstance(unit, str) else list(unit or ())
+    if len(sides) != 2 or any(side not in SCORED for side in sides):
+        raise UserError(
+            f"unit={unit!r}: choose one of {', '.join(SCORED)}, or one for each side, as in "
+            "[sentence,word]"
+        )
+    if "token" in sides and sides != ["token", "token"]:
+        raise UserError(f"unit={unit!r}: tokens are counted of both sides: set unit=token")
+    return str(sides[0]), str(sides[1])
+
+
+def sentence_spans(text: str) -> tuple[Span, ...]:
+    """The spans of the sentences of a text; every visible character belongs to one.
+
+    A sentence ends with a stop and what closes behind it, before white space, at a blank line, or
+    where the text ends. Abbreviations such as e.g. and Dr., initials and numbers end none. It is a
+    rule of thumb: for another one give ``segment``.
+
+    >>> text = "Dr. Smith rose 2.5 cm. Did he? Yes!"
+    >>> [text[start:end] for start, end in sentence_spans(text)]
+    ['Dr. Smith rose 2.5 cm.', 'Did he?', 'Yes!']
+    """
+    ends = [match.end() for match in _END.finditer(text) if _ends(match)]
+    spans: list[Span] = []
+    start = 0
+    for end in (*ends, len(text)):
+        piece = text[start:end]
+        if bare := piece.strip():
+            first = start + piece.index(bare)
+            spans.append((first, first + len(bare)))
+        start = end
+    return tuple(spans)
+
+
+def _ends(match: re.Match[str]) -> bool:
+    """Whether what looks like the end of a sentence is one."""
+    before = match.string[max(0, match.start() - 12) : match.start()]
+    return match["stop"] != "." or not _SHORT.search(before)
+
+
+class _UnitEncoder:
+    """Encodes pairs by their words, and counts larger units that these belong to."""
+
+    def __init__(self, words: PairEncoder, sides: tuple[str, str]) -> None:
+        self.words, self.sides = words, sides
+        self.vocabulary_size = words.vocabulary_size
+
+    def __call__(self, examples: Sequence[PairExample]) -> PairBatch:
+        return in_units(self.words(examples), examples, self.sides)
+
+
+def in_units(
+    batch: PairBatch, examples: Sequence[PairExample], sides: tuple[str, str]
+) -> PairBatch:
+    """A batch of words (W of them) as one of the units that they belong to."""
+    spans = [
+        (_spans(e.text1, e.spans1, sides[0]), _spans(e.text2, e.spans2, sides[1])) for e in examples
+    ]
+    owners = [_owners(example, *own) for example, own in zip(examples, spans, strict=True)]
+    # By rows: the units of which the model reads a word, in their order.
+    places = batch.places
+    read = [
+        sorted({owner[word] for word in words}) for owner, words in zip(owners, places, strict=True)
+    ]
+    b, width = len(batch), max([1, *map(len, read)])
+    place = torch.full((b, width), -1)
+    side = torch.zeros(b, width, dtype=torch.int64)
+    of_token = torch.full_like(batch.word_of_token, -1)
+    for row, (units, owner) in enumerate(zip(read, owners, strict=True)):
+        n1 = len(spans[row][0])
+        place[row, : len(units)] = torch.tensor(units, dtype=torch.int64)
+        side[row, : len(units)] = torch.tensor([unit >= n1 for unit in units], dtype=torch.int64)
+        column = {unit: i for i, unit in enumerate(units)}
+        of_word = [column[owner[word]] for word in places[row]] + [-1]
+        of_token[row] = torch.tensor(of_word)[batch.word_of_token[row]]
+    words1 = tuple(_texts(e.text1, own[0]) for e, own in zip(examples, spans, strict=True))
+    words2 = tuple(_texts(e.text2, own[1]) for e, own in zip(examples, spans, strict=True))
+    return replace(
+        batch,
+        keys=tuple(map(_key, batch.keys, words1, words2)),
+        words1=words1,
+        words2=words2,
+        word_of_token=of_token,
+        word_place=place,
+        word_side=side,
+        word_valid=place >= 0,
+    )
+
+
+def _spans(text: str, words: Sequence[Span], unit: str) -> tuple[Span, ...]:
+    return tuple(words) if unit == "word" else sentence_spans(text)
+
+
+def _owners(example: PairExample, one: Sequence[Span], two: Sequence[Span]) -> list[int]:
+    """The unit that every word begins in, both counted over both sides."""
+    return [
+        shift + next(i for i, (begin, end) in enumerate(units) if begin <= start < end)
+        for units, words, shift in ((one, example.spans1, 0), (two, example.spans2, len(one)))
+        for start, _ in words
+    ]
+
+
+def _texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:
+    return tuple(text[start:end] for start, end in spans)
+
+
+def _key(key: str, words1: Sequence[str], words2: Sequence[str]) -> str:
+    """What a pair is: its texts and the units that they are cut into."""
+    content = json.dumps([key, words1, words2]).encode()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
