@@ -109,18 +109,19 @@ def training_context(
         batch_size=cfg.model.fit.batch_size,
         workers=cfg.workers,
         folder=Path(cfg.explainers_dir),
-        identity={"model": model.told, "unit": plain(cfg)["unit"]},
+        identity={
+            "model": model.told,
+            "unit": cfg.unit if isinstance(cfg.unit, str) else list(cfg.unit),
+        },
         question=question_of(cfg, classifier),
     )
 
 
 def question_of(cfg: DictConfig, classifier: PairClassifier) -> Question:
     """What is asked, as the settings have it. Raises UserError for what the model cannot be."""
-    asked = {
-        key: value for key, value in plain(cfg).get("question", {}).items() if value is not None
-    }
+    asked: dict[str, Any] = dict(cfg.get("question") or {})
     for key in ("target", "against"):
-        if key in asked:
+        if asked.get(key) is not None:
             asked[key] = str(asked[key])
     try:
         return classifier.question(**asked)
