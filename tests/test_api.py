@@ -465,7 +465,7 @@ def test_model_and_explainer_stay_as_they_were(weights: Path) -> None:
     ("wrong", "why"),
     [
         ({"batch_size": 0}, "PairExplainer.batch_size=0: give a whole number from 1"),
-        ({"unit": "letter"}, "unknown unit 'letter'"),
+        ({"unit": "letter"}, "unit='letter': choose one of word, token, sentence"),
         ({"trainer": {"devices": 2}}, "trainer.devices=2: pairs from Python need 1"),
         ({"trainer": {"precision": "64"}}, "trainer.precision=64 .* bf16-mixed"),
         ({"trainer": {"accelerator": "abacus"}}, "trainer: .*abacus"),
