@@ -15,7 +15,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.in_memory import Given, texts_of
+from gmask_pl.data.in_memory import Given, Texts, texts_of
 from gmask_pl.data.source import Row, to_example
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.methods import method_named
@@ -199,14 +199,22 @@ class PairExplainer:
 
     def __call__(self, text1: str, text2: str, **asked: Any) -> Explanation:
         """The explanation of one pair. asked: see `many`, which raises the same errors."""
-        return self._many([(text1, text2)], asked)[0]
+        return self._many(texts_of([(text1, text2)]), asked)[0]
 
     def many(
-        self, pairs: Iterable[tuple[str, str]], *, progress: bool = False, **asked: Any
+        self,
+        pairs: Any,
+        *,
+        text1: str | None = None,
+        text2: str | None = None,
+        progress: bool = False,
+        **asked: Any,
     ) -> list[Explanation]:
         """The explanation of every pair, in their order; the same alone and among others.
 
-        - pairs: a list, or anything else that gives pairs of strings one after the other.
+        - pairs: a list, or anything else that gives pairs of strings one after the other; or a
+          table, such as a DataFrame.
+        - text1, text2: the names of its columns; None: ``text1`` and ``text2``.
         - progress: show a progress bar.
         - asked: ``target``, ``against``, ``threshold`` or ``reference`` in place of those of the
           constructor.
@@ -216,15 +224,15 @@ class PairExplainer:
         explained, for what is no pair of strings; and NotExplained, with the explanations of the
         other pairs, where a text is missing or has no words, or the model gives no finite answer.
         """
-        return self._many(pairs, asked, progress=progress)
+        return self._many(texts_of(pairs, text1, text2), asked, progress=progress)
 
     def _many(
-        self, pairs: Iterable[tuple[str, str]], asked: Mapping[str, Any], *, progress: bool = False
+        self, texts: Sequence[Texts], asked: Mapping[str, Any], *, progress: bool = False
     ) -> list[Explanation]:
         question = self._question(asked)
         if question != self.question:
             self._refuse_what_is_learnt(question.name)
-        given = Given(texts_of(pairs), self.labels, clean=self.clean, segment=self.segment)
+        given = Given(texts, self.labels, clean=self.clean, segment=self.segment)
         found, failed = dict[int, Explanation](), given.unread
         count = len(given.pairs) + len(failed)
 

@@ -165,14 +165,34 @@ def test_what_is_no_pair_of_strings_is_an_error_that_says_where(
     assert not isinstance(error.value, NotExplained)
 
 
-def test_a_table_is_told_how_to_give_its_pairs(explain: PairExplainer) -> None:
-    pandas = pytest.importorskip("pandas")
-    table = pandas.DataFrame(TEXTS, columns=["text1", "text2"])
-    with pytest.raises(UserError, match=r"pairs: a DataFrame: give a list of pairs of strings"):
-        explain.many(table)
+TABLES: dict[str, Any] = {
+    "pandas": lambda module, data: module.DataFrame(data),
+    "pyarrow": lambda module, data: module.table(data),
+    "datasets": lambda module, data: module.Dataset.from_dict(data),
+}
+
+
+@pytest.mark.parametrize("library", TABLES)
+def test_a_table_is_explained_by_its_columns(explain: PairExplainer, library: str) -> None:
+    module = pytest.importorskip(library)
+    one, two = zip(*TEXTS, strict=True)
     expected = explain.many(TEXTS)
-    assert close(explain.many(table.itertuples(index=False)), expected)
-    assert close(explain.many(table.to_numpy().tolist()), expected)
+    make = TABLES[library]
+    assert close(explain.many(make(module, {"text1": one, "other": two, "text2": two})), expected)
+    named = make(module, {"premise": one, "claim": two})
+    assert close(explain.many(named, text1="premise", text2="claim"), expected)
+    with pytest.raises(UserError, match="no column 'text1'.* There are 'premise', 'claim'"):
+        explain.many(named)
+    with pytest.raises(UserError, match="no column 'premis'; did you mean premise"):
+        explain.many(named, text1="premis", text2="claim")
+    with pytest.raises(UserError, match="text1=premise, text2=None: these are columns of a table"):
+        explain.many(TEXTS, text1="premise")
+    with pytest.raises(NotExplained, match="pair 2: text 1 is missing"):
+        explain.many(make(module, {"text1": ["a", None], "text2": ["b", "c"]}))
+    if library == "pandas":
+        table = make(module, {"text1": one, "text2": two})
+        assert close(explain.many(table.itertuples(index=False)), expected)
+        assert close(explain.many(table.to_numpy().tolist()), expected)
 
 
 def test_any_list_of_pairs_is_explained(explain: PairExplainer) -> None:

@@ -10,6 +10,7 @@ from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
 from gmask_pl.data.split_files import BrokenRow, shown
+from gmask_pl.data.tables import need_columns
 from gmask_pl.types import PairExample, PairSource, UserError
 
 Texts = tuple[str | None, str | None]  # None: missing
@@ -18,13 +19,21 @@ _SHOWN = 3  # pairs in a message
 _HOW = "give a list of pairs of strings, [(text1, text2), ...]"
 
 
-def texts_of(pairs: Any) -> list[Texts]:
+def texts_of(pairs: Any, text1: str | None = None, text2: str | None = None) -> list[Texts]:
     """The two texts of every pair, None for one that is missing (None, or NaN as pandas has it).
 
-    Raises UserError for what is no list of pairs, and with the positions, counted from 1, of what
-    is no pair of strings.
+    pairs: a list of pairs, whatever gives pairs one after the other, or a table with a column for
+    each text: a DataFrame of pandas or polars, a Table of pyarrow, a Dataset of datasets. text1,
+    text2: the names of its columns; None: ``text1`` and ``text2``. Raises UserError for what is
+    none of these, and with the positions, counted from 1, of what is no pair of strings.
     """
-    if isinstance(pairs, str | bytes | Mapping | set | frozenset) or hasattr(pairs, "iterrows"):
+    if (columns := _columns(pairs)) is not None:
+        names = (text1 or "text1", text2 or "text2")
+        need_columns("pairs", columns, names)
+        pairs = list(zip(*(_values(pairs[name]) for name in names), strict=True))
+    elif text1 is not None or text2 is not None:
+        raise UserError(f"text1={text1}, text2={text2}: these are columns of a table, and {_HOW}")
+    if isinstance(pairs, str | bytes | Mapping | set | frozenset):
         raise UserError(f"pairs: {_told(pairs)}: {_HOW}")
     try:
         every = list(pairs)
@@ -38,6 +47,21 @@ def texts_of(pairs: Any) -> list[Texts]:
         more = [f"{len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise UserError(f"{'; '.join(first + more)}: {_HOW}")
     return [(_text(one), _text(two)) for one, two in every]
+
+
+def _columns(table: Any) -> list[str] | None:
+    """The names of the columns of a table; None for what is none."""
+    names = getattr(table, "column_names", None)  # of pyarrow and datasets
+    if names is None and hasattr(table, "columns") and hasattr(table, "__getitem__"):
+        names = table.columns
+    return None if names is None or isinstance(names, Mapping) else [str(name) for name in names]
+
+
+def _values(column: Any) -> list[Any]:
+    to_list = getattr(column, "to_pylist", None) or getattr(column, "to_list", None)
+    found = list(column) if to_list is None else to_list()
+    # pandas has a value of its own for what is missing.
+    return [None if type(value).__name__ == "NAType" else value for value in found]
 
 
 class Given:

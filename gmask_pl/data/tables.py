@@ -59,8 +59,8 @@ def need_columns(place: str, found: Sequence[str], columns: Sequence[str]) -> No
             meant = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UserError(
                 f"{place}: no column {column!r}{meant or '.'} There are "
-                f"{', '.join(map(shown, found[:20]))}: name the columns of the texts by "
-                "dataset.text1=COLUMN dataset.text2=COLUMN"
+                f"{', '.join(map(shown, found[:20]))}: name those of the texts by text1 and text2 "
+                "(dataset.text1=COLUMN in a command)"
             )
 
 

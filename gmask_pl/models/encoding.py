@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,8 +116,7 @@ class SubwordEncoder:
         owners = (words_at(example.spans1), words_at(example.spans2, len(example.spans1)))
         words: list[int] = []
         for side, span in zip(tokens.sequence_ids, tokens.offsets, strict=True):
-            owner = {} if side is None else owners[side]
-            words.append(next((owner[place] for place in range(*span) if place in owner), -1))
+            words.append(-1 if side is None else word_at(owners[side], span))
         words1, words2 = example.words1, example.words2
         if self.unit == "token":
             pieces = [i for i, word in enumerate(words) if word >= 0]
@@ -131,6 +130,11 @@ class SubwordEncoder:
         return EncodedPair(
             tokens.ids, tokens.type_ids, words, words1, words2, truncated=bool(tokens.overflowing)
         )
+
+
+def word_at(owner: Mapping[int, int], span: Span) -> int:
+    """The word of a token's characters, the first that one of them belongs to; -1 for none."""
+    return next((owner[place] for place in range(*span) if place in owner), -1)
 
 
 def words_at(spans: Sequence[Span], first: int = 0) -> dict[int, int]:

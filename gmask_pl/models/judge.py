@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gmask_pl.models.bert import BertPairClassifier
-from gmask_pl.models.encoding import EncodedPair, check_unit, collate, words_at
+from gmask_pl.models.encoding import EncodedPair, check_unit, collate, word_at, words_at
 from gmask_pl.models.reading_traits import Reading
 from gmask_pl.models.safe_loading import right_tokenizer
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError
@@ -145,10 +145,7 @@ class _PromptEncoder:
         owner = words_at([(s + first, e + first) for s, e in example.spans1])
         n1 = len(example.spans1)
         owner |= words_at([(s + second, e + second) for s, e in example.spans2], n1)
-        words = [
-            next((owner[place] for place in range(*span) if place in owner), -1)
-            for span in tokens.offsets
-        ]
+        words = [word_at(owner, span) for span in tokens.offsets]
         ids = list(tokens.ids)
         over = len(ids) - self.classifier.max_length
         for _ in range(over):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gmask_pl.masking.token_packing import chunks
-from gmask_pl.models.encoding import EncodedPair, check_unit, collate, words_at
+from gmask_pl.models.encoding import EncodedPair, check_unit, collate, word_at, words_at
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.reading_traits import tokenizer_words
 from gmask_pl.models.safe_loading import right_tokenizer
@@ -286,7 +286,7 @@ class _SidesEncoder:
         tokens = found.encodings[0]
         owner = words_at(spans, first)
         words = [
-            -1 if special else next((owner[place] for place in range(*span) if place in owner), -1)
+            -1 if special else word_at(owner, span)
             for special, span in zip(tokens.special_tokens_mask, tokens.offsets, strict=True)
         ]
         return tokens.ids, words, bool(tokens.overflowing)
