@@ -52,7 +52,7 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/lint-imports
 
 bench: $(STAMP) ## every script of benchmarks/, one after the other
-	set -e; for name in estimators references growth utilisation; do echo "$$name"; $(PY) -m benchmarks.$$name; done
+	set -e; for name in estimators references growth utilisation kinds; do echo "$$name"; $(PY) -m benchmarks.$$name; done
 
 clean: ## remove every .venv, builds and caches; outputs/ is yours and stays
 	rm -rf .venv .venv-* build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache \

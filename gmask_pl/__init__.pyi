@@ -47,7 +47,10 @@ from gmask_pl.metrics.torchmetric import ExplanationMetric as ExplanationMetric
 from gmask_pl.models.bert import BertPairClassifier as BertPairClassifier
 from gmask_pl.models.bert_tiny import TinyBert as TinyBert
 from gmask_pl.models.dattn import DecomposableAttention as DecomposableAttention
+from gmask_pl.models.function import FunctionClassifier as FunctionClassifier
+from gmask_pl.models.judge import JudgeClassifier as JudgeClassifier
 from gmask_pl.models.pair_classifier import PairClassifier as PairClassifier
+from gmask_pl.models.parts import BiEncoder as BiEncoder
 from gmask_pl.store import read_explanations as read_explanations
 from gmask_pl.store import write_explanations as write_explanations
 from gmask_pl.types import Explanation as Explanation

@@ -12,6 +12,7 @@ import torch
 from conftest import TEXTS, untrained
 from torch import Tensor, nn
 
+import benchmarks.kinds
 from gmask_pl.api import PairExplainer
 from gmask_pl.explainers.methods import METHODS
 from gmask_pl.explainers.shapley import Shapley
@@ -228,6 +229,13 @@ def test_scores_are_in_the_unit_of_the_number(method: str) -> None:
         in_unit = method in ("occlusion", "kernel_shap", "shapley", "one_word", "gmask_two_sided")
         if in_unit:
             assert other.scores == pytest.approx([10 * s for s in one.scores], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", benchmarks.kinds.KINDS)
+def test_every_kind_of_model_is_explained_as_it_answers(kind: str) -> None:
+    """The benchmark compares each with its own call, and would raise an error."""
+    assert benchmarks.kinds.row(kind).startswith(f"| {kind} |")
 
 
 def test_decisions() -> None:
