@@ -16,7 +16,6 @@ from pytorch_lightning import Trainer, seed_everything
 from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import Given, Texts, texts_of
-from gmask_pl.data.source import Row, to_example
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
@@ -263,17 +262,16 @@ class PairExplainer:
         """
         self._refuse_what_is_learnt("the difference of two documents")
         model = Compared(self.classifier, target)
-        examples = [
-            to_example(
-                Row(f"document {name}", name, query, text, None),
-                (),
-                clean=self.clean,
-                segment=self.segment,
-            )
-            for name, text in (("1", better), ("2", worse))
-        ]
-        given = Given([], model.labels, clean=self.clean, segment=self.segment)
-        given.pairs = [compared_example(*examples)]
+        documents = Given(
+            texts_of([(query, better), (query, worse)]),
+            model.labels,
+            clean=self.clean,
+            segment=self.segment,
+        )
+        for number, reason in documents.unread.items():
+            raise UserError(f"document {number + 1}: {reason}")
+        given = Given([], model.labels, clean=self.clean)
+        given.pairs = [compared_example(*documents.pairs)]
         found: list[Explanation] = []
         failed: dict[str, str] = {}
 
@@ -287,6 +285,9 @@ class PairExplainer:
             self._explain(given, keep, model.question(), model=model, explainer=explainer)
         if failed:
             raise NotExplained([None], {0: next(iter(failed.values()))})
+        if found[0].truncated:
+            told = "a document is longer than the model reads: explained by what it read"
+            warnings.warn(told, Truncated, stacklevel=2)
         return found[0]
 
     def check(self) -> Verdict:

@@ -12,7 +12,7 @@ from conftest import TEXTS, untrained
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from test_question import head
 
-from gmask_pl.api import NotExplained, PairExplainer
+from gmask_pl.api import NotExplained, PairExplainer, Truncated
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.explainers.methods import METHODS
 from gmask_pl.explainers.shapley import Shapley
@@ -170,6 +170,10 @@ def test_what_compares_and_what_does_not_is_told() -> None:
     assert three.compare(QUERY, A, B, target="L1").question == "score of A less score of B"
     with pytest.raises(UserError, match="document 2: text 2 is empty"):
         three.compare(QUERY, A, " ", target="L1")
+    with pytest.raises(UserError, match=r"text 2 is 3 \(int\)"):
+        three.compare(QUERY, 3, A, target="L1")  # type: ignore[arg-type]
+    with pytest.warns(Truncated, match="a document is longer than the model reads"):
+        three.compare(QUERY, " ".join([A] * 40), B, target="L1")
     gradients = PairExplainer(head(2), method="imask_released")
     with pytest.raises(UserError, match="Compared has no gradients"):
         gradients.compare(QUERY, A, B)
