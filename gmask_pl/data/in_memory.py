@@ -9,8 +9,7 @@ from typing import Any
 from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
-from gmask_pl.data.split_files import BrokenRow, shown
-from gmask_pl.data.tables import need_columns
+from gmask_pl.data.split_files import BrokenRow, need_columns, shown
 from gmask_pl.types import PairExample, PairSource, UserError
 
 Texts = tuple[str | None, str | None]  # None: missing

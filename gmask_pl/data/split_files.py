@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -132,3 +133,16 @@ def column(row: Fields, name: str, place: str) -> str:
     if name not in row:
         raise UserError(f"{place}: no column {name!r}; there are {', '.join(map(repr, row))}")
     return row[name]
+
+
+def need_columns(place: str, found: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises UserError for a column that is not there, with those that are."""
+    for column in columns:
+        if column not in found:
+            near = difflib.get_close_matches(column, found)
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UserError(
+                f"{place}: no column {column!r}{meant or '.'} There are "
+                f"{', '.join(map(shown, found[:20]))}: name those of the texts by text1 and text2 "
+                "(dataset.text1=COLUMN in a command)"
+            )

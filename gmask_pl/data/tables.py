@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import sys
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gmask_pl.data.jsonl import SUFFIXES
-from gmask_pl.data.split_files import BrokenRow, fail, read_jsonl, shown, where
+from gmask_pl.data.split_files import BrokenRow, fail, need_columns, read_jsonl, shown, where
 from gmask_pl.files import open_lines
 from gmask_pl.types import JSON, UserError
 
@@ -49,19 +48,6 @@ def records(path: Path, columns: Sequence[str], broken: Broken = fail) -> Record
         yield from _of_parquet(path, columns)
     else:
         raise UserError(f"dataset.path={path}: files of pairs end in {', '.join(FORMS)}")
-
-
-def need_columns(place: str, found: Sequence[str], columns: Sequence[str]) -> None:
-    """Raises UserError for a column that is not there, with those that are."""
-    for column in columns:
-        if column not in found:
-            near = difflib.get_close_matches(column, found)
-            meant = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UserError(
-                f"{place}: no column {column!r}{meant or '.'} There are "
-                f"{', '.join(map(shown, found[:20]))}: name those of the texts by text1 and text2 "
-                "(dataset.text1=COLUMN in a command)"
-            )
 
 
 def _opened(path: Path) -> TextIO:
