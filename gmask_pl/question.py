@@ -28,6 +28,8 @@ from torch.nn.functional import logsigmoid
 from gmask_pl.types import UserError
 
 SOFTMAX, SIGMOID, SCORE = "softmax", "sigmoid", "score"  # what the outputs of a model mean
+# What a score decides between, unless a data set has other names for it.
+OF_A_SCORE = ("below the threshold", "at least the threshold")
 _LEAST = 1e-6  # between two scores, so that nothing is divided by 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,30 @@ def test_an_embedder_is_explained(embedder: SentenceTransformer, method: str) ->
         "mask",
         "delete",
     ]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_other_weights_give_other_answers(
+    embedder: SentenceTransformer, tmp_path: Path, kept: bool
+) -> None:
+    """Encodings are kept within a batch, and answers on disk for the weights that gave them."""
+    own = copy.deepcopy(embedder)
+    explain = PairExplainer(own, method="occlusion", cache=tmp_path if kept else None)
+    before = explain(*PAIR)
+    with torch.no_grad():
+        for weight in own.parameters():
+            weight.mul_(1.3)
+    after = explain(*PAIR)
+    assert after.value == pytest.approx(cosine(own, *PAIR), abs=1e-5)
+    assert after.value != pytest.approx(before.value, abs=1e-4)
+    assert explain(*PAIR).scores == pytest.approx(after.scores, abs=1e-6)
+    compared = explain.compare(QUERY, A, B).value
+    assert compared == pytest.approx(cosine(own, QUERY, A) - cosine(own, QUERY, B), abs=1e-5)
+    with torch.no_grad():
+        for weight in own.parameters():
+            weight.mul_(0.7)
+    again = explain.compare(QUERY, A, B).value
+    assert again == pytest.approx(cosine(own, QUERY, A) - cosine(own, QUERY, B), abs=1e-5)
 
 
 MODELS: dict[str, tuple[Any, str | None, Any]] = {

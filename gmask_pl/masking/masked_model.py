@@ -119,6 +119,8 @@ class MaskedModel:
         self.response_cache = response_cache
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
+        if forget := getattr(classifier, "forget", None):
+            forget()  # what it keeps of its answers is of the weights that it had
         if (unreadable := getattr(classifier, "unreadable", None)) and (found := unreadable(batch)):
             raise PairsFailed(found, batch.ids)
         self.outputs: Tensor = self.logits(batch.word_valid[:, None])[:, 0]

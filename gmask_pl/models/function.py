@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.question import SCORE
+from gmask_pl.question import OF_A_SCORE, SCORE
 from gmask_pl.settings import Count, checked
 from gmask_pl.types import (
     ModelInput,
@@ -208,7 +208,7 @@ def _numbers(function: Function, pairs: list[tuple[str, str]]) -> Tensor:
 def _meaning(found: Tensor, labels: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
     """What the numbers of a function mean, and the names of what it decides between."""
     if found.dim() == 1 and labels is None:
-        return SCORE, ("below the threshold", "at least the threshold")
+        return SCORE, OF_A_SCORE
     classes = 2 if found.dim() == 1 else found.shape[1]
     names = tuple(map(str, range(classes) if labels is None else labels))
     if len(names) != classes or len(set(names)) != classes:

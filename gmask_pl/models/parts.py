@@ -20,10 +20,9 @@ from gmask_pl.models.encoding import EncodedPair, check_unit, collate, word_at, 
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.reading_traits import tokenizer_words
 from gmask_pl.models.safe_loading import right_tokenizer
-from gmask_pl.question import SCORE
+from gmask_pl.question import OF_A_SCORE, SCORE
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, Span, UserError
 
-THRESHOLD = ("below the threshold", "at least the threshold")
 BETWEEN = "\x1e"  # stands between two documents in one text: the record separator of ASCII
 _KEPT = 100_000  # the most answers about parts that are kept
 
@@ -33,8 +32,9 @@ class PartedClassifier(PairClassifier):
 
     A subclass implements `ask`, about one part, and `combine`. Its encoder puts the tokens of the
     second part behind those of the first, and says in their segment where they begin, see `second`.
-    asked counts the parts that it was asked about: what it has answered it answers again
-    from memory.
+
+    What it has answered about a part it answers again from memory, until `forget` is called: the
+    next batch may be asked of other weights. asked counts the parts that it was asked about.
     """
 
     found_out: tuple[str, ...] = ("answers", "asked")
@@ -48,6 +48,10 @@ class PartedClassifier(PairClassifier):
     @property
     def outputs(self) -> str:
         return SCORE
+
+    def forget(self) -> None:
+        """Leaves no answer to be given again."""
+        self.answers.clear()
 
     def second(self, segment: int, begin: int) -> int:
         """The segment of a token of the second part, which begins at a position above 0."""
@@ -131,7 +135,7 @@ class BiEncoder(PartedClassifier):
     skips_hidden = False  # as the embedder does not take positions
 
     def __init__(self, embedder: nn.Module) -> None:
-        super().__init__(THRESHOLD)
+        super().__init__(OF_A_SCORE)
         if prompt := getattr(embedder, "default_prompt_name", None):
             raise UserError(
                 f"the embedder puts a prompt before every text (default_prompt_name={prompt}): "
@@ -225,6 +229,11 @@ class Compared(PartedClassifier):
     @property
     def skips_hidden(self) -> bool:
         return self.model.skips_hidden
+
+    def forget(self) -> None:
+        super().forget()
+        if isinstance(self.model, PartedClassifier):
+            self.model.forget()
 
     @property
     def judged_by(self) -> PairClassifier:  # type: ignore[override]

@@ -19,6 +19,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils.hub import cached_file
 
 from gmask_pl.command_names import command_name
+from gmask_pl.question import OF_A_SCORE
 from gmask_pl.types import UserError
 
 SUFFIX = ".safetensors"
@@ -193,7 +194,7 @@ def label_names(network: PreTrainedModel, outputs: str) -> list[str] | None:
     decides between no and yes, or not LABEL and LABEL; a score between below its threshold and not.
     """
     if outputs == "score":
-        return ["below the threshold", "at least the threshold"]
+        return list(OF_A_SCORE)
     names: dict[int, str] = network.config.id2label or {}  # type: ignore[assignment]
     if set(names) != set(range(count_outputs(network))):
         return None
