@@ -228,6 +228,16 @@ def test_a_cross_encoder_is_its_network(outputs: int, tmp_path: Path) -> None:
         encoder.activation_fn = torch.nn.Identity()
         scored = PairExplainer(encoder, method="occlusion")(*TEXTS[0])
         assert scored.value == pytest.approx(float(encoder.predict([TEXTS[0]])[0]), abs=1e-5)
+        encoder.activation_fn = torch.nn.Tanh()
+        with pytest.raises(
+            UserError, match="goes through Tanh, which is not known here: say what it"
+        ):
+            PairExplainer(encoder, method="occlusion")
+        said = PairExplainer(encoder, method="occlusion", outputs="score")(*TEXTS[0])
+        assert said.value == pytest.approx(scored.value)
+        tanh = {"activation_fn": "torch.nn.modules.activation.Tanh"}
+        with pytest.raises(UserError, match="goes through Tanh"):
+            head(1, sentence_transformers=tanh)
 
 
 def test_an_embedder_that_is_read_otherwise_is_refused(embedder: SentenceTransformer) -> None:

@@ -16,7 +16,7 @@ from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.judge import JudgeClassifier
 from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
 from gmask_pl.models.parts import BiEncoder
-from gmask_pl.models.safe_loading import load
+from gmask_pl.models.safe_loading import load, of_activation
 from gmask_pl.types import UserError
 
 LONGEST = 512  # tokens, where neither tokenizer nor network says how many it reads
@@ -132,8 +132,7 @@ def _of_activation(model: Any, network: PreTrainedModel) -> str | None:
         return None
     activation = getattr(model, "activation_fn", None)
     activation = activation or getattr(model, "default_activation_function", None)
-    name = type(activation).__name__
-    return {"Identity": "score", "Sigmoid": "logit"}.get(name)
+    return None if activation is None else of_activation(type(activation).__name__)
 
 
 def _kind(source: str | Path) -> str:

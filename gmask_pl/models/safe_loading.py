@@ -24,6 +24,7 @@ from gmask_pl.types import UserError
 
 SUFFIX = ".safetensors"
 OUTPUTS = ("softmax", "sigmoid", "logit", "score")  # what outputs of a network may mean
+_ACTIVATIONS = {"Identity": "score", "Sigmoid": "logit"}  # by their classes in torch
 # What a damaged or strange folder leads transformers to.
 _UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
 
@@ -179,8 +180,21 @@ def _configured(network: PreTrainedModel) -> str:
     config = network.config.to_dict()
     said = config.get("sentence_transformers") or {}
     activation = said.get("activation_fn") if isinstance(said, dict) else None
-    activation = activation or config.get("sbert_ce_default_activation_function") or ""
-    return "score" if str(activation).endswith("Identity") else "logit"
+    activation = activation or config.get("sbert_ce_default_activation_function")
+    return "logit" if activation is None else of_activation(str(activation).rpartition(".")[2])
+
+
+def of_activation(name: str) -> str:
+    """What one output means that sentence-transformers sends through an activation of this name.
+
+    Raises UserError for one that makes neither a score nor a probability of it.
+    """
+    if name not in _ACTIVATIONS:
+        raise UserError(
+            f"the model's one output goes through {name}, which is not known here: say what it "
+            "means by outputs=logit (a probability by its sigmoid) or outputs=score (as it is)"
+        )
+    return _ACTIVATIONS[name]
 
 
 def count_outputs(network: PreTrainedModel) -> int:
