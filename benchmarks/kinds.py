@@ -35,8 +35,8 @@ from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.judge import JudgeClassifier
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.models.parts import BETWEEN, BiEncoder, Compared, compared_example
-from gmask_pl.types import PairExample
+from gmask_pl.models.parts import BiEncoder, Compared, compared_example
+from gmask_pl.types import BETWEEN, PairExample
 
 PAIR = ("a man plays the guitar on a stage", "a man makes music for many people")
 OTHER = "two dogs run through the snow"

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmask_paper.default_settings import changed_settings, missing_settings
 from gmask_pl.command_names import command_name
+from gmask_pl.explanation import Explanation
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, TARGET
 from gmask_pl.identity.setting_roles import EXPLAIN, PATHS, Told, seeds_of, told_settings, without
@@ -25,7 +26,7 @@ from gmask_pl.pipeline.report.result_files import METRICS_FILE, read_metrics
 from gmask_pl.pipeline.run_results import CONFIG, EXPLANATIONS, PAIR_SCORES, WHAT_A_RUN_LEAVES
 from gmask_pl.pipeline.run_settings import AWAY, leave_out, read_config
 from gmask_pl.store import read_costs, read_explanations, read_labels, read_pair_scores
-from gmask_pl.types import JSON, Explanation, Unreadable, UserError
+from gmask_pl.types import JSON, Unreadable, UserError
 
 Skip = Callable[[Unreadable], None]  # is told what is left out
 

@@ -25,6 +25,9 @@ from gmask_pl.explainers.oracle import Oracle as Oracle
 from gmask_pl.explainers.paired_ridge import PairedRidge as PairedRidge
 from gmask_pl.explainers.random import Random as Random
 from gmask_pl.explainers.shapley import Shapley as Shapley
+from gmask_pl.explanation import Explanation as Explanation
+from gmask_pl.explanation import WordGroup as WordGroup
+from gmask_pl.explanations import Explanations as Explanations
 from gmask_pl.metrics.faithfulness.aopc import AOPC as AOPC
 from gmask_pl.metrics.faithfulness.comprehensiveness import (
     Comprehensiveness as Comprehensiveness,
@@ -53,7 +56,6 @@ from gmask_pl.models.pair_classifier import PairClassifier as PairClassifier
 from gmask_pl.models.parts import BiEncoder as BiEncoder
 from gmask_pl.store import read_explanations as read_explanations
 from gmask_pl.store import write_explanations as write_explanations
-from gmask_pl.types import Explanation as Explanation
 from gmask_pl.types import UserError as UserError
 
 __version__: str

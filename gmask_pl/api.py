@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from gmask_pl.data.in_memory import Given, Texts, texts_of
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
+from gmask_pl.explanation import Explanation
+from gmask_pl.explanations import Explanations
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.loops import ExplainLoop, Keep, removal_of
 from gmask_pl.masking.masked_model import RemovalName
@@ -33,7 +36,7 @@ from gmask_pl.processes import new_trainer
 from gmask_pl.question import Question
 from gmask_pl.settings import Count, Seed, Whole, checked
 from gmask_pl.suitability import removal_for, tried
-from gmask_pl.types import Explanation, UserError
+from gmask_pl.types import UserError
 
 # As conf/trainer/default.yaml has it.
 _TRAINER = {"precision": "32-true", "deterministic": "warn", "enable_model_summary": False}
@@ -82,6 +85,8 @@ class PairExplainer:
     - device: such as ``cuda:0``; None: a GPU, where there is one that Lightning finds.
     - batch_size: pairs explained together, and pairs of one call of a function.
     - seed: of what is drawn at random.
+    - seeds: under how many seeds, from ``seed`` on, a pair is explained. The first explanation is
+      given; where the others disagree, its ``warnings`` say so. Each costs as much as the first.
     - cache: a folder where the model's answers are kept and found again; None: nowhere.
     - token_budget: most tokens of one forward pass; None: 4,096 on a processor, on a GPU what fits.
     - training_pairs: what an explainer that learns, such as `IBA` and `L2X`, learns from: pairs of
@@ -132,6 +137,7 @@ class PairExplainer:
         device: str | None = None,
         batch_size: Count = 8,
         seed: Seed = 0,
+        seeds: Count = 1,
         cache: str | Path | None = None,
         token_budget: Count | None = None,
         training_pairs: Iterable[tuple[str, str]] | TrainingContext = (),
@@ -142,6 +148,7 @@ class PairExplainer:
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
         self.explainer = _explainer(method, seed, removal, budget)
+        self.method = method if isinstance(method, str) else type(method).__name__
         self.classifier = classifier = classifier_of(
             model,
             tokenizer,
@@ -163,7 +170,7 @@ class PairExplainer:
         self.question = self._question({})
         self.unit, self.batch_size, self.seed, self.budget = unit, batch_size, seed, budget
         self.token_budget, self.cache, self.clean = token_budget, cache, clean
-        self.workers, self.segment = workers, segment
+        self.workers, self.segment, self.seeds = workers, segment, seeds
         self.trainer = {**_TRAINER, **_trainer_on(device), **(trainer or {})}
         devices = self.trainer.setdefault("devices", 1)
         if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
@@ -171,7 +178,7 @@ class PairExplainer:
         with apart(), _asked(classifier):
             encoder_of(classifier, unit)
             self._new_trainer()
-            self.explainer.removal = removal_for(self.explainer, classifier)
+            self.explainer.removal, self.instead = removal_for(self.explainer, classifier)
             if self.explainer.learns:
                 self._learn(training_pairs, learnt)
 
@@ -208,7 +215,7 @@ class PairExplainer:
         text2: str | None = None,
         progress: bool = False,
         **asked: Any,
-    ) -> list[Explanation]:
+    ) -> Explanations:
         """The explanation of every pair, in their order; the same alone and among others.
 
         - pairs: a list, or anything else that gives pairs of strings one after the other; or a
@@ -227,7 +234,7 @@ class PairExplainer:
 
     def _many(
         self, texts: Sequence[Texts], asked: Mapping[str, Any], *, progress: bool = False
-    ) -> list[Explanation]:
+    ) -> Explanations:
         question = self._question(asked)
         if question != self.question:
             self._refuse_what_is_learnt(question.name)
@@ -236,19 +243,24 @@ class PairExplainer:
         count = len(given.pairs) + len(failed)
 
         def keep(batch: int, explained: list[Explanation], lacking: dict[str, str]) -> None:
-            found.update({int(explanation.id) - 1: explanation for explanation in explained})
+            found.update({int(one.id) - 1: one for one in explained})
             failed.update({int(id) - 1: reason for id, reason in lacking.items()})
 
         if given.pairs:
             with apart(), _asked(self.classifier):
                 self._explain(given, keep, question, progress=progress)
+                again = [self._reseeded(given, question, i) for i in range(1, self.seeds)]
+            for i, one in found.items():
+                others = [other[one.id] for other in again if one.id in other]
+                named = self._named(one, self.instead, disagreement([one, *others]))
+                found[i] = _in_full(named, texts[i], clean=self.clean)
         if cut := [str(i + 1) for i in sorted(found) if found[i].truncated]:
             first = ", ".join(cut[:10]) + ", ..." * (len(cut) > 10)
             told = f"{len(cut)} of {count} pairs are longer than the model reads (pair {first})"
             warnings.warn(f"{told}: explained by what it read", Truncated, stacklevel=3)
         if failed:
             raise NotExplained([found.get(i) for i in range(count)], failed)
-        return [found[i] for i in range(count)]
+        return Explanations(found[i] for i in range(count))
 
     def compare(
         self, query: str, better: str, worse: str, *, target: str | None = None
@@ -281,14 +293,14 @@ class PairExplainer:
 
         with apart(), _asked(self.classifier):
             explainer = copy.deepcopy(self.explainer)
-            explainer.removal = removal_for(explainer, model)
+            explainer.removal, instead = removal_for(explainer, model)
             self._explain(given, keep, model.question(), model=model, explainer=explainer)
         if failed:
             raise NotExplained([None], {0: next(iter(failed.values()))})
         if found[0].truncated:
             told = "a document is longer than the model reads: explained by what it read"
             warnings.warn(told, Truncated, stacklevel=2)
-        return found[0]
+        return self._named(found[0], instead)
 
     def check(self) -> Verdict:
         """What is right for the model: removals, their gradients, its attention.
@@ -297,6 +309,25 @@ class PairExplainer:
         """
         with apart(), _asked(self.classifier):
             return tried(self.classifier, None, gradients=True)
+
+    def _reseeded(self, given: Given, question: Question, more: int) -> dict[str, Explanation]:
+        """The explanations by id under a seed that is so much higher; of pairs that have one."""
+        explainer = copy.deepcopy(self.explainer)
+        for part in explainer.parts():
+            if hasattr(part, "seed"):
+                part.seed += more
+        found: dict[str, Explanation] = {}
+
+        def keep(batch: int, explained: list[Explanation], lacking: dict[str, str]) -> None:
+            found.update({one.id: one for one in explained})
+
+        self._explain(given, keep, question, explainer=explainer)
+        return found
+
+    def _named(self, found: Explanation, *warnings: str) -> Explanation:
+        """An explanation with its method, and with warnings beside its own, "" being none."""
+        told = (*found.warnings, *(warning for warning in warnings if warning))
+        return replace(found, method=self.method, warnings=told)
 
     def _refuse_what_is_learnt(self, asked: str) -> None:
         """Raises UserError where the explainer has learnt what another question leads to."""
@@ -398,6 +429,37 @@ def _explainer(
         for part in found.parts() if removal is not None else ():
             part.removal = removal
     return found if budget is None else found.within(budget)
+
+
+def _in_full(found: Explanation, given: Texts, *, clean: bool) -> Explanation:
+    """With the texts as they were given, and spans into them.
+
+    The model reads them without the white space at their ends. Of a clean text other characters
+    are gone as well: there it stays what the model read.
+    """
+    own: dict[str, Any] = {}
+    for side, text in enumerate(given, start=1) if not clean else ():
+        read, spans = getattr(found, f"text{side}"), getattr(found, f"spans{side}")
+        if text is not None and (start := text.find(read)) >= 0:
+            own[f"text{side}"] = text
+            own[f"spans{side}"] = tuple((one + start, two + start) for one, two in spans)
+    return replace(found, **own)
+
+
+def disagreement(found: Sequence[Explanation]) -> str:
+    """What explanations of one pair under several seeds do not agree on; "" where they do.
+
+    They do where the word with the highest score is the same, and at least half of the words of
+    the most important group are in it under every seed.
+    """
+    told = []
+    if len({one.ranked()[0] for one in found}) > 1:
+        told.append("the word with the highest score")
+    groups = [one.word_groups[0].positions if one.word_groups else () for one in found]
+    every = set(groups[0]).intersection(*groups)
+    if 2 * len(every) < len(set(groups[0]).union(*groups)):
+        told.append("the most important group")
+    return f"unstable: {' and '.join(told)} changes with the seed" if told else ""
 
 
 def _trainer_on(device: str | None) -> dict[str, Any]:

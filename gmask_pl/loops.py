@@ -19,6 +19,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explanation import TRUNCATED, Explanation
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.masking.masked_model import MaskedModel
@@ -28,7 +29,7 @@ from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.question import PREDICTED, SCORE, Question
-from gmask_pl.types import Attributions, Explanation, NoAnswer, PairBatch, PairScore, PairsFailed
+from gmask_pl.types import Attributions, NoAnswer, PairBatch, PairScore, PairsFailed
 
 _log = logging.getLogger(__name__)
 EVALUATIONS = "evaluations"
@@ -180,8 +181,13 @@ class ExplainLoop(AskingLoop):
             raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"), batch.ids)
         if masked.response_cache is not None and masked.response_cache.reused:
             seconds = math.nan  # what an explanation takes cannot be seen from this one
+        told = {
+            "labels": tuple(self.classifier.labels),
+            "removal": masked.removal.name,
+            "score_meaning": self.explainer.score_meaning,
+        }
         return [
-            _explanation(batch, masked, attributions, scores, row, seconds)
+            _explanation(batch, masked, attributions, scores, row, seconds, **told)
             for row in range(len(batch))
         ]
 
@@ -262,7 +268,9 @@ def _explanation(
     scores: Tensor,
     row: int,
     seconds: float,
+    **told: Any,
 ) -> Explanation:
+    """told: of all explanations of an explainer."""
     words = len(batch.words1[row]) + len(batch.words2[row])
     place = batch.places[row]
     # A word that the model does not read is there, and counts for nothing.
@@ -275,10 +283,15 @@ def _explanation(
     joint = None if attributions.interactions is None else attributions.interactions[row]
     if joint is not None:
         joint = replace(joint, pairs=tuple((place[i], place[j]) for i, j in joint.pairs))
+    truncated = bool(batch.truncated[row])
     return Explanation(
         id=batch.ids[row],
         words1=batch.words1[row],
         words2=batch.words2[row],
+        text1=batch.text1[row],
+        text2=batch.text2[row],
+        spans1=batch.spans1[row],
+        spans2=batch.spans2[row],
         label=None if label < 0 else label,
         prediction=int(masked.prediction[row]),
         probabilities=tuple(masked.probabilities[row].double().tolist()),
@@ -290,5 +303,7 @@ def _explanation(
         gradients=int(masked.gradients[row]),
         seconds=seconds,
         interactions=joint,
-        truncated=bool(batch.truncated[row]),
+        truncated=truncated,
+        warnings=(TRUNCATED,) if truncated else (),
+        **told,
     )

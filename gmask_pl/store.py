@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gmask_pl.command_names import command_name
+from gmask_pl.explanation import TRUNCATED, Explanation
 from gmask_pl.files import whole_file
 from gmask_pl.seals import UNSEALED, read_sealed, seal
-from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
+from gmask_pl.types import Groups, Interactions, PairScore, UserError
 
 ROWS_PER_GROUP = 512
 LABELS_KEY, _FAILED, _SEAL = b"labels", b"failed", b"seal"
@@ -41,6 +42,8 @@ SCHEMA = pa.schema(
         pa.field("group_words", _STRINGS),
         pa.field("phi", pa.list_(_NUMBERS)),
         pa.field("psi", _NUMBERS),
+        pa.field("kept_alone", _NUMBERS),
+        pa.field("removed", _NUMBERS),
         pa.field("evaluations", pa.int64(), nullable=False),
         pa.field("gradients", pa.int64(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False),
@@ -50,6 +53,14 @@ SCHEMA = pa.schema(
         pa.field("truncated", pa.bool_()),
         pa.field("question", pa.string()),
         pa.field("value", pa.float64()),
+        pa.field("text1", pa.string()),
+        pa.field("text2", pa.string()),
+        pa.field("spans1", pa.list_(pa.list_(pa.int64()))),
+        pa.field("spans2", pa.list_(pa.list_(pa.int64()))),
+        pa.field("score_meaning", pa.string()),
+        pa.field("method", pa.string()),
+        pa.field("removal", pa.string()),
+        pa.field("warnings", _STRINGS),
     ]
 )
 
@@ -112,7 +123,10 @@ def read_pair_scores(path: Path | str) -> Iterator[PairScore]:
     Raises UserError when there is no such file or it holds something else.
     """
     return _rows(
-        path, PAIR_SCORES, "pair scores", lambda row: PairScore(**row | {"row": tuple(row["row"])})
+        path,
+        PAIR_SCORES,
+        "pair scores",
+        lambda row, _: PairScore(**row | {"row": tuple(row["row"])}),
     )
 
 
@@ -154,12 +168,17 @@ def check_pairs(
 
 
 def _rows(
-    path: Path | str, schema: pa.Schema, what: str, make: Callable[[dict[str, Any]], _Row]
+    path: Path | str,
+    schema: pa.Schema,
+    what: str,
+    make: Callable[[dict[str, Any], tuple[str, ...]], _Row],
 ) -> Iterator[_Row]:
+    """make: of a row, and the label names of the file."""
     with _open(path, schema, what) as file:
         try:
+            labels = tuple(json.loads((file.schema_arrow.metadata or {}).get(LABELS_KEY, b"[]")))
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-                yield from map(make, batch.to_pylist())
+                yield from (make(row, labels) for row in batch.to_pylist())
         except _DAMAGED as error:
             raise UserError(f"{path}: damaged, not all {what} can be read ({error})") from error
 
@@ -227,25 +246,37 @@ def _to_row(e: Explanation, labels: Sequence[str]) -> dict[str, Any]:
     groups, joint, words = e.groups, e.interactions, e.words
     if len(e.scores) != len(words):
         raise ValueError(f"pair {e.id}: {len(e.scores)} scores for {len(words)} words")
-    return {field.name: getattr(e, field.name) for field in fields(e)} | {
+    own = {field.name: getattr(e, field.name) for field in fields(e)}
+    own.pop("labels")  # of the file
+    return own | {
         "label_name": None if e.label is None else _name(labels, e.label, e.id),
         "prediction_name": _name(labels, e.prediction, e.id),
         "candidates": groups and groups.candidates,
         "group_words": groups and [words[position] for position in groups.candidates],
         "phi": groups and groups.phi,
         "psi": groups and groups.psi,
+        "kept_alone": groups and groups.kept,
+        "removed": groups and groups.removed,
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
     }
 
 
-def _from_row(row: dict[str, Any]) -> Explanation:
+def _from_row(row: dict[str, Any], labels: tuple[str, ...]) -> Explanation:
     found = {name: _tuples(value) for name, value in row.items()}
     own: dict[str, Any] = {field.name: found.get(field.name) for field in fields(Explanation)}
-    own["interactions"] = None
+    own["interactions"], own["labels"] = None, labels
+    if found.get("warnings") is None:  # of an earlier version
+        own["warnings"] = (TRUNCATED,) if found.get("truncated") else ()
     if found["candidates"] is not None:
-        own["groups"] = Groups(found["candidates"], found["phi"], found["psi"])
+        own["groups"] = Groups(
+            found["candidates"],
+            found["phi"],
+            found["psi"],
+            found.get("kept_alone"),
+            found.get("removed"),
+        )
     if found["pairs"] is not None:
         own["interactions"] = Interactions(found["pairs"], found["interactions"])
     return Explanation(**own)

@@ -29,8 +29,9 @@ _log = logging.getLogger(__name__)
 _known: dict[str, Verdict] = {}  # what came of trying models in this process
 
 
-def removal_for(explainer: Explainer, classifier: PairClassifier) -> str:
-    """How an explainer removes words from what a model reads.
+def removal_for(explainer: Explainer, classifier: PairClassifier) -> tuple[str, str]:
+    """How an explainer removes words from what a model reads, and why not as the model usually
+    does; "" where it does.
 
     Where it says nothing, as the model usually does, else the best that is right for the model.
     Raises UserError where what it asks of the model is not right.
@@ -41,12 +42,11 @@ def removal_for(explainer: Explainer, classifier: PairClassifier) -> str:
     if wanted not in right and explainer.removal is None and right:
         trials = verdict.gradients if verdict.removals[wanted].ok else verdict.removals
         why = trials[wanted].reason
-        _log.warning(
-            terminal(f"removal={right[0]}, as {wanted} is not right for this model: {why}")
-        )
-        return right[0]
+        told = f"removal={right[0]}, as {wanted} is not right for this model: {why}"
+        _log.warning(terminal(told))
+        return right[0], told
     verdict.refuse(name_of(classifier), wanted, setting="removal", gradients=gradients)
-    return wanted
+    return wanted, ""
 
 
 def tried_for(

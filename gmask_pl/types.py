@@ -7,16 +7,15 @@ t groups.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Span = tuple[int, int]
+BETWEEN = "\x1e"  # stands between two documents in one text: the record separator of ASCII
 
 
 class OwnError(Exception):
@@ -119,6 +118,8 @@ class PairBatch:
     where the word is there. labels: (B,) int64, -1 where unknown. ``truncated`` (B,) bool: the
     model could not read the whole pair.
 
+    text1, text2 (B,): the texts; spans1, spans2: where each word stands in them.
+
     ``ids`` are names, no more. ``keys`` say what a pair is: a digest of its texts and of the units
     they are cut into, so equal pairs have equal keys wherever they stand.
     """
@@ -127,6 +128,10 @@ class PairBatch:
     keys: tuple[str, ...]
     words1: tuple[tuple[str, ...], ...]
     words2: tuple[tuple[str, ...], ...]
+    text1: tuple[str, ...]
+    text2: tuple[str, ...]
+    spans1: tuple[tuple[Span, ...], ...]
+    spans2: tuple[tuple[Span, ...], ...]
     token_ids: Tensor
     attention: Tensor
     segment: Tensor
@@ -149,7 +154,7 @@ class PairBatch:
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"PairBatch.{name} has shape {found}, expected {shape}")
-        for name in ("ids", "keys", "words1", "words2"):
+        for name in _BY_PAIR:
             if (rows := len(getattr(self, name))) != b:
                 raise ValueError(f"PairBatch.{name} has {rows} rows, expected {b}")
         if b and length and int(self.word_of_token.max()) >= width:
@@ -189,6 +194,7 @@ class PairBatch:
         return replace(self, **cut)
 
 
+_BY_PAIR = ("ids", "keys", "words1", "words2", "text1", "text2", "spans1", "spans2")
 _OF_TOKENS = ("token_ids", "attention", "segment", "word_of_token")
 _OF_WORDS = ("word_place", "word_side", "word_valid")
 _OF_PAIRS = ("labels", "truncated")
@@ -270,11 +276,16 @@ class Groups:
 
     candidates (k,): joint word positions; phi (k, t): membership probabilities, Eq. 5;
     psi (t,): group importance.
+
+    kept (t,): the number that is asked for, of the words of a group alone; removed (t,): of the
+    text without them. None where the method has not asked.
     """
 
     candidates: tuple[int, ...]
     phi: tuple[tuple[float, ...], ...]
     psi: tuple[float, ...]
+    kept: tuple[float, ...] | None = None
+    removed: tuple[float, ...] | None = None
 
     @property
     def members(self) -> dict[int, frozenset[int]]:
@@ -311,102 +322,6 @@ class Attributions:
     scores: Tensor
     groups: tuple[Groups | None, ...]
     interactions: tuple[Interactions, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """One explained pair, as it is stored and shown.
-
-    ``scores`` follow the joint word order: side one, then side two. ``evaluations`` counts
-    masked inputs the model answered (each distinct mask once), ``gradients`` how many of them
-    were also differentiated; ``seconds`` is the pair's share of its batch's wall-clock time, nan
-    where answers that another run was given took part.
-    ``truncated``: the model could not read the whole pair; None where that is not known.
-
-    ``question`` names the number that is explained, and ``value`` is that of the whole pair; None
-    where an earlier version explained the probability of the prediction. ``probabilities`` are of
-    all classes or labels; there are none of a score, whose ``prediction`` is 1 where it is at least
-    the threshold, else 0.
-    """
-
-    id: str
-    words1: tuple[str, ...]
-    words2: tuple[str, ...]
-    label: int | None
-    prediction: int
-    probabilities: tuple[float, ...]
-    scores: tuple[float, ...]
-    groups: Groups | None
-    evaluations: int
-    gradients: int
-    seconds: float
-    interactions: Interactions | None = None
-    truncated: bool | None = None
-    question: str | None = None
-    value: float | None = None
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """In the joint order that ``scores`` and word positions follow."""
-        return self.words1 + self.words2
-
-    def top(self, n: int = 5) -> list[tuple[str, float]]:
-        """The n words with the highest scores, and these; of equals the earlier first."""
-        order = sorted(range(len(self.scores)), key=lambda word: -self.scores[word])
-        return [(self.words[word], self.scores[word]) for word in order[:n]]
-
-    def to_dict(self) -> JSON:
-        """All of it as JSON can hold it: lists and numbers, under the names of its fields."""
-        found: JSON = json.loads(self.to_json())
-        return found
-
-    def to_json(self) -> str:
-        """`to_dict` as text; numbers that are not finite are null."""
-        return json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False)
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame with a row for every word: side, position, word, score, group.
-
-        side: 1 or 2; position: from 0 within its side; group: from 0, the most important one, NaN
-        of a word in no group. Raises UserError where pandas is missing.
-        """
-        try:
-            import pandas
-        except ImportError as error:
-            raise UserError("to_frame needs pandas: pip install pandas") from error
-        members = enumerate(self.groups.members.values() if self.groups else ())
-        group = {word: number for number, words in members for word in words}
-        n1 = len(self.words1)
-        rows = [
-            (1 + (i >= n1), i - n1 * (i >= n1), word, score, group.get(i))
-            for i, (word, score) in enumerate(zip(self.words, self.scores, strict=True))
-        ]
-        return pandas.DataFrame(rows, columns=["side", "position", "word", "score", "group"])
-
-    @property
-    def top_group(self) -> tuple[str, ...]:
-        """The words of the most important group; () where the method finds no groups."""
-        return next((words for _, words in self.word_groups), ())
-
-    @property
-    def word_groups(self) -> tuple[tuple[float, tuple[str, ...]], ...]:
-        """The importance psi of each group and its words, the most important group first."""
-        groups, words = self.groups, self.words
-        if groups is None:
-            return ()
-        return tuple(
-            (groups.psi[group], tuple(words[position] for position in sorted(members)))
-            for group, members in groups.members.items()
-        )
-
-
-def _plain(value: Any) -> Any:
-    """Nested data without numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True, slots=True)

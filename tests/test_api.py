@@ -34,12 +34,13 @@ from omegaconf.basecontainer import BaseContainer
 
 import gmask_pl
 from gmask_pl.api import NotExplained, PairExplainer, Truncated
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.store import read_explanations
-from gmask_pl.types import Explanation, UserError
+from gmask_pl.types import UserError
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from gmask_paper.archive import archive, read_archive
 from gmask_paper.collecting import collect
+from gmask_pl.explanation import Explanation
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.parts import KIND, described
 from gmask_pl.identity.setting_roles import BY_VALUE, EXPLAIN, digest_of, told_settings
 from gmask_pl.pipeline.hydra_setup import deciding_settings, register
 from gmask_pl.pipeline.report.result_files import write_metrics
 from gmask_pl.store import read_explanations, write_explanations, write_pair_scores
-from gmask_pl.types import Explanation, Groups, PairScore, UserError
+from gmask_pl.types import Groups, PairScore, UserError
 
 register()
 LABELS = ("no", "yes")

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from gmask_pl import loops
 from gmask_pl.data.pairs import Pairs
 from gmask_pl.explainers.occlusion import Occlusion
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop, ScoreLoop
 from gmask_pl.masking.masked_model import NOT_FINITE, MaskedModel
 from gmask_pl.masking.token_packing import out_of_memory
@@ -24,7 +25,7 @@ from gmask_pl.metrics.faithfulness.aopc import AOPC
 from gmask_pl.metrics.faithfulness.degradation import Degradation
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.failures import check_any_left, check_run, check_split
-from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore, PairsFailed, UserError
+from gmask_pl.types import ModelInput, PairExample, PairScore, PairsFailed, UserError
 
 SETTINGS = {
     "gmask": ("explainer.k=3", "explainer.fit.epochs=5", "explainer.word_filter.epochs=1"),

@@ -25,6 +25,7 @@ from gmask_paper.curve_figures import save as save_figure
 from gmask_pl import files
 from gmask_pl.data.split_files import read_lines
 from gmask_pl.explainers.training_context import Place
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import (
     CannotWrite,
     check_folder,
@@ -40,7 +41,7 @@ from gmask_pl.metrics.faithfulness.naopc import BoundsCache
 from gmask_pl.models.words import read_vectors
 from gmask_pl.pipeline.checkpoint import SafeCheckpoints
 from gmask_pl.store import write_explanations, write_parquet
-from gmask_pl.types import Explanation, UserError
+from gmask_pl.types import UserError
 
 LONG = tuple(f"word{i}" for i in range(3000))
 EXPLANATION = Explanation(

@@ -12,6 +12,7 @@ from conftest import CONF, context_of, explainer_of
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop, ScoreLoop
 from gmask_pl.metrics.faithfulness.aopc import AOPC
 from gmask_pl.metrics.faithfulness.degradation import Degradation
@@ -19,7 +20,7 @@ from gmask_pl.metrics.faithfulness.naopc import NormalisedAOPC
 from gmask_pl.metrics.faithfulness.post_hoc_accuracy import PostHocAccuracy
 from gmask_pl.models.dattn import DecomposableAttention
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import Explanation, PairExample, PairScore
+from gmask_pl.types import PairExample, PairScore
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

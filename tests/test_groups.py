@@ -18,6 +18,7 @@ from gmask_pl.explainers._coalition import all_coalitions
 from gmask_pl.explainers._group_mask import GroupShape
 from gmask_pl.explainers.gmask import ResponseTables, worth_shares
 from gmask_pl.explainers.grouping import clusters, interaction_groups
+from gmask_pl.explanation import Explanation, WordGroup
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.metrics.groups.alignment import AlignmentAgreement
 from gmask_pl.metrics.groups.group_effect import GroupEffect
@@ -25,7 +26,7 @@ from gmask_pl.metrics.groups.group_evidence import GroupEvidence, rand_index
 from gmask_pl.metrics.groups.group_sides import GroupSides
 from gmask_pl.metrics.pair_metric import RankedPairs, evaluate, rank_words
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import JSON, Explanation, Groups, PairExample, UserError
+from gmask_pl.types import JSON, Groups, PairExample, UserError
 
 AGAIN = {"resamples": 200, "seed": 0}
 
@@ -60,7 +61,10 @@ def test_groups_come_by_importance_without_empty_ones() -> None:
     groups = Groups((4, 7, 2), phi, (0.3, 0.5, 0.2))
     assert list(groups.members.items()) == [(1, frozenset({4, 2})), (0, frozenset({7}))]
     pair = explained(make_example("one", "a man plays guitar", "the man plays banjo"), groups)
-    assert pair.word_groups == ((0.5, ("plays", "the")), (0.3, ("banjo",)))
+    assert pair.word_groups == (
+        WordGroup(("plays", "the"), (2, 4), 0.5),
+        WordGroup(("banjo",), (7,), 0.3),
+    )
     assert replace(pair, groups=None).word_groups == ()
 
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from gmask_pl.data.pairs import Pairs
 from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop, ScoreLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
@@ -31,7 +32,7 @@ from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.pipeline.report.wandb_media import explanation_row
 from gmask_pl.pipeline.scoring import Metrics, configured_metrics
 from gmask_pl.store import read_explanations, write_explanations
-from gmask_pl.types import Explanation, PairExample, PairScore, UserError
+from gmask_pl.types import PairExample, PairScore, UserError
 
 PIECES = (
     *("the cat sat", "Don't", "2.5", "U.S.", "running", "?!?!", "...", "'", "-", "a", "I"),

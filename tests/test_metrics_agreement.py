@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.plausibility.rationale_agreement import (
     RationaleAgreement,
     agreement_row,
@@ -19,7 +20,7 @@ from gmask_pl.metrics.plausibility.rationale_agreement import (
     spans,
     top_words,
 )
-from gmask_pl.types import JSON, Explanation, Highlight, PairExample, UserError
+from gmask_pl.types import JSON, Highlight, PairExample, UserError
 
 LABELS = ("yes", "no")
 

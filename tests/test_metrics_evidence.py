@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from conftest import make_example
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.paired_tests import compare, seed_average
 from gmask_pl.metrics.plausibility.evidence import EvidenceRecovery, evidence_precision, top_group
-from gmask_pl.types import JSON, Explanation, Groups, PairExample
+from gmask_pl.types import JSON, Groups, PairExample
 
 GROUPS = Groups(candidates=(0, 2, 3), phi=((0.9, 0.1), (0.2, 0.8), (0.6, 0.4)), psi=(0.7, 0.3))
 

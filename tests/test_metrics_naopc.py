@@ -14,6 +14,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.identity.of_model import weights_digest
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.loops import ExplainLoop, ScoreLoop
@@ -22,7 +23,7 @@ from gmask_pl.metrics.faithfulness.naopc import BoundsCache, NormalisedAOPC
 from gmask_pl.metrics.pair_metric import evaluate
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.scoring import Metrics, asked_results
-from gmask_pl.types import Explanation, PairExample, PairScore, UserError
+from gmask_pl.types import PairExample, PairScore, UserError
 
 SETTINGS: dict[str, Any] = {
     "max_removed": 3,

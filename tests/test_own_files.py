@@ -18,9 +18,10 @@ import pytest
 from conftest import CONF, LABELS, UNNAMED, untrained, within
 
 from gmask_pl.data.pairs import Pairs
+from gmask_pl.explanation import Explanation
 from gmask_pl.pipeline.one_pair import pair_of, shown
 from gmask_pl.pipeline.own_things import implied
-from gmask_pl.types import Explanation, UserError
+from gmask_pl.types import UserError
 
 ROWS: list[dict[str, Any]] = [
     {"text1": 'A man, "asleep", rests.', "text2": "He is\nawake", "label": "no", "id": "x"},

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.identity.of_result import Identity
 from gmask_pl.pipeline.explaining import earlier_results
 from gmask_pl.pipeline.progress import EXPLAINED, Progress
 from gmask_pl.pipeline.stages import by_batch
 from gmask_pl.store import check_stored, read_explanations, write_explanations, write_pair_scores
-from gmask_pl.types import Explanation, PairScore, UserError
+from gmask_pl.types import PairScore, UserError
 
 LABELS = ("no", "yes")
 ONE = Identity({"k": 10, "metric": {"aopc": 1}}, {"weights": "some"}, "pairs")

@@ -16,6 +16,7 @@ import benchmarks.kinds
 from gmask_pl.api import PairExplainer
 from gmask_pl.explainers.methods import METHODS
 from gmask_pl.explainers.shapley import Shapley
+from gmask_pl.explanation import Explanation
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.question import (
@@ -28,7 +29,7 @@ from gmask_pl.question import (
     Score,
     question_about,
 )
-from gmask_pl.types import Explanation, PairExample, UserError
+from gmask_pl.types import PairExample, UserError
 
 PAIRS = TEXTS[1:]  # a pair of 9 words and one of 5
 LEARNING = ("iba", "l2x")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.pipeline.report.wandb_media import (
     COLUMNS,
     explanation_row,
@@ -19,7 +20,7 @@ from gmask_pl.pipeline.report.wandb_media import (
     scalars,
     wandb_logger,
 )
-from gmask_pl.types import Explanation, Groups
+from gmask_pl.types import Groups
 
 LABELS = ("same", "different")
 EXPLANATION = Explanation(

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gmask_pl.pipeline.report.cards import make_card, ranks, strengths
+from gmask_pl.drawing.cards import make_card, ranks, strengths
+from gmask_pl.explanation import Explanation
 from gmask_pl.pipeline.report.page import write_page
-from gmask_pl.types import Explanation, Groups, Interactions, UserError
+from gmask_pl.types import Groups, Interactions, UserError
 
 LABELS = ("entailment", "<i>neutral</i>")
 HOSTILE = ("<script>alert(1)</script>", '"onmouseover="alert(2)', "😀", "</title>", "'&amp;")

@@ -27,8 +27,8 @@ from gmask_paper.result_tables import (
     latex,
     markdown,
 )
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.paired_tests import Difference
-from gmask_pl.types import Explanation
 
 NO_RUN = "no run yet: `python explain.py explainer=l2x,iba`"
 TABLE = ResultTable(

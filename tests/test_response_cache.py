@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gmask_pl.explainers.gmask_released import cut
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop, ScoreLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.response_cache import ResponseCache
 from gmask_pl.metrics.faithfulness.aopc import AOPC
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import Explanation, ModelInput, PairExample, PairScore
+from gmask_pl.types import ModelInput, PairExample, PairScore
 
 Ask = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,6 +12,7 @@ from conftest import CONF, kept
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import EVALUATIONS, ScoreLoop
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import RankedPairs, rank_words
@@ -23,7 +24,7 @@ from gmask_pl.pipeline.scoring import (
     metric_removals,
     model_free_results,
 )
-from gmask_pl.types import Explanation, Highlight, PairExample, PairScore, UserError
+from gmask_pl.types import Highlight, PairExample, PairScore, UserError
 
 LABELS = ("entailment", "neutral", "contradiction")
 ALL = "aopc,post_hoc_accuracy,degradation,comprehensiveness,sufficiency"

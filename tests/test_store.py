@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gmask_pl import store
+from gmask_pl.explanation import Explanation
 from gmask_pl.store import (
     check_stored,
     read_costs,
@@ -23,7 +24,7 @@ from gmask_pl.store import (
     write_explanations,
     write_pair_scores,
 )
-from gmask_pl.types import Explanation, Groups, Interactions, PairScore, UserError
+from gmask_pl.types import Groups, Interactions, PairScore, UserError
 
 LABELS = ("entailment", "neutral", "contradiction")
 GROUPED = Explanation(
@@ -38,6 +39,7 @@ GROUPED = Explanation(
     evaluations=1024,
     gradients=7,
     seconds=0.1,
+    labels=LABELS,
 )
 PLAIN = replace(GROUPED, id="pair-2", label=None, groups=None)
 PAIRED = replace(PLAIN, id="pair-4", interactions=Interactions(((0, 4), (2, 3)), (1 / 3, -1e-9)))

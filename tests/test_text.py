@@ -29,6 +29,7 @@ from gmask_pl.escaping import (
     terminal,
     visible,
 )
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.paired_tests import Difference
 from gmask_pl.pipeline.failures import judge
 from gmask_pl.pipeline.report.console_table import format_table
@@ -36,7 +37,7 @@ from gmask_pl.pipeline.report.multirun_summary import DONE, format_sweep
 from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.pipeline.report.wandb_media import explanation_row, scalars
 from gmask_pl.processes import say
-from gmask_pl.types import Explanation, Groups
+from gmask_pl.types import Groups
 
 HOSTILE = (
     "a\x1b[31mred\x1b]0;title\x07",

@@ -87,9 +87,11 @@ def test_an_explainer_without_a_removal_has_the_best_that_is_right(
 ) -> None:
     explainer = explainer_of("occlusion")
     explainer.removal, explainer.differentiates_masks = None, gradients
-    assert removal_for(explainer, zoo.made("bert")) == "pad"
+    assert removal_for(explainer, zoo.made("bert")) == ("pad", "")
     assert capsys.readouterr().err == ""
-    assert removal_for(explainer, zoo.made(name)) == "mask"
+    removal, why = removal_for(explainer, zoo.made(name))
+    assert removal == "mask"
+    assert why.startswith("removal=mask, as pad is not right for this model: ")
     assert "removal=mask, as pad is not right for this model: " in capsys.readouterr().err
     explainer.removal = "pad"
     with pytest.raises(UserError, match=r"^removal=pad: .* not right .* choose removal=mask"):

@@ -9,11 +9,11 @@ from pathlib import Path
 from gmask_paper.collector import Collector, ExplainerName, columns_of, missing, ordered
 from gmask_paper.run_query import RunQuery
 from gmask_paper.table_columns import Column
+from gmask_pl.drawing.cards import ranks, strengths
 from gmask_pl.escaping import html, latex, latex_row, markdown, markdown_note
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import write_text
-from gmask_pl.pipeline.report.cards import ranks, strengths
 from gmask_pl.settings import Count, checked
-from gmask_pl.types import Explanation
 
 # Pink for side one and blue for side two, as in the paper; the same as on the page of a run.
 COLORS = {"one": (244, 143, 182), "two": (120, 178, 240)}

@@ -13,12 +13,13 @@ from matplotlib.patches import Rectangle
 from gmask_paper.collector import Collector, ExplainerName, columns_of
 from gmask_paper.curve_figures import save
 from gmask_paper.run_query import RunQuery
+from gmask_pl.drawing.cards import strengths
 from gmask_pl.escaping import markdown, markdown_note, visible
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import write_text
-from gmask_pl.pipeline.report.cards import strengths
 from gmask_pl.pipeline.report.figures import INK, STYLE
 from gmask_pl.settings import checked
-from gmask_pl.types import Explanation, UserError
+from gmask_pl.types import UserError
 
 ORANGE, PURPLE = "#d9480f", "#5b3fa8"
 LEFT, WORDS, GROUPS, RIGHT = 0.0, 0.9, 4.6, 6.6  # x of the three columns, and of their words

@@ -19,6 +19,8 @@ class Attention(Explainer):
     Raises UserError for a model that does not tell its attention.
     """
 
+    score_meaning = "attention received; never negative, so it does not say for which class"
+
     reads_attention = True
 
     @checked

@@ -16,6 +16,10 @@ from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import checked
 from gmask_pl.types import JSON, Attributions, UserError
 
+# What scores are measured in, see `Explainer.score_meaning`.
+IN_VALUE = "in the unit of the number explained; negative: the word speaks against it"
+IN_LOG = "in the logarithm of the probability explained; negative: the word speaks against it"
+
 
 class Explainer(ABC):
     """Attributes a model's predictions on a batch of pairs to their words.
@@ -24,10 +28,12 @@ class Explainer(ABC):
     None: the model's usual removal.
     differentiates_masks: whether it asks for gradients in masks, which depend on the removal.
     reads_attention: whether it asks the model for its attention.
+    score_meaning: the unit of its scores, and what their sign says, for people.
     """
 
     differentiates_masks: bool = False
     reads_attention: bool = False
+    score_meaning: str = "the higher, the more a word counts"
 
     @checked
     def __init__(self, *, removal: RemovalName | None = None) -> None:

@@ -43,7 +43,7 @@ from gmask_pl.explainers._group_mask import (
     table_answer,
 )
 from gmask_pl.explainers._readout import missed_order, owen_values, two_sided_order
-from gmask_pl.explainers.explainer import Explainer, example_generators
+from gmask_pl.explainers.explainer import IN_VALUE, Explainer, example_generators
 from gmask_pl.explainers.paired_ridge import PairedRidge
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import NotNegative, OneOf, Seed, at_least, checked, made
@@ -136,6 +136,11 @@ class GMask(CandidateExplainer):
         return cls(**own | changes, seed=seed)
 
     @property
+    def score_meaning(self) -> str:  # type: ignore[override]
+        shares = "share from 0 to 1 of the importance of the groups (Eq. 8); never negative"
+        return shares if self.readout == "membership" else IN_VALUE
+
+    @property
     def tables(self) -> int:
         both = self.removed_weight > 0 or self.readout != "membership"
         return 2 if both else 1
@@ -148,7 +153,9 @@ class GMask(CandidateExplainer):
         theta = self.theta(tables, phi, psi)
         if self.readout != "membership":
             psi = worth_shares(tables, phi, shape)
-        return Attributions(theta, read_groups(candidates, phi, psi, shape))
+        asked = masked is tables.masked and self.context == DROP
+        effects = tables.of_groups(phi, shape) if asked else (None, None)
+        return Attributions(theta, read_groups(candidates, phi, psi, shape, *effects))
 
     def candidates(self, filtered: Tensor, batch: PairBatch) -> Tensor:
         """The words to be grouped (B, k), in the order of the text.
@@ -268,6 +275,19 @@ class ResponseTables:
         alone, left = map(self.masked.answers_of, (self._alone, self._left))
         return (alone.value.double() + left.value.double().flip(1)) / 2
 
+    def of_groups(self, phi: Tensor, shape: GroupShape) -> tuple[Tensor | None, Tensor | None]:
+        """The number that is asked for, of each group alone and of the text without it: (B, t).
+
+        None where no table of it has been asked for: this asks the model nothing.
+        """
+        group = group_index(phi, shape)
+        tables = (vars(self).get(name) for name in ("_alone", "_left"))
+        alone, left = (
+            None if logits is None else self.masked.answers_of(logits).value.gather(1, group)
+            for logits in tables
+        )
+        return alone, left
+
     def kept_gradient(self, bits: Tensor, *, distinct: bool) -> tuple[Tensor, Tensor]:
         """-log p(y | subsets) (B, S) of bits (B or 1, S, k), and its gradient in them (B, S, k)."""
         loss, gradient = self.masked.loss_gradient(self._keep(bits), distinct=distinct)
@@ -297,9 +317,7 @@ def worth_shares(tables: ResponseTables, phi: Tensor, shape: GroupShape) -> Tens
     A group does what its words bring where there are none, and what is lost when they go from the
     whole text, where the sum is positive. Groups that are all of no effect have equal shares.
     """
-    words = phi.argmax(-1)
-    member = torch.nn.functional.one_hot(words, phi.shape[2]) * shape.used[..., None]
-    index = coalition_index(member.transpose(1, 2))  # of every group as a subset, (B, t)
+    index = group_index(phi, shape)
     alone, without = (-tables.kept.double()).exp(), tables.removed.double()
     gained = alone.gather(1, index) - alone[:, :1]
     lost = without[:, :1] - without.gather(1, index)
@@ -307,6 +325,12 @@ def worth_shares(tables: ResponseTables, phi: Tensor, shape: GroupShape) -> Tens
     total = worth.sum(1, keepdim=True)
     equal = shape.group_used / shape.group_used.sum(1, keepdim=True)
     return torch.where(total > 0, worth / total.clamp_min(1e-12), equal)
+
+
+def group_index(phi: Tensor, shape: GroupShape) -> Tensor:
+    """The table row (B, t) of every group as a subset, a word being in the group it is most in."""
+    member = torch.nn.functional.one_hot(phi.argmax(-1), phi.shape[2]) * shape.used[..., None]
+    return coalition_index(member.transpose(1, 2))
 
 
 def group_shape(candidates: Tensor, batch: PairBatch, t: int | None = None) -> GroupShape:
@@ -323,14 +347,24 @@ def group_shape(candidates: Tensor, batch: PairBatch, t: int | None = None) -> G
 
 
 def read_groups(
-    candidates: Tensor, phi: Tensor, psi: Tensor, shape: GroupShape
+    candidates: Tensor,
+    phi: Tensor,
+    psi: Tensor,
+    shape: GroupShape,
+    kept: Tensor | None = None,
+    removed: Tensor | None = None,
 ) -> tuple[Groups, ...]:
-    """The fitted groups of every pair, without unused slots."""
+    """The fitted groups of every pair, without unused slots.
+
+    kept, removed (B, t): see `Groups`; None where that is not known.
+    """
     return tuple(
         Groups(
             candidates=tuple(candidates[row, :words].tolist()),
             phi=tuple(map(tuple, phi[row, :words, :t].tolist())),
             psi=tuple(psi[row, :t].tolist()),
+            kept=None if kept is None else tuple(kept[row, :t].double().tolist()),
+            removed=None if removed is None else tuple(removed[row, :t].double().tolist()),
         )
         for row, (words, t) in enumerate(shape.sizes)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.explainer import IN_LOG, Explainer
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import checked
 from gmask_pl.types import Attributions
@@ -21,6 +21,8 @@ class GradientXInput(Explainer):
 
     Cost of a pair: one evaluation for the prediction, and one with its gradient.
     """
+
+    score_meaning = IN_LOG
 
     differentiates_masks = True
 

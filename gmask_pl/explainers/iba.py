@@ -41,6 +41,8 @@ class IBA(Explainer):
     training pairs; min_std bounds sigma from below. Defaults are those of their code.
     """
 
+    score_meaning = "bits of information that the model needs; never negative"
+
     @checked
     def __init__(
         self,

@@ -45,6 +45,8 @@ class IMask(Explainer):
     BERT, and the bound.
     """
 
+    score_meaning = "probability from 0 to 1 that the word is kept; never negative"
+
     @checked
     def __init__(
         self,

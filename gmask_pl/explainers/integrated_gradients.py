@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.explainer import IN_LOG, Explainer
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, OneOf, checked
 from gmask_pl.types import Attributions
@@ -27,6 +27,8 @@ class IntegratedGradients(Explainer):
 
     Cost of a pair: one evaluation for the prediction, and n_steps with their gradients.
     """
+
+    score_meaning = IN_LOG
 
     differentiates_masks = True
 

@@ -17,7 +17,7 @@ from gmask_pl.explainers._coalition import (
     TableSize,
     value_table,
 )
-from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.explainer import IN_LOG, IN_VALUE, Explainer
 from gmask_pl.explainers.shapley import coalition_weights
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import OneOf, checked
@@ -64,6 +64,10 @@ class Interaction(CandidateExplainer):
     @property
     def tables(self) -> int:
         return 2 if self.context == BOTH else 1
+
+    @property
+    def score_meaning(self) -> str:  # type: ignore[override]
+        return IN_VALUE if self.value == "probability" else IN_LOG
 
     def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         side = masked.batch.word_side

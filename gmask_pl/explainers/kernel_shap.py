@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import VALUES, worth_of
-from gmask_pl.explainers.explainer import Explainer, example_generators, small_enough
+from gmask_pl.explainers.explainer import (
+    IN_LOG,
+    IN_VALUE,
+    Explainer,
+    example_generators,
+    small_enough,
+)
 from gmask_pl.explainers.lime import over_words, random_subsets
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import OneOf, Seed, at_least, checked
@@ -40,6 +46,10 @@ class KernelShap(Explainer):
     ) -> None:
         super().__init__(removal=removal)
         self.samples, self.value, self.seed = samples, value, seed
+
+    @property
+    def score_meaning(self) -> str:  # type: ignore[override]
+        return IN_VALUE if self.value == "probability" else IN_LOG
 
     def _ask_at_most(self, budget: int) -> None:
         small_enough("Kernel SHAP", 4, budget)

@@ -40,6 +40,8 @@ class L2X(Explainer):
     are those of their code (imdb-word).
     """
 
+    score_meaning = "probability from 0 to 1 that the word is chosen; never negative"
+
     @checked
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.explainer import Explainer, example_generators, small_enough
+from gmask_pl.explainers.explainer import IN_VALUE, Explainer, example_generators, small_enough
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Positive, Seed, at_least, checked
 from gmask_pl.types import Attributions
@@ -28,6 +28,8 @@ class Lime(Explainer):
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
     samples + 1; no gradients. Defaults are those of `lime_text`.
     """
+
+    score_meaning = IN_VALUE
 
     @checked
     def __init__(

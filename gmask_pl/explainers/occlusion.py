@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gmask_pl.explainers._coalition import BOTH, CONTEXTS, DROP, KEEP
-from gmask_pl.explainers.explainer import Explainer
+from gmask_pl.explainers.explainer import IN_VALUE, Explainer
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Count, OneOf, checked
 from gmask_pl.types import Attributions
@@ -29,6 +29,8 @@ class Occlusion(Explainer):
     each context and round, and one for what these are compared with, where it is not the
     prediction; no gradients.
     """
+
+    score_meaning = IN_VALUE
 
     @checked
     def __init__(

@@ -26,6 +26,8 @@ class Oracle(Explainer):
     each step that it does not need.
     """
 
+    score_meaning = "rank: the word that is removed first has the highest"
+
     @checked
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from gmask_pl.explainers.explainer import Explainer, example_generators, small_enough
+from gmask_pl.explainers.explainer import IN_VALUE, Explainer, example_generators, small_enough
 from gmask_pl.explainers.lime import over_words, perturbations, proximity, ridge
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import Positive, Seed, at_least, checked
@@ -26,6 +26,8 @@ class PairedRidge(Explainer):
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
     samples_per_word * n + 1; no gradients. Defaults were chosen on dev pairs.
     """
+
+    score_meaning = IN_VALUE
 
     most_samples: int | None = None  # of a pair whatever its length, where there is a budget
 

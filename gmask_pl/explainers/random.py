@@ -13,6 +13,8 @@ from gmask_pl.types import Attributions
 class Random(Explainer):
     """Scores drawn uniformly from (0, 1), a draw of its own for every pair."""
 
+    score_meaning = "drawn at random from 0 to 1: they say nothing"
+
     @checked
     def __init__(self, *, removal: RemovalName | None = None, seed: Seed = 0) -> None:
         super().__init__(removal=removal)

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.bootstrap import Estimate, Statistic, estimate, numbers
 from gmask_pl.metrics.floor import EMPTY, empty_rows
 from gmask_pl.metrics.presentation import Presentation
 from gmask_pl.question import Answers, predicted_answers
 from gmask_pl.settings import Count, Seed, checked
-from gmask_pl.types import JSON, Explanation, PairExample, UserError
+from gmask_pl.types import JSON, PairExample, UserError
 
 Row = tuple[float, ...]
 Ask = Callable[[Tensor], Answers]

@@ -21,7 +21,8 @@ class EncodedPair:
     """One pair as token ids, with the side and the joint word position of every token.
 
     ``words1`` and ``words2`` are what the word positions count: the words of the pair, or its
-    word pieces when the unit is the token. word_of_token is -1 on special tokens.
+    word pieces when the unit is the token; ``spans1`` and ``spans2`` say where each stands in its
+    text, None where they are those of the example. word_of_token is -1 on special tokens.
     """
 
     token_ids: Sequence[int]
@@ -30,6 +31,8 @@ class EncodedPair:
     words1: tuple[str, ...]
     words2: tuple[str, ...]
     truncated: bool = False
+    spans1: tuple[Span, ...] | None = None
+    spans2: tuple[Span, ...] | None = None
 
 
 def check_unit(unit: str) -> str:
@@ -77,6 +80,16 @@ def collate(
         keys=tuple(map(pair_key, examples, encoded)),
         words1=tuple(pair.words1 for pair in encoded),
         words2=tuple(pair.words2 for pair in encoded),
+        text1=tuple(example.text1 for example in examples),
+        text2=tuple(example.text2 for example in examples),
+        spans1=tuple(
+            e.spans1 if pair.spans1 is None else pair.spans1
+            for e, pair in zip(examples, encoded, strict=True)
+        ),
+        spans2=tuple(
+            e.spans2 if pair.spans2 is None else pair.spans2
+            for e, pair in zip(examples, encoded, strict=True)
+        ),
         token_ids=token_ids,
         attention=attention,
         segment=segment,
@@ -117,18 +130,24 @@ class SubwordEncoder:
         words: list[int] = []
         for side, span in zip(tokens.sequence_ids, tokens.offsets, strict=True):
             words.append(-1 if side is None else word_at(owners[side], span))
-        words1, words2 = example.words1, example.words2
+        words1, words2, spans1, spans2 = example.words1, example.words2, None, None
         if self.unit == "token":
             pieces = [i for i, word in enumerate(words) if word >= 0]
-            words1, words2 = (
-                tuple(tokens.tokens[i] for i in pieces if tokens.sequence_ids[i] == side)
-                for side in (0, 1)
-            )
+            sides = [[i for i in pieces if tokens.sequence_ids[i] == side] for side in (0, 1)]
+            words1, words2 = (tuple(tokens.tokens[i] for i in side) for side in sides)
+            spans1, spans2 = (tuple(tokens.offsets[i] for i in side) for side in sides)
             words = [-1] * len(words)
             for unit, position in enumerate(pieces):
                 words[position] = unit
         return EncodedPair(
-            tokens.ids, tokens.type_ids, words, words1, words2, truncated=bool(tokens.overflowing)
+            tokens.ids,
+            tokens.type_ids,
+            words,
+            words1,
+            words2,
+            truncated=bool(tokens.overflowing),
+            spans1=spans1,
+            spans2=spans2,
         )
 
 

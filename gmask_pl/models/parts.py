@@ -21,9 +21,8 @@ from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.reading_traits import tokenizer_words
 from gmask_pl.models.safe_loading import right_tokenizer
 from gmask_pl.question import OF_A_SCORE, SCORE
-from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, Span, UserError
+from gmask_pl.types import BETWEEN, ModelInput, PairBatch, PairEncoder, PairExample, Span, UserError
 
-BETWEEN = "\x1e"  # stands between two documents in one text: the record separator of ASCII
 _KEPT = 100_000  # the most answers about parts that are kept
 
 

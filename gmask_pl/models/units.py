@@ -127,6 +127,8 @@ def in_units(
         keys=tuple(map(_key, batch.keys, words1, words2)),
         words1=words1,
         words2=words2,
+        spans1=tuple(own[0] for own in spans),
+        spans2=tuple(own[1] for own in spans),
         word_of_token=of_token,
         word_place=place,
         word_side=side,

@@ -10,8 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from gmask_pl.api import PairExplainer
 from gmask_pl.escaping import terminal
+from gmask_pl.explanation import Explanation
 from gmask_pl.pipeline.own_things import implied
-from gmask_pl.types import Explanation, UserError
+from gmask_pl.types import UserError
 
 KEY = "pair"
 _SUPPORTS, _OPPOSES = 32, 31  # the colours of ANSI: green and red
@@ -73,7 +74,8 @@ def shown(found: Explanation, labels: Sequence[str], *, colours: bool) -> str:
     asked = f"{terminal(found.question or '')} {found.value:.3f}" if found.value is not None else ""
     words = [word(text, score) for text, score in zip(found.words, found.scores, strict=True)]
     lines = [f"{decided} ({asked})", *(" ".join(side) for side in _sides(words, found))]
-    lines += [f"{psi:.2f}  {terminal(' '.join(group))}" for psi, group in found.word_groups]
+    lines += map(str, found.word_groups)
+    lines += found.warnings
     return "\n".join(lines)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import damaged, remove_ours, set_aside
 from gmask_pl.identity.of_result import IDENTITY, Identity
 from gmask_pl.store import check_pairs, read_failed
-from gmask_pl.types import Explanation, PairScore, UserError
+from gmask_pl.types import PairScore, UserError
 
 EXPLAINED, SCORED = "explained", "scored"
 Row = TypeVar("Row", Explanation, PairScore)

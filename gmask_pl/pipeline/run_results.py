@@ -12,6 +12,7 @@ from pathlib import Path
 from hydra.errors import InstantiationException
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import damaged, write_text
 from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.pipeline.report.result_files import (
@@ -24,7 +25,7 @@ from gmask_pl.pipeline.report.result_files import (
 from gmask_pl.pipeline.report.wandb_media import log_to_wandb, scalars
 from gmask_pl.processes import say
 from gmask_pl.store import read_explanations, read_labels
-from gmask_pl.types import JSON, Explanation, UserError
+from gmask_pl.types import JSON, UserError
 
 EXPLANATIONS, CONFIG = "explanations.parquet", "config.yaml"
 PAIR_SCORES = "pair_scores.parquet"

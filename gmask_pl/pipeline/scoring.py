@@ -10,13 +10,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.identity.parts import KIND, kind_of
 from gmask_pl.loops import EVALUATIONS
 from gmask_pl.masking.masked_model import removal_named
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import ModelFreeMetric, PairMetric, RowMetric
 from gmask_pl.processes import say
-from gmask_pl.types import JSON, Explanation, PairExample, PairScore, UserError
+from gmask_pl.types import JSON, PairExample, PairScore, UserError
 
 
 @dataclass(frozen=True, slots=True)

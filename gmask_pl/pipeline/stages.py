@@ -20,6 +20,7 @@ from pytorch_lightning import Trainer
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.training_context import TrainingContext
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import set_aside, whole_file, write_text
 from gmask_pl.identity.of_model import ModelIdentity
 from gmask_pl.identity.of_result import Identity
@@ -43,7 +44,7 @@ from gmask_pl.store import (
     write_explanations,
     write_pair_scores,
 )
-from gmask_pl.types import JSON, Explanation, PairScore, UserError
+from gmask_pl.types import JSON, PairScore, UserError
 
 PREPARATION = "preparation.json"  # what learning from training pairs cost
 UNFINISHED = "unfinished-"

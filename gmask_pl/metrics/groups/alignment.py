@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.types import JSON, Explanation, PairExample
+from gmask_pl.types import JSON, PairExample
 
 
 class AlignmentAgreement(ModelFreeMetric):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.plausibility.evidence import Evidence
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.types import Explanation, Groups, PairExample
+from gmask_pl.types import Groups, PairExample
 
 
 class GroupEvidence(ModelFreeMetric):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.presentation import Presentation
-from gmask_pl.types import JSON, Explanation, PairExample
+from gmask_pl.types import JSON, PairExample
 
 
 class GroupSides(ModelFreeMetric):

@@ -7,11 +7,12 @@ from itertools import chain
 
 from torch import Tensor
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.floor import told
 from gmask_pl.metrics.pair_metric import ModelFreeMetric
 from gmask_pl.metrics.plausibility.rationale_agreement import average_precision, top_words
 from gmask_pl.metrics.presentation import Part, Presentation
-from gmask_pl.types import JSON, Explanation, Groups, PairExample
+from gmask_pl.types import JSON, Groups, PairExample
 
 Evidence = Sequence[frozenset[int]]  # alternatives: each group of words decides by itself
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.bootstrap import numbers
 from gmask_pl.metrics.pair_metric import ModelFreeMetric, Row
 from gmask_pl.metrics.presentation import Presentation
 from gmask_pl.settings import Range, checked
-from gmask_pl.types import JSON, Explanation, Highlight, PairExample
+from gmask_pl.types import JSON, Highlight, PairExample
 
 _NAMES = ("", "token_f1", "iou_f1")
 Scores = Mapping[int, float]  # of the words that take part, by their positions

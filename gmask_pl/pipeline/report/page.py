@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gmask_pl.escaping import html
+from gmask_pl.drawing.html import page
+from gmask_pl.explanation import Explanation
 from gmask_pl.files import write_text
 from gmask_pl.metrics.presentation import Part, Presentation, presented
-from gmask_pl.pipeline.report.cards import make_card
 from gmask_pl.pipeline.report.figures import metric_figure
 from gmask_pl.pipeline.report.result_files import (
     by_removal,
@@ -25,7 +22,6 @@ from gmask_pl.pipeline.report.result_files import (
     number,
     why_not,
 )
-from gmask_pl.types import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +53,19 @@ def write_page(
     labels: Sequence[str],
     max_pairs: int,
 ) -> Path:
-    """Write the page: settings, metrics (Section 5.1), curves, and a card for each pair.
-
-    The first ``max_pairs`` explanations are shown and all are counted. Text from a data set is
-    escaped, and the page's own policy forbids scripts and any request. Raises UserError where
-    labels and classes do not match.
-    """
-    explanations = iter(explanations)
-    cards = [make_card(explanation, labels) for explanation in islice(explanations, max_pairs)]
-    total = len(cards) + sum(1 for _ in explanations)
-    predicted = Counter(card.label for card in cards)
+    """Write the page: settings, metrics (Section 5.1), curves, and a card for each pair, see
+    `gmask_pl.drawing.html.page`."""
     figures = [metric_figure(*one) for one in presented(metrics)]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html.j2").render(
+    text = page(
+        explanations,
         title=title,
+        labels=labels,
+        max_pairs=max_pairs,
         settings=settings,
         rows=_metric_rows(metrics),
         figures=[Markup(svg) for svg in figures if svg is not None],
-        cards=cards,
-        total=total,
-        filters=[(index, labels[index], count) for index, count in sorted(predicted.items())],
-        wrong=sum(card.wrong for card in cards),
-        grouped=any(card.groups for card in cards),
     )
-    return write_text(Path(path), page)
-
-
-def _shown(value: Any) -> Any:
-    """What an expression of the template comes to: markup of our own, numbers, and text."""
-    return value if isinstance(value, Markup | int | float) else html(str(value))
+    return write_text(Path(path), text)
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gmask_pl.drawing.cards import TOP_WORDS, make_card, ranks
 from gmask_pl.escaping import visible
+from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.presentation import presented
-from gmask_pl.pipeline.report.cards import TOP_WORDS, make_card, ranks
 from gmask_pl.pipeline.report.result_files import lines, number
-from gmask_pl.types import Explanation
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger

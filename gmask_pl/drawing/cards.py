@@ -1,22 +1,26 @@
-"""What the page shows of one explained pair, computed apart from how it looks."""
+"""What a page or picture shows of one explained pair, computed apart from how it looks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from gmask_pl.explanation import Explanation
 from gmask_pl.question import PREDICTED
-from gmask_pl.types import Explanation, Groups, Interactions, UserError
+from gmask_pl.types import BETWEEN, Groups, Interactions, Span, UserError
 
 TOP_WORDS = 4  # Table 3 highlights the top four words
 TOP_PAIRS = 5
+LEAST = 0.05  # share of the largest score below which a word is not said to speak against
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
     """A word as coloured text: ``side`` is one or two, ``strength`` in [0, 1] its saturation.
 
-    title: what a tooltip says of it.
+    title: what a tooltip says of it. before, after: what stands around it in the text.
     """
 
     text: str
@@ -26,15 +30,21 @@ class Word:
     top: bool = False
     negative: bool = False
     faint: bool = False
+    before: str = " "
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A word group: its importance psi and its words, faint where another group holds more."""
+    """A word group: its importance psi and its words, faint where another group holds more.
+
+    effect: what the model says of it alone, and of the text without it; "" where that is unknown.
+    """
 
     name: str
     psi: float
     words: tuple[Word, ...]
+    effect: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +57,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One explained pair. ``gold`` is None where unknown; ``wrong``: it is not the prediction.
+    """One explained pair.
 
-    probability: of the prediction, None of a score. distribution: the probabilities of all classes.
-    asked: the number that is explained, "" for the probability of the prediction.
+    gold: None where unknown; wrong: it is not the prediction. probability: of the prediction, None
+    of a score. distribution: the probabilities of all classes. asked: the number that is explained,
+    "" for the probability of the prediction.
     """
 
     id: str
@@ -64,6 +75,7 @@ class Card:
     sides: tuple[tuple[Word, ...], tuple[Word, ...]]
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
+    warnings: tuple[str, ...]
 
 
 def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
@@ -89,6 +101,7 @@ def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
         sides=(words[: len(e.words1)], words[len(e.words1) :]),
         groups=() if e.groups is None else _word_groups(e, e.groups),
         pairs=() if e.interactions is None else _word_pairs(words, e.interactions),
+        warnings=e.warnings,
     )
 
 
@@ -119,6 +132,10 @@ def _side(explanation: Explanation, position: int) -> str:
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
     words, rank, strength = e.words, ranks(e.scores), strengths(e.scores)
+    around = [
+        *_around(e.words1, e.text1, e.spans1),
+        *_around(e.words2, e.text2, e.spans2),
+    ]
     return tuple(
         Word(
             text=word,
@@ -126,10 +143,31 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             strength=strength[i],
             title=f"attribution {score:.4g}, rank {rank[i]} of {len(words)}",
             top=rank[i] <= TOP_WORDS and score > 0,
-            negative=score < 0,
+            negative=score < 0 and strength[i] >= LEAST,
+            before=around[i][0],
+            after=around[i][1],
         )
         for i, (word, score) in enumerate(zip(words, e.scores, strict=True))
     )
+
+
+def _around(
+    words: Sequence[str], text: str | None, spans: Sequence[Span] | None
+) -> list[tuple[str, str]]:
+    """What stands before each word of a side, and behind the last: of its text, where that is known
+    and holds the words as they are, else a space between two."""
+    if text is None or spans is None or len(spans) != len(words):
+        return [(" " * (i > 0), "") for i in range(len(words))]
+    if any(text[start:end] != word for word, (start, end) in zip(words, spans, strict=True)):
+        return _around(words, None, None)
+    gaps = [_gap(text[a:b]) for a, b in pairwise([0, *(x for s in spans for x in s), len(text)])]
+    before, last = gaps[:-1:2], gaps[-1]
+    return [(gap, last if i == len(words) - 1 else "") for i, gap in enumerate(before)]
+
+
+def _gap(text: str) -> str:
+    """What stands between two words, on one line."""
+    return re.sub(r"\s+", " ", text.replace(BETWEEN, " ‖ "))
 
 
 def _word_pairs(words: tuple[Word, ...], interactions: Interactions) -> tuple[Pair, ...]:
@@ -157,5 +195,7 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
     shown = []
     for i, psi in enumerate(groups.psi):
         ordered = sorted(members[i], key=lambda member: member[:2])
-        shown.append(Group(f"G{i + 1}", psi, tuple(word for _, _, word in ordered)))
+        told = (("alone", groups.kept), ("without it", groups.removed))
+        effect = ", ".join(f"{name} {value[i]:.3f}" for name, value in told if value)
+        shown.append(Group(f"G{i + 1}", psi, tuple(word for _, _, word in ordered), effect))
     return tuple(sorted(shown, key=lambda group: -group.psi))

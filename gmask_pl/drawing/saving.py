@@ -1,0 +1,46 @@
+"""Explanations in a file, of the kind that its name says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gmask_pl.drawing.html import page
+from gmask_pl.drawing.picture import draw
+from gmask_pl.explanation import Explanation
+from gmask_pl.files import write_text
+from gmask_pl.types import UserError
+
+PAGES, PICTURES = (".html", ".htm"), (".svg", ".png")
+
+
+def save(explanation: Explanation, path: str | Path) -> Path:
+    """Writes one explanation as a page or a picture. Raises UserError for another kind of file."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in (*PAGES, *PICTURES):
+        raise UserError(f"{path}: save an explanation as .html, .svg or .png")
+    if kind in PAGES:
+        return save_page([explanation], path, title="One explanation")
+    draw(explanation, path)
+    return path
+
+
+def save_page(explanations: Sequence[Explanation], path: Path, *, title: str) -> Path:
+    """Writes a page of explanations, all of one model."""
+    labels = explanations[0].labels if explanations else ()
+    told = {
+        "method": {e.method for e in explanations},
+        "explained": {e.question for e in explanations},
+        "words removed by": {e.removal for e in explanations},
+        "scores": {e.score_meaning for e in explanations},
+    }
+    settings = {
+        name: next(iter(values))
+        for name, values in told.items()
+        if len(values) == 1 and None not in values
+    }
+    text = page(
+        explanations, title=title, labels=labels, max_pairs=len(explanations), settings=settings
+    )
+    return write_text(path, text)

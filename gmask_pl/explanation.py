@@ -1,0 +1,224 @@
+"""What was found about one pair, and the ways to read it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gmask_pl.escaping import visible
+from gmask_pl.types import JSON, Groups, Interactions, Span, UserError
+
+TRUNCATED = "truncated: the pair is longer than the model reads, and is explained by what it read"
+_SHOWN = 40  # characters of a text in a repr
+
+
+@dataclass(frozen=True, slots=True)
+class WordGroup:
+    """A group of words of one pair.
+
+    - words, and their positions in the joint order of both sides.
+    - importance: psi, the group's share among the groups.
+    - kept_alone: the number that is asked for when only these words are kept; removed: when they
+      are taken out of the text. None where the method has not asked the model.
+    """
+
+    words: tuple[str, ...]
+    positions: tuple[int, ...]
+    importance: float
+    kept_alone: float | None = None
+    removed: float | None = None
+
+    def __str__(self) -> str:
+        told = [("alone", self.kept_alone), ("without", self.removed)]
+        known = ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None)
+        words = " ".join(map(visible, self.words))
+        return f"{self.importance:.2f} {words}" + (f" ({known})" if known else "")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """One explained pair, as it is stored and shown.
+
+    - words1, words2: the words of both sides, or what else has a score; spans1, spans2: where each
+      stands, as ``text1[start:end]``. text1, text2: the texts as the model read them; of a
+      `PairExplainer` that does not clean, as they were given.
+    - scores: one for each word, side one first, then side two. score_meaning: their unit, and what
+      their sign says.
+    - question: the name of the number that is explained; value: that number of the whole pair. None
+      where an earlier version explained the probability of the prediction.
+    - label: the known class; prediction: the class that the model predicts, an index of ``labels``.
+      probabilities: of all classes or labels; there are none of a score, whose prediction is 1
+      where it is at least the threshold, else 0.
+    - groups, interactions: where the method finds them; see `word_groups`.
+    - evaluations: the masked inputs that the model answered (each distinct mask once); gradients:
+      how many of these were also differentiated; seconds: the pair's share of its batch's
+      wall-clock time, nan where answers that another run was given took part.
+    - method, removal: how it was explained, and how words were removed.
+    - warnings: why to be careful with it. truncated: the model could not read the whole pair; None
+      where that is not known.
+
+    >>> from gmask_pl import PairExplainer
+    >>> def shared(pairs):
+    ...     return [float(len(set(a.split()) & set(b.split()))) for a, b in pairs]
+    >>> explain = PairExplainer(shared, method="occlusion", removal="delete")
+    >>> found = explain("two dogs run", "dogs sleep")
+    >>> found
+    <Explanation of 'two dogs run' | 'dogs sleep': score 1.000; dogs +1.00, dogs +1.00>
+    >>> [found.text1[start:end] for start, end in found.spans1]
+    ['two', 'dogs', 'run']
+    """
+
+    id: str
+    words1: tuple[str, ...]
+    words2: tuple[str, ...]
+    label: int | None
+    prediction: int
+    probabilities: tuple[float, ...]
+    scores: tuple[float, ...]
+    groups: Groups | None
+    evaluations: int
+    gradients: int
+    seconds: float
+    interactions: Interactions | None = None
+    truncated: bool | None = None
+    question: str | None = None
+    value: float | None = None
+    labels: tuple[str, ...] = ()
+    text1: str | None = None
+    text2: str | None = None
+    spans1: tuple[Span, ...] | None = None
+    spans2: tuple[Span, ...] | None = None
+    score_meaning: str | None = None
+    method: str | None = None
+    removal: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """In the joint order that ``scores`` and word positions follow."""
+        return self.words1 + self.words2
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Of every word in the joint order: 1 or 2."""
+        return (1,) * len(self.words1) + (2,) * len(self.words2)
+
+    @property
+    def predicted(self) -> str:
+        """The name of the predicted class, its number where the labels are not known."""
+        return self.labels[self.prediction] if self.labels else str(self.prediction)
+
+    def top(self, n: int = 5) -> list[tuple[str, float]]:
+        """The n words with the highest scores, and these; of equals the earlier first."""
+        return [(self.words[word], self.scores[word]) for word in self.ranked()[:n]]
+
+    def ranked(self) -> list[int]:
+        """The positions of all words, the highest score first; of equals the earlier first."""
+        return sorted(range(len(self.scores)), key=lambda word: -self.scores[word])
+
+    @property
+    def word_groups(self) -> tuple[WordGroup, ...]:
+        """The groups that have words, the most important first; () where there are none."""
+        groups = self.groups
+        if groups is None:
+            return ()
+        return tuple(
+            WordGroup(
+                words=tuple(self.words[position] for position in sorted(members)),
+                positions=tuple(sorted(members)),
+                importance=groups.psi[group],
+                kept_alone=groups.kept[group] if groups.kept else None,
+                removed=groups.removed[group] if groups.removed else None,
+            )
+            for group, members in groups.members.items()
+        )
+
+    @property
+    def top_group(self) -> tuple[str, ...]:
+        """The words of the most important group; () where the method finds no groups."""
+        return next((group.words for group in self.word_groups), ())
+
+    def to_dict(self) -> JSON:
+        """All of it as JSON can hold it: lists and numbers, under the names of its fields."""
+        found: JSON = json.loads(self.to_json())
+        return found
+
+    def to_json(self) -> str:
+        """`to_dict` as text; numbers that are not finite are null."""
+        return json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for every word: side, position, word, score, group, span.
+
+        side: 1 or 2; position: from 0 within its side; group: from 0, the most important one, NaN
+        of a word in no group; start, end: of its span. Raises UserError where pandas is missing.
+        """
+        group = {
+            word: number
+            for number, found in enumerate(self.word_groups)
+            for word in found.positions
+        }
+        n1 = len(self.words1)
+        unknown = ((None, None),) * len(self.words)
+        spans = [*(self.spans1 or ()), *(self.spans2 or ())] or unknown
+        rows = [
+            (side, i - n1 * (side == 2), word, score, group.get(i), *span)
+            for i, (side, word, score, span) in enumerate(
+                zip(self.sides, self.words, self.scores, spans, strict=True)
+            )
+        ]
+        columns = ["side", "position", "word", "score", "group", "start", "end"]
+        return pandas_for("to_frame").DataFrame(rows, columns=columns)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a page (``.html``) or a picture (``.svg``, ``.png``) of it; gives the path back.
+
+        They show the same as `_repr_html_`: the prediction, both texts with their words coloured,
+        the groups, and the warnings. None of them needs a network. Raises UserError for another
+        kind of file.
+        """
+        from gmask_pl.drawing.saving import save
+
+        return save(self, path)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from gmask_pl.drawing.html import fragment
+
+        return fragment([self])
+
+    def __repr__(self) -> str:
+        texts = (self.text1 or " ".join(self.words1), self.text2 or " ".join(self.words2))
+        pair = " | ".join(f"'{_short(text)}'" for text in texts)
+        said = "" if self.value is None else f" {self.value:.3f}"
+        what = visible(self.predicted if self.probabilities else self.question or "score")
+        top = ", ".join(f"{visible(word)} {score:+.2f}" for word, score in self.top(3) if score > 0)
+        count = len(self.warnings)
+        told = f"; {count} warning{'s' * (count > 1)}" if count else ""
+        return f"<Explanation of {pair}: {what}{said}; {top or 'no word counts'}{told}>"
+
+
+def pandas_for(what: str) -> Any:
+    """The library pandas. Raises UserError where it is missing."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError(f"{what} needs pandas: pip install pandas") from error
+    return pandas
+
+
+def _short(text: str) -> str:
+    text = visible(text)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _plain(value: Any) -> Any:
+    """Nested data without numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

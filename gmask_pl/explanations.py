@@ -1,0 +1,75 @@
+"""Several explanations, in the order of their pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gmask_pl.explanation import Explanation, pandas_for
+from gmask_pl.types import UserError
+
+SHOWN = 20  # in a notebook
+
+
+class Explanations(list[Explanation]):
+    """A list of explanations of one model, which is also a table, a page and a file.
+
+    >>> from gmask_pl import PairExplainer
+    >>> def shared(pairs):
+    ...     return [float(len(set(a.split()) & set(b.split()))) for a, b in pairs]
+    >>> explain = PairExplainer(shared, method="occlusion")
+    >>> found = explain.many([("two dogs run", "dogs sleep"), ("a cat", "a dog")])
+    >>> found.to_frame()[["value", "top_words"]].to_dict("list")
+    {'value': [1.0, 1.0], 'top_words': ['dogs dogs', 'a a']}
+    """
+
+    def to_frame(self, *, top: int = 4) -> Any:
+        """A pandas DataFrame with a row for every pair.
+
+        top: how many words with the highest positive scores ``top_words`` has. Raises UserError
+        where pandas is missing.
+        """
+        rows = [
+            {
+                "id": e.id,
+                "text1": e.text1 or " ".join(e.words1),
+                "text2": e.text2 or " ".join(e.words2),
+                "predicted": e.predicted,
+                "question": e.question,
+                "value": e.value,
+                "top_words": " ".join(word for word, score in e.top(top) if score > 0),
+                "top_group": " ".join(e.top_group),
+                "evaluations": e.evaluations,
+                "seconds": e.seconds,
+                "warnings": "; ".join(e.warnings),
+            }
+            for e in self
+        ]
+        return pandas_for("to_frame").DataFrame(rows)
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Writes a file as a run leaves it, which `read_explanations` reads back."""
+        from gmask_pl.store import write_explanations  # takes long to import
+
+        write_explanations(path, self, self[0].labels if self else ())
+        return Path(path)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a page (``.html``) of all of them. Raises UserError for another kind of file."""
+        from gmask_pl.drawing.saving import PAGES, save_page
+
+        path = Path(path)
+        if path.suffix.lower() not in PAGES:
+            raise UserError(f"{path}: save a list as .html, or one explanation as .svg or .png")
+        return save_page(self, path, title=f"{len(self)} explanations")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first of them."""
+        from gmask_pl.drawing.html import fragment
+
+        more = f"<p>The first {SHOWN} of {len(self):,}.</p>" if len(self) > SHOWN else ""
+        return fragment(self[:SHOWN]) + more
+
+    def __repr__(self) -> str:
+        lines = ",\n ".join(map(repr, self))
+        return f"[{lines}]"
