@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.parts import BiEncoder, Compared, compared_example
+from gmask_pl.pipeline.own_things import implied
 from gmask_pl.types import PairExample, UserError
 
 PAIR = ("two dogs run", "dogs run fast")
@@ -253,3 +255,77 @@ def test_an_embedder_that_is_read_otherwise_is_refused(embedder: SentenceTransfo
             PairExplainer(embedder)
     finally:
         embedder.default_prompt_name = None
+
+
+@pytest.fixture(scope="module")
+def stored(embedder: SentenceTransformer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedder as sentence-transformers saves it."""
+    folder = tmp_path_factory.mktemp("stored")
+    embedder.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def test_an_embedder_is_read_from_its_folder(embedder: SentenceTransformer, stored: Path) -> None:
+    ours = PairExplainer.from_pretrained(stored, method="occlusion")(*PAIR)
+    same = PairExplainer(embedder, method="occlusion")(*PAIR)
+    assert ours.question == "cosine similarity"
+    assert ours.scores == pytest.approx(same.scores, abs=1e-6)
+    assert implied(["dataset=pairs", f"weights={stored}"]) == ["model=embedder"]
+    named = BiEncoder.from_weights(stored, labels=("unlike", "alike"))
+    assert named.labels == ("unlike", "alike")
+    with pytest.raises(UserError, match="a similarity decides between two labels"):
+        BiEncoder.from_weights(stored, labels=("a", "b", "c"))
+    with pytest.raises(UserError, match="max_length: an embedder has its own"):
+        PairExplainer.from_pretrained(stored, max_length=10)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "why"),
+    [
+        ("modules.json", ("sentence_transformers.", "evil."), "code of its own"),
+        ("modules.json", ("1_Pooling", "../1_Pooling"), "outside of it"),
+        (
+            "config_sentence_transformers.json",
+            ('"SentenceTransformer"', '"SparseEncoder"'),
+            "it holds a SparseEncoder of sentence-transformers, which is not known",
+        ),
+        ("modules.json", ("[", "{"), "no safetensors model could be loaded"),
+    ],
+)
+def test_a_folder_that_brings_code_is_refused(
+    stored: Path, tmp_path: Path, file: str, change: tuple[str, str], why: str
+) -> None:
+    folder = shutil.copytree(stored, tmp_path / "model")
+    text = (folder / file).read_text("utf-8")
+    assert change[0] in text
+    (folder / file).write_text(text.replace(*change), "utf-8")
+    with pytest.raises(UserError, match=why):
+        PairExplainer.from_pretrained(folder)
+
+
+def test_a_pickle_of_a_module_is_refused(stored: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(stored, tmp_path / "model")
+    (folder / "1_Pooling" / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1_Pooling/pytorch_model.bin is a pickle"):
+        PairExplainer.from_pretrained(folder)
+    shutil.copy(folder / "model.safetensors", folder / "1_Pooling")
+    PairExplainer.from_pretrained(folder, method="random")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="no safetensors model could be loaded"):
+        PairExplainer.from_pretrained(folder)
+
+
+def test_a_stored_re_ranker_says_what_its_output_means(tmp_path: Path) -> None:
+    """sentence-transformers keeps the activation beside config.json, not in it."""
+    network = head(1)
+    for name, activation in (("logit", torch.nn.Sigmoid()), ("score", torch.nn.Identity())):
+        folder = tmp_path / name
+        network.network.save_pretrained(folder)
+        network.tokenizer.save_pretrained(folder)
+        encoder = CrossEncoder(str(folder), device="cpu", activation_fn=activation)
+        encoder.save_pretrained(str(folder), create_model_card=False)
+        found = PairExplainer.from_pretrained(folder, method="occlusion")(*PAIR)
+        assert bool(found.probabilities) == (name == "logit")
+        expected = float(encoder.predict([PAIR])[0])
+        value = found.value if name == "score" else found.probabilities[1]
+        assert value == pytest.approx(expected, abs=1e-5)

@@ -10,21 +10,18 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from hydra.utils import instantiate
-
 from gmask_pl.command_names import command_name
-from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.model_check import Trial, Verdict, check, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.pipeline.build import network_of, stored_classifier, weights_to_ask
+from gmask_pl.pipeline.build import network_of, weights_to_ask
 from gmask_pl.pipeline.command import command
 from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.process_switches import quieten
 
 MEANINGS = {
     "softmax": "a softmax over classes",
-    "sigmoid": "a sigmoid of every label: not explained",
-    "score": "one score: not explained",
+    "sigmoid": "a sigmoid of every label",
+    "score": "one score, which decides between",
 }
 BATCHES = {
     "any": "in padded batches",
@@ -38,9 +35,7 @@ def stored_model(arguments: Sequence[str]) -> PairClassifier:
     quieten()
     cfg = explain_settings(arguments)
     weights, (model, settings) = weights_to_ask(cfg), network_of(cfg)
-    if issubclass(model, BertPairClassifier):
-        return model.as_stored(weights, **settings).requires_grad_(False).eval()
-    return stored_classifier(cfg, instantiate(cfg.dataset), weights, cfg.label_order)
+    return model.as_stored(weights, **settings).requires_grad_(False).eval()
 
 
 def table(classifier: PairClassifier, verdict: Verdict) -> str:

@@ -16,7 +16,7 @@ from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.judge import JudgeClassifier
 from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
 from gmask_pl.models.parts import BiEncoder
-from gmask_pl.models.safe_loading import load, of_activation
+from gmask_pl.models.safe_loading import is_embedder, load, of_activation
 from gmask_pl.types import UserError
 
 LONGEST = 512  # tokens, where neither tokenizer nor network says how many it reads
@@ -109,13 +109,17 @@ def stored_model(
     max_length: int | None = None,
     revision: str | None = None,
 ) -> PairClassifier:
-    """The model in a folder or on the hub; one that train.py made by its own class.
+    """The model in a folder or on the hub; one that train.py made by its own class, and one that
+    sentence-transformers saved as what it is, a re-ranker or an embedder.
 
     See `classifier_of` for the settings. revision: of a hub id. Raises UserError.
     """
     if (own := _OWN.get(_kind(source))) is not None:
         _refuse({"outputs": outputs, "max_length": max_length}, "the model has its own")
         return own.from_weights(source, label_order=labels)
+    if is_embedder(str(source), revision=revision):
+        _refuse({"outputs": outputs, "max_length": max_length}, "an embedder has its own")
+        return BiEncoder.from_weights(source, label_order=labels, revision=revision)
     network, tokenizer = load(str(source), "weights", whole=True, revision=revision)
     return classifier_of(network, tokenizer, labels=labels, outputs=outputs, max_length=max_length)
 

@@ -163,6 +163,11 @@ class PairClassifier(LightningModule):
             ) from error
         return model
 
+    @classmethod
+    def as_stored(cls, weights: str | Path, **settings: Any) -> Self:
+        """The model stored at ``weights`` with its own outputs, in their own order."""
+        return cls.from_weights(weights, **settings)
+
     def save(self, folder: Path) -> None:
         """Writes all that `from_weights` needs; the weights as safetensors."""
         kind, sizes = type(self).__name__, dict(self.sizes)

@@ -10,7 +10,8 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,18 @@ from gmask_pl.masking.token_packing import chunks
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate, word_at, words_at
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.reading_traits import tokenizer_words
-from gmask_pl.models.safe_loading import right_tokenizer
+from gmask_pl.models.safe_loading import load_embedder, right_tokenizer
 from gmask_pl.question import OF_A_SCORE, SCORE
-from gmask_pl.types import BETWEEN, ModelInput, PairBatch, PairEncoder, PairExample, Span, UserError
+from gmask_pl.types import (
+    BETWEEN,
+    ModelInput,
+    PairBatch,
+    PairEncoder,
+    PairExample,
+    Span,
+    UserError,
+    WordCounts,
+)
 
 _KEPT = 100_000  # the most answers about parts that are kept
 
@@ -133,8 +143,8 @@ class BiEncoder(PartedClassifier):
     usual_removal = "pad"
     skips_hidden = False  # as the embedder does not take positions
 
-    def __init__(self, embedder: nn.Module) -> None:
-        super().__init__(OF_A_SCORE)
+    def __init__(self, embedder: nn.Module, *, labels: Sequence[str] = OF_A_SCORE) -> None:
+        super().__init__(labels)
         if prompt := getattr(embedder, "default_prompt_name", None):
             raise UserError(
                 f"the embedder puts a prompt before every text (default_prompt_name={prompt}): "
@@ -149,6 +159,42 @@ class BiEncoder(PartedClassifier):
         cosine = getattr(embedder, "similarity_fn_name", None) in (None, "cosine")
         self.score_name = "cosine similarity" if cosine else "similarity"
         self.usual_question = {"threshold": 0.5, "reference": 0.0} if cosine else {}
+
+    @classmethod
+    def from_data(
+        cls,
+        *,
+        labels: Sequence[str],
+        word_counts: WordCounts,
+        revision: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        raise UserError("model=embedder is not trained here: give the one you have, weights=FOLDER")
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: str | Path,
+        *,
+        labels: Sequence[str] | None = None,
+        label_order: Sequence[str] | None = None,
+        revision: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        """What sentence-transformers saved in a folder, or has on the hub, in safetensors.
+
+        labels: names for below the threshold and at least the threshold, where a data set has
+        others. Raises UserError.
+        """
+        names = tuple(labels or label_order or OF_A_SCORE)
+        if len(names) != 2:
+            raise UserError(
+                f"weights={weights}: a similarity decides between two labels, below its threshold "
+                f"and not; the dataset's labels are {list(names)}: set dataset.labels=null"
+            )
+        return cls(
+            load_embedder(str(weights), "weights", revision=revision), labels=names, **settings
+        )
 
     @property
     def longest(self) -> int | None:  # type: ignore[override]

@@ -24,6 +24,10 @@ from gmask_pl.types import UserError
 
 SUFFIX = ".safetensors"
 OUTPUTS = ("softmax", "sigmoid", "logit", "score")  # what outputs of a network may mean
+# What sentence-transformers keeps beside config.json, and in it under this name.
+_OWN_CONFIG, _MODULES = "config_sentence_transformers.json", "modules.json"
+_OF_ITS_CONFIG, _EMBEDDER = "sentence_transformers", "SentenceTransformer"
+_FILES = {"safe": "model.safetensors", "pickle": "pytorch_model.bin"}
 _ACTIVATIONS = {"Identity": "score", "Sigmoid": "logit"}  # by their classes in torch
 # What a damaged or strange folder leads transformers to.
 _UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
@@ -58,6 +62,10 @@ def load(
             **settings,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
+        if count_outputs(network) == 1 and not hasattr(network.config, _OF_ITS_CONFIG):
+            said = json_of(source, _OWN_CONFIG, **hub)
+            if isinstance(said, dict) and said.get("activation_fn") is not None:
+                network.config.sentence_transformers = said
     except (*_UNREADABLE, SafetensorError) as error:
         raise UserError(_why(source, setting, error)) from error
     if whole and (missing := sorted(found["missing_keys"])):
@@ -83,22 +91,104 @@ def _why(source: str, setting: str, error: BaseException) -> str:
     )
 
 
-def check_index(source: str, setting: str, **hub: Any) -> None:
-    """Raises UserError for an index of shards that names anything but safetensors files beside it.
+def is_embedder(source: str, *, revision: str | None = None) -> bool:
+    """Whether a folder or hub id holds a SentenceTransformer, which embeds one text at a time.
 
-    transformers loads what an index names: another kind of file as a pickle, and any path.
+    Raises UserError for what sentence-transformers keeps there and is not known here.
     """
-    index = cached_file(
+    hub: dict[str, Any] = {} if revision is None else {"revision": revision}
+    try:
+        if json_of(source, _MODULES, **hub) is None:
+            return False
+        said = json_of(source, _OWN_CONFIG, **hub)
+    except _UNREADABLE as error:
+        raise UserError(_why(source, "weights", error)) from error
+    kind = said.get("model_type", _EMBEDDER) if isinstance(said, dict) else _EMBEDDER
+    if kind not in (_EMBEDDER, "CrossEncoder"):
+        raise UserError(
+            f"weights={source}: it holds a {kind} of sentence-transformers, which is not known "
+            "here: give a function from Python, f(pairs) -> scores"
+        )
+    return bool(kind == _EMBEDDER)
+
+
+def load_embedder(source: str, setting: str, *, revision: str | None = None) -> Any:
+    """The SentenceTransformer at a folder or hub id, of a ``revision`` of the latter.
+
+    setting: what the user calls ``source``. Raises UserError where sentence-transformers is not
+    installed, for weights that are not in safetensors files, and for modules that are not its own.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError(
+            f"{setting}={source}: an embedder needs sentence-transformers: "
+            "pip install sentence-transformers"
+        ) from error
+    hub: dict[str, Any] = {} if revision is None else {"revision": revision}
+    try:
+        check_index(source, setting, **hub)
+        _check_modules(source, setting, **hub)
+        return SentenceTransformer(
+            source,
+            revision=revision,
+            device="cpu",
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        ).eval()
+    except (*_UNREADABLE, SafetensorError) as error:
+        raise UserError(_why(source, setting, error)) from error
+
+
+def _check_modules(source: str, setting: str, **hub: Any) -> None:
+    """Raises UserError for modules of an embedder that bring their code or a pickle."""
+    modules = json_of(source, _MODULES, **hub)
+    if not isinstance(modules, list):
+        raise UserError(f"{setting}={source}: there is no {_MODULES}: it holds no embedder")
+    for module in modules:
+        kind, path = str(module["type"]), str(module["path"])
+        if not kind.startswith("sentence_transformers."):
+            raise UserError(
+                f"{setting}={source}: {_MODULES} names {kind[:100]!r}, which is code of its own "
+                "and is never run here; choose a model that sentence-transformers knows by itself"
+            )
+        inside = PurePosixPath(path.replace("\\", "/"))
+        if inside.is_absolute() or ".." in inside.parts:
+            raise UserError(f"{setting}={source}: {_MODULES} names {path[:100]!r}, outside of it")
+        names = {end: f"{path}/{name}".lstrip("/") for end, name in _FILES.items()}
+        if _there(source, names["pickle"], **hub) and not _there(source, names["safe"], **hub):
+            raise UserError(
+                f"{setting}={source}: {names['pickle']} is a pickle, which is never loaded here: "
+                "save the model anew, which writes safetensors"
+            )
+
+
+def json_of(source: str, name: str, **hub: Any) -> Any:
+    """What a JSON file of a folder or hub id holds; None where there is none. Raises ValueError."""
+    file = _there(source, name, **hub)
+    return None if file is None else json.loads(Path(file).read_text("utf-8"))
+
+
+def _there(source: str, name: str, **hub: Any) -> str | None:
+    """The path of a file of a folder or hub id; None where there is none."""
+    return cached_file(
         source,
-        SAFE_WEIGHTS_INDEX_NAME,
+        name,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
         **hub,
     )
-    if index is None:
+
+
+def check_index(source: str, setting: str, **hub: Any) -> None:
+    """Raises UserError for an index of shards that names anything but safetensors files beside it.
+
+    transformers loads what an index names: another kind of file as a pickle, and any path.
+    """
+    read = json_of(source, SAFE_WEIGHTS_INDEX_NAME, **hub)
+    if read is None:
         return
-    read = json.loads(Path(index).read_text("utf-8"))
     shards = read.get("weight_map") if isinstance(read, dict) else None
     if not isinstance(shards, dict):
         raise UserError(f"{setting}={source}: {SAFE_WEIGHTS_INDEX_NAME} holds no weight_map")
@@ -178,7 +268,7 @@ def _configured(network: PreTrainedModel) -> str:
     if count_outputs(network) != 1:
         return "softmax"
     config = network.config.to_dict()
-    said = config.get("sentence_transformers") or {}
+    said = config.get(_OF_ITS_CONFIG) or {}
     activation = said.get("activation_fn") if isinstance(said, dict) else None
     activation = activation or config.get("sbert_ce_default_activation_function")
     return "logit" if activation is None else of_activation(str(activation).rpartition(".")[2])
