@@ -144,3 +144,53 @@ def test_a_long_text_is_cut_and_never_the_prompt() -> None:
 def test_what_asks_nothing_is_told(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         judge("llama", **settings)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_what_all_prompts_begin_with_is_read_once(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = judge(kind, template="the text said that nobody runs : {text1} {text2} is it ?")
+    explain = PairExplainer(model, method="kernel_shap", removal="delete")
+    shared = explain(*PAIR)
+    assert model._shares is True
+    read = []
+    handle = model.network.get_input_embeddings().register_forward_hook(
+        lambda module, inputs, output: read.append(output.shape[:2])
+    )
+    watched = explain(*PAIR)  # by whoever wants to see every token
+    handle.remove()
+    assert watched.scores == pytest.approx(shared.scores, abs=1e-5)
+    lengths = {length for _, length in read}
+    monkeypatch.setattr(type(model), "_shares", False)
+    model._shares = False
+    plain = explain(*PAIR)
+    assert plain.scores == pytest.approx(shared.scores, abs=1e-5)
+    assert max(lengths) > 7
+    again = []
+    model._shares = True
+    monkeypatch.setattr(
+        model,
+        "_behind",
+        lambda last, named: (
+            again.append(named["input_ids"].shape) or model.__class__._behind(model, last, named)
+        ),
+    )
+    explain(*PAIR)
+    assert sum(a * b for a, b in again) < 0.7 * sum(a * b for a, b in read)
+
+
+def test_a_network_that_goes_on_otherwise_is_asked_in_full() -> None:
+    model = judge("llama")
+    usual = model._continued
+
+    def wrong(*given: Any) -> dict[str, Any]:
+        named = usual(*given)
+        named["input_ids"] = named["input_ids"].flip(1)
+        return named
+
+    model._continued = wrong  # type: ignore[method-assign]
+    found = PairExplainer(model, method="occlusion")(*PAIR)
+    assert model._shares is False
+    expected = by_hand(model, *PAIR).softmax(-1)
+    assert found.probabilities == pytest.approx(expected.tolist(), abs=1e-5)

@@ -62,7 +62,7 @@ class BertPairClassifier(PairClassifier):
     """
 
     weights_tag = "BertPairClassifier"
-    found_out = ("_reading", "_tells_truly")
+    found_out: tuple[str, ...] = ("_reading", "_tells_truly")
 
     @checked
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate, word_at, words_at
+from gmask_pl.models.pair_classifier import is_watched
 from gmask_pl.models.reading_traits import Reading
 from gmask_pl.models.safe_loading import right_tokenizer
 from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError
 
 FIELDS = ("text1", "text2")
+_WORTH = 4  # tokens that all rows begin with, from which on they are read once
 TEMPLATE = "{text1}\nQuestion: {text2} True or False?\nAnswer:"
 
 
@@ -37,6 +39,9 @@ class JudgeClassifier(BertPairClassifier):
 
     weights_tag = "JudgeClassifier"
     usual_removal = "delete"  # decoders read texts without gaps
+    # Whether it may go on from what all rows begin with; found by trying, see `_logits`.
+    _shares: bool | None = None
+    found_out = (*BertPairClassifier.found_out, "_shares")
 
     def __init__(
         self,
@@ -106,16 +111,57 @@ class JudgeClassifier(BertPairClassifier):
         """The logits of the answers behind the last token that is read."""
         places = torch.arange(inputs.token_ids.shape[1], device=inputs.token_ids.device)
         last = ((inputs.attention > 0) * places).amax(1)
+        begin = self._shared(inputs, last)
+        if begin == 0:
+            return self._behind(last, self._named(inputs, reading))
+        found = self._behind(last - begin, self._continued(inputs, reading, begin))
+        if self._shares is None:  # some networks do not go on from where they were as they would
+            plain = self._behind(last, self._named(inputs, reading))
+            self._shares = torch.allclose(found, plain, rtol=1e-4, atol=1e-4)
+            return plain
+        return found
+
+    def _behind(self, last: Tensor, named: Mapping[str, Any]) -> Tensor:
+        """The logits of the answers behind the token ``last`` (N,) of each row."""
         # Of few places, as a vocabulary is large.
         needed, which = last.unique(return_inverse=True)
-        named: dict[str, Any] = self._named(inputs, reading)
         if "logits_to_keep" in self._accepts:
-            named["logits_to_keep"] = needed
-            logits = self.network(**named).logits[:, :, self.answers]
+            logits = self.network(**named, logits_to_keep=needed).logits[:, :, self.answers]
         else:
             logits = self.network(**named).logits[:, needed][:, :, self.answers]
         found: Tensor = logits[torch.arange(len(which), device=which.device), which]
         return found
+
+    def _shared(self, inputs: ModelInput, last: Tensor) -> int:
+        """How many tokens all rows begin with, which need to be read once; 0 where it is not worth
+        it, or where somebody watches the network or differentiates its answers."""
+        if self._shares is False or len(last) < 2 or inputs.attention.dtype != torch.bool:
+            return 0
+        if inputs.gate is not None or torch.is_grad_enabled() or is_watched(self.network):
+            return 0
+        alike = inputs.attention.all(0)
+        for field in (inputs.token_ids, inputs.positions):
+            alike &= (field == field[:1]).all(0)
+        count = min(int(alike.long().cumprod(0).sum()), int(last.min()))
+        return count if count >= _WORTH else 0
+
+    def _continued(self, inputs: ModelInput, reading: Reading, begin: int) -> dict[str, Any]:
+        """What the network is asked about the tokens from ``begin`` on, the others being read."""
+        first = ModelInput(
+            inputs.token_ids[:1, :begin],
+            inputs.attention[:1, :begin],
+            inputs.segment[:1, :begin],
+            inputs.positions[:1, :begin],
+        )
+        few = {"logits_to_keep": 1} if "logits_to_keep" in self._accepts else {}
+        named = self._named(first, reading)
+        read = self.network(**named, **few, use_cache=True).past_key_values
+        read.batch_repeat_interleave(len(inputs.token_ids))
+        rest: dict[str, Any] = dict(self._named(inputs, reading))
+        for name in ("input_ids", "token_type_ids", "position_ids"):
+            if name in rest:
+                rest[name] = rest[name][:, begin:]
+        return rest | {"past_key_values": read, "use_cache": True}
 
     def _prompt(self, text1: str, text2: str) -> Any:
         """The tokens of the prompt."""
