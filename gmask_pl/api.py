@@ -45,8 +45,16 @@ _TRAINER = {"precision": "32-true", "deterministic": "warn", "enable_model_summa
 class NotExplained(UserError):
     """Some of the pairs could not be explained, and the others were.
 
-    explanations: one a pair in their order, None where there is none. reasons: why, by the
-    position of the pair from 0.
+    - explanations: one a pair in their order, None where there is none.
+    - reasons: why, by the position of the pair from 0.
+
+    >>> from gmask_pl import NotExplained, PairExplainer
+    >>> explain = PairExplainer(lambda pairs: [1.0 for _ in pairs], method="random")
+    >>> try:
+    ...     explain.many([("a dog", "a cat"), ("", "a cat")])
+    ... except NotExplained as error:
+    ...     print(error.reasons, [found is not None for found in error.explanations])
+    {1: "text 1 is empty: ''"} [True, False]
     """
 
     def __init__(self, explanations: list[Explanation | None], reasons: dict[int, str]) -> None:
@@ -57,7 +65,13 @@ class NotExplained(UserError):
 
 
 class Truncated(UserWarning):
-    """Pairs are longer than the model reads: they are explained by what it read of them."""
+    """Pairs are longer than the model reads: they are explained by what it read of them.
+
+    >>> import warnings
+    >>> from gmask_pl.api import Truncated
+    >>> warnings.simplefilter("error", Truncated)  # to be stopped by such a pair
+    >>> warnings.simplefilter("default", Truncated)
+    """
 
 
 class PairExplainer:
@@ -107,11 +121,15 @@ class PairExplainer:
     explainer: of all that are asked in one process one works at a time. It can be pickled, with its
     model, and so be handed to a process that is started by spawn.
 
-    Example::
-
-        explain = PairExplainer(network, tokenizer)
-        found = explain("a man plays the guitar", "a man plays the banjo")
-        print(explain.labels[found.prediction], found.top(3), found.word_groups)
+    >>> from gmask_pl import PairExplainer
+    >>> def contradicts(pairs):  # a model of yours, or (network, tokenizer), or a CrossEncoder
+    ...     return [[0.1, 0.9] if "guitar" in a and "banjo" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(contradicts, labels=["no", "yes"])
+    >>> found = explain("a man plays the guitar", "a man plays the banjo")
+    >>> found.predicted, found.top_group
+    ('yes', ('guitar', 'banjo'))
+    >>> print(found.word_groups[0])
+    1.00 guitar banjo (alone 0.900, without 0.100)
     """
 
     @checked
@@ -188,7 +206,20 @@ class PairExplainer:
     ) -> PairExplainer:
         """Of the model in a folder or of a hub id, in safetensors; one of train.py's, too.
 
-        revision: of a hub id. settings: of the constructor. Raises UserError.
+        - source: the folder or hub id, also of what sentence-transformers saved.
+        - revision: of a hub id.
+        - settings: of the constructor.
+
+        Raises UserError for what cannot be loaded; no pickle is, and no foreign code runs.
+
+        >>> import tempfile
+        >>> from gmask_pl import PairExplainer, TinyBert
+        >>> model = TinyBert.from_data(labels=["no", "yes"], word_counts={"dog": 9, "cat": 9})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     explain = PairExplainer.from_pretrained(folder, method="occlusion")
+        >>> explain.labels
+        ('no', 'yes')
         """
         of_model = {key: settings.pop(key, None) for key in ("labels", "outputs", "max_length")}
         return cls(stored_model(source, revision=revision, **of_model), **settings)
@@ -197,14 +228,33 @@ class PairExplainer:
     def from_config(cls, *overrides: str) -> PairExplainer:
         """With the settings of explain.py, given as on its command line; it needs Hydra.
 
-        See `gmask_pl.pipeline.from_python.from_settings`.
+        - overrides: as on the command line, such as ``"model=bert"``, ``"weights=FOLDER"``.
+
+        Raises UserError for settings that cannot be. See
+        `gmask_pl.pipeline.from_python.from_settings`.
+
+        >>> from gmask_pl import PairExplainer
+        >>> PairExplainer.from_config("weights=no/such/folder", "model=bert")
+        Traceback (most recent call last):
+        gmask_pl.types.UserError: ...
         """
         from gmask_pl.pipeline.from_python import from_settings
 
         return from_settings(*overrides)
 
     def __call__(self, text1: str, text2: str, **asked: Any) -> Explanation:
-        """The explanation of one pair. asked: see `many`, which raises the same errors."""
+        """The explanation of one pair.
+
+        - text1, text2: its texts.
+        - asked: what to ask in place of what the constructor said, see `many`, which raises the
+          same errors.
+
+        >>> from gmask_pl import PairExplainer
+        >>> def shared(pairs):
+        ...     return [float(len(set(a.split()) & set(b.split()))) for a, b in pairs]
+        >>> PairExplainer(shared, method="occlusion")("two dogs run", "dogs sleep").top(1)
+        [('dogs', 1.0)]
+        """
         return self._many(texts_of([(text1, text2)]), asked)[0]
 
     def many(
@@ -229,6 +279,14 @@ class PairExplainer:
         whole (`Truncated`); their ``truncated`` is true. Raises UserError, before anything is
         explained, for what is no pair of strings; and NotExplained, with the explanations of the
         other pairs, where a text is missing or has no words, or the model gives no finite answer.
+
+        >>> from gmask_pl import PairExplainer
+        >>> def shared(pairs):
+        ...     return [float(len(set(a.split()) & set(b.split()))) for a, b in pairs]
+        >>> explain = PairExplainer(shared, method="occlusion")
+        >>> explain.many([("two dogs run", "dogs sleep"), ("a cat", "a dog")])
+        [<Explanation of 'two dogs run' | 'dogs sleep': score 1.000; dogs +1.00, dogs +1.00>,
+         <Explanation of 'a cat' | 'a dog': score 1.000; a +1.00, a +1.00>]
         """
         return self._many(texts_of(pairs, text1, text2), asked, progress=progress)
 
@@ -267,10 +325,21 @@ class PairExplainer:
     ) -> Explanation:
         """Why one document stands before another for a query: the difference of their scores.
 
-        ``words1`` are those of the query, ``words2`` those of ``better`` and then those of
-        ``worse``. A positive score speaks for ``better``. target: the label by which a model of
-        three or more classes compares, see `gmask_pl.models.parts.Compared`. It needs a method
-        that asks for answers only. Raises UserError as `many` does.
+        - query, better, worse: their texts. ``words1`` of the explanation are the query's;
+          ``text2`` holds both documents with a record separator (U+001E) between them, ``words2``
+          those of ``better`` and then those of ``worse``. A positive score speaks for ``better``.
+        - target: the label by which a model of three or more classes compares, see
+          `gmask_pl.models.parts.Compared`.
+
+        It needs a method that asks for answers only. Raises UserError as `many` does.
+
+        >>> from gmask_pl import PairExplainer
+        >>> def shared(pairs):
+        ...     return [float(len(set(a.split()) & set(b.split()))) for a, b in pairs]
+        >>> explain = PairExplainer(shared, method="occlusion")
+        >>> found = explain.compare("quit smoking", "stop smoking", "smoke a ham")
+        >>> found.question, found.value, found.top(2)
+        ('score of A less score of B', 1.0, [('smoking', 1.0), ('smoking', 1.0)])
         """
         self._refuse_what_is_learnt("the difference of two documents")
         model = Compared(self.classifier, target)
@@ -306,6 +375,11 @@ class PairExplainer:
         """What is right for the model: removals, their gradients, its attention.
 
         The model is tried against its own direct call. Raises UserError where that itself fails.
+
+        >>> from gmask_pl import PairExplainer
+        >>> verdict = PairExplainer(lambda pairs: [1.0 for _ in pairs], method="random").check()
+        >>> verdict.right(gradients=False)
+        ['pad', 'delete']
         """
         with apart(), _asked(self.classifier):
             return tried(self.classifier, None, gradients=True)

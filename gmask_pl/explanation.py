@@ -23,6 +23,10 @@ class WordGroup:
     - importance: psi, the group's share among the groups.
     - kept_alone: the number that is asked for when only these words are kept; removed: when they
       are taken out of the text. None where the method has not asked the model.
+
+    >>> from gmask_pl import WordGroup
+    >>> print(WordGroup(("guitar", "banjo"), (4, 9), 0.8, kept_alone=0.9, removed=0.1))
+    0.80 guitar banjo (alone 0.900, without 0.100)
     """
 
     words: tuple[str, ...]
@@ -112,7 +116,13 @@ class Explanation:
         return self.labels[self.prediction] if self.labels else str(self.prediction)
 
     def top(self, n: int = 5) -> list[tuple[str, float]]:
-        """The n words with the highest scores, and these; of equals the earlier first."""
+        """The n words with the highest scores, and these; of equals the earlier first.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda pairs: [float("dog" in a) for a, _ in pairs])
+        >>> explain("the dog", "a cat").top(1)
+        [('dog', 1.0)]
+        """
         return [(self.words[word], self.scores[word]) for word in self.ranked()[:n]]
 
     def ranked(self) -> list[int]:

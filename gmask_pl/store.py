@@ -82,11 +82,15 @@ def write_explanations(
 ) -> int:
     """Write explanations as they come and return how many there were.
 
-    failed: the reason of every pair that has none, by id; see `read_failed`.
+    - path: of the Parquet file, which appears whole or not at all.
+    - explanations: those of one model.
+    - labels: the names of its classes, in index order.
+    - failed: the reason of every pair that has none, by id; see `read_failed`.
+
     ``scores`` (W,) follow the joint word order; ``candidates`` (k,), ``phi`` (k, t) and
     ``psi`` (t,) are null where the method has no groups, ``pairs`` (p, 2) and ``interactions``
     (p,) where it has no interactions. Raises UserError for a class without a name, ValueError
-    where scores and words do not match.
+    where scores and words do not match. See `read_explanations` for an example.
     """
     metadata = {LABELS_KEY: json.dumps(list(labels)).encode()}
     schema = SCHEMA.with_metadata(metadata | _told(failed))
@@ -147,7 +151,19 @@ def write_parquet(path: Path | str, schema: pa.Schema, rows: Iterator[dict[str, 
 def read_explanations(path: Path | str) -> Iterator[Explanation]:
     """Read explanations back one by one, exactly as they were written.
 
+    - path: of a file that `write_explanations`, `Explanations.to_parquet` or a run has left.
+
     Raises UserError when there is no such file or it holds something else.
+
+    >>> import tempfile
+    >>> from gmask_pl import PairExplainer, read_explanations, write_explanations
+    >>> explain = PairExplainer(lambda pairs: [1.0 for _ in pairs], method="random")
+    >>> found = explain("a dog", "a cat")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_explanations(f"{folder}/e.parquet", [found], explain.labels)
+    ...     list(read_explanations(f"{folder}/e.parquet")) == [found]
+    1
+    True
     """
     return _rows(path, SCHEMA, "explanations", _from_row)
 
