@@ -17,7 +17,7 @@ TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist wor
 test pytest test-fast demo: export HF_HUB_OFFLINE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest test-fast test-lowest lint bench clean
+.PHONY: help setup demo test pytest test-fast test-lowest lint docs bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.%-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,11 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## the site of the documents, in build/site; a warning is an error
+	$(PY) -c "import latex2mathml, material, mkdocstrings_handlers.python" 2>/dev/null \
+		|| $(PY) -m pip install -c $(CONSTRAINTS) -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 bench: $(STAMP) ## every script of benchmarks/, one after the other
 	set -e; for name in estimators references growth utilisation kinds; do echo "$$name"; $(PY) -m benchmarks.$$name; done
