@@ -114,6 +114,12 @@ def test_every_exported_name_is_on_an_api_page() -> None:
     assert exported == {f"gmask_pl.{name}" for name in gmask_pl.__all__}
 
 
+@pytest.mark.parametrize("group", ["explainer", "model", "dataset", "metric"])
+def test_every_part_is_on_the_page_of_parts(group: str) -> None:
+    told = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "parts.md").read_text("utf-8")))
+    assert {path.stem for path in (CONF / group).glob("*.yaml")} <= told
+
+
 def test_the_citation_is_of_this_version() -> None:
     found = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert found["cff-version"] == "1.2.0"
