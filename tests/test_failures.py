@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from gmask_pl import loops
 from gmask_pl.data.pairs import Pairs
+from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.occlusion import Occlusion
 from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop, ScoreLoop
@@ -159,14 +160,13 @@ def test_a_score_that_is_no_number_fails_its_pair(
         classifier, explainer, [0], lambda i, *found: kept.append(found), token_budget=512
     )
 
-    def broken(masked: MaskedModel) -> Any:
+    def broken(own: Any, masked: MaskedModel) -> Any:
         found = type(explainer).__call__(explainer, masked)
         for row, id in enumerate(masked.batch.ids):
             found.scores[row, 0] = math.inf if id == "pair-0" else found.scores[row, 0]
         return found
 
-    monkeypatch.setattr(loop, "explainer", type("E", (), {"removal": "pad"})())
-    monkeypatch.setattr(type(loop.explainer), "__call__", staticmethod(broken), raising=False)
+    loop.explainer = type("Broken", (Explainer,), {"__call__": broken})(removal="pad")
     loop.predict_step(classifier.encoder("word")(examples), 0)
     assert kept[0][1] == {"pair-0": "a score is not a finite number"}
     assert [e.id for e in kept[0][0]] == ["pair-1", "pair-2"]

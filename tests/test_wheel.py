@@ -90,7 +90,9 @@ def explained(installed: Path, folder: Path) -> subprocess.CompletedProcess[str]
 
 def test_the_wheel_holds_the_packages_and_their_settings_alone(wheel: Path) -> None:
     packages = [ROOT / "gmask_pl", ROOT / "gmask_paper"]
-    files = [f for p in packages for kind in ("*.py", "*.j2", "*.yaml") for f in p.rglob(kind)]
+    files = [
+        f for p in packages for kind in ("*.py", "*.j2", "*.css", "*.yaml") for f in p.rglob(kind)
+    ]
     files += [package / "py.typed" for package in packages]
     files += packages[0].glob("*.pyi")
     expected = {str(file.relative_to(ROOT)) for file in files}
