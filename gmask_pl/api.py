@@ -221,7 +221,8 @@ class PairExplainer:
         >>> explain.labels
         ('no', 'yes')
         """
-        of_model = {key: settings.pop(key, None) for key in ("labels", "outputs", "max_length")}
+        own = ("labels", "outputs", "max_length", "template", "answers")
+        of_model = {key: settings.pop(key, None) for key in own}
         return cls(stored_model(source, revision=revision, **of_model), **settings)
 
     @classmethod

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from test_question import head
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
 from zoo import decoder, tokenizer_of
@@ -14,7 +16,9 @@ from zoo import decoder, tokenizer_of
 from gmask_pl.api import PairExplainer
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.models.adapters import kind_of
 from gmask_pl.models.judge import JudgeClassifier
+from gmask_pl.pipeline.own_things import implied
 from gmask_pl.types import UserError
 
 SMALL = {
@@ -194,3 +198,38 @@ def test_a_network_that_goes_on_otherwise_is_asked_in_full() -> None:
     assert model._shares is False
     expected = by_hand(model, *PAIR).softmax(-1)
     assert found.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_judge_is_read_from_its_folder(tmp_path: Path) -> None:
+    model = judge("llama")
+    model.network.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    assert kind_of(tmp_path) == "judge"
+    given: dict[str, Any] = {"template": TEMPLATE, "answers": ANSWERS}
+    explain = PairExplainer.from_pretrained(tmp_path, method="occlusion", **given)
+    expected = PairExplainer(model, method="occlusion")(*PAIR)
+    assert explain.labels == ("never", "always")
+    assert explain(*PAIR).scores == pytest.approx(expected.scores, abs=1e-5)
+    other = JudgeClassifier.from_weights(
+        tmp_path, labels=("yes", "no"), label_order=("no", "yes"), **given
+    )
+    assert other.labels == ("yes", "no")
+    found = PairExplainer(other, method="occlusion")(*PAIR)
+    assert found.probabilities == pytest.approx(expected.probabilities[::-1], abs=1e-5)
+    with pytest.raises(UserError, match="template: it is of a causal language model"):
+        head(2).save(tmp_path / "head")
+        PairExplainer.from_pretrained(tmp_path / "head", template=TEMPLATE)
+
+
+def test_a_judge_is_chosen_on_the_command_line(tmp_path: Path) -> None:
+    model = judge("gpt2")
+    model.network.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    assert implied(["dataset=pairs", f"weights={tmp_path}"])[0] == "model=judge"
+    explain = PairExplainer.from_config(
+        *("model=judge", f"weights={tmp_path}", "dataset=pairs", "explainer=occlusion"),
+        "model.net.answers=[' never',' always']",
+        f"model.net.template='{TEMPLATE}'",
+    )
+    expected = PairExplainer(model, method="occlusion")(*PAIR)
+    assert explain(*PAIR).scores == pytest.approx(expected.scores, abs=1e-5)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from gmask_pl.models.bert import BertPairClassifier
@@ -16,12 +15,12 @@ from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.judge import JudgeClassifier
 from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
 from gmask_pl.models.parts import BiEncoder
-from gmask_pl.models.safe_loading import is_embedder, load, of_activation
+from gmask_pl.models.safe_loading import is_embedder, json_of, load, of_activation
 from gmask_pl.types import UserError
 
 LONGEST = 512  # tokens, where neither tokenizer nor network says how many it reads
 _UNSAID = 100_000  # a tokenizer that says more than this says nothing
-_OWN = {DecomposableAttention.__name__: DecomposableAttention}
+JUDGE = "judge"
 _HOW = (
     "give a Hugging Face model and its tokenizer, a CrossEncoder or a SentenceTransformer, a "
     "PairClassifier of this project, or a function of a list of pairs; "
@@ -107,6 +106,8 @@ def stored_model(
     labels: Sequence[str] | None = None,
     outputs: str | None = None,
     max_length: int | None = None,
+    template: str | None = None,
+    answers: Sequence[str] | None = None,
     revision: str | None = None,
 ) -> PairClassifier:
     """The model in a folder or on the hub; one that train.py made by its own class, and one that
@@ -114,14 +115,40 @@ def stored_model(
 
     See `classifier_of` for the settings. revision: of a hub id. Raises UserError.
     """
-    if (own := _OWN.get(_kind(source))) is not None:
-        _refuse({"outputs": outputs, "max_length": max_length}, "the model has its own")
-        return own.from_weights(source, label_order=labels)
-    if is_embedder(str(source), revision=revision):
-        _refuse({"outputs": outputs, "max_length": max_length}, "an embedder has its own")
+    given: dict[str, Any] = {"outputs": outputs, "max_length": max_length}
+    prompt: dict[str, Any] = {"template": template, "answers": answers}
+    kind = kind_of(source, revision=revision)
+    if kind != JUDGE:
+        _refuse(prompt, "it is of a causal language model")
+    if kind == "dattn":
+        _refuse(given, "the model has its own")
+        return DecomposableAttention.from_weights(source, label_order=labels)
+    if kind == "embedder":
+        _refuse(given, "an embedder has its own")
         return BiEncoder.from_weights(source, label_order=labels, revision=revision)
-    network, tokenizer = load(str(source), "weights", whole=True, revision=revision)
-    return classifier_of(network, tokenizer, labels=labels, outputs=outputs, max_length=max_length)
+    head = AutoModelForCausalLM if kind == JUDGE else AutoModelForSequenceClassification
+    network, tokenizer = load(str(source), "weights", whole=True, revision=revision, head=head)
+    return classifier_of(network, tokenizer, labels=labels, **given, **prompt)
+
+
+def kind_of(source: str | Path, *, revision: str | None = None) -> str:
+    """What a folder or hub id holds, by the name of its model in ``conf/model``.
+
+    ``dattn``, ``embedder``, ``judge``, or else ``bert``. Raises UserError for what
+    sentence-transformers keeps there and is not known here.
+    """
+    hub: dict[str, Any] = {} if revision is None else {"revision": revision}
+    if is_embedder(str(source), **hub):
+        return "embedder"
+    try:
+        said = json_of(str(source), CONFIG, **hub)
+    except (OSError, ValueError, RecursionError):
+        return "bert"  # whoever loads it says why it cannot
+    said = said if isinstance(said, dict) else {}
+    if said.get("model_type") == DecomposableAttention.__name__:
+        return "dattn"
+    heads = said.get("architectures") or [""]
+    return JUDGE if heads[0] in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() else "bert"
 
 
 def longest_of(tokenizer: Any) -> int:
@@ -137,14 +164,6 @@ def _of_activation(model: Any, network: PreTrainedModel) -> str | None:
     activation = getattr(model, "activation_fn", None)
     activation = activation or getattr(model, "default_activation_function", None)
     return None if activation is None else of_activation(type(activation).__name__)
-
-
-def _kind(source: str | Path) -> str:
-    """What the config.json of a folder says that the model is; "" where none can be read."""
-    try:
-        return str(json.loads((Path(source) / CONFIG).read_text("utf-8"))["model_type"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
 
 
 def _refuse(settings: dict[str, Any], why: str) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.encoding import EncodedPair, check_unit, collate, word_at, words_at
-from gmask_pl.models.pair_classifier import is_watched
+from gmask_pl.models.pair_classifier import is_watched, output_columns
 from gmask_pl.models.reading_traits import Reading
-from gmask_pl.models.safe_loading import right_tokenizer
-from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError
+from gmask_pl.models.safe_loading import load, right_tokenizer
+from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, UserError, WordCounts
 
 FIELDS = ("text1", "text2")
 _WORTH = 4  # tokens that all rows begin with, from which on they are read once
@@ -77,6 +78,47 @@ class JudgeClassifier(BertPairClassifier):
                 f"max_length={self.max_length}: the template alone has {self.max_length - room} "
                 "tokens: give a larger one, or a shorter template"
             )
+
+    @classmethod
+    def from_data(
+        cls,
+        *,
+        labels: Sequence[str],
+        word_counts: WordCounts,
+        revision: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        raise UserError("model=judge is not trained here: give the one you have, weights=FOLDER")
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: str | Path,
+        *,
+        labels: Sequence[str] | None = None,
+        label_order: Sequence[str] | None = None,
+        revision: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        """The causal language model in a folder or on the hub, in safetensors, as a judge.
+
+        labels: names of the answers, in their order; label_order: the same, where the data set has
+        its labels in another order. settings: of the constructor. Raises UserError.
+        """
+        network, tokenizer = load(
+            str(weights), "weights", whole=True, revision=revision, head=AutoModelForCausalLM
+        )
+        given = {"network": network, "tokenizer": tokenizer} | settings
+        model = cls(labels=label_order or labels, **given)
+        if labels is not None:
+            columns = output_columns(labels, model.labels, label_order, f"weights={weights}")
+            model.answers = [model.answers[column] for column in columns]
+            model.labels = tuple(labels)
+        return model
+
+    @classmethod
+    def as_stored(cls, weights: str | Path, **settings: Any) -> Self:
+        return cls.from_weights(weights, **settings)
 
     def encoder(self, unit: str) -> PairEncoder:
         if check_unit(unit) == "token":

@@ -34,13 +34,20 @@ _UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, Attrib
 
 
 def load(
-    source: str, setting: str, *, whole: bool, revision: str | None, **settings: Any
+    source: str,
+    setting: str,
+    *,
+    whole: bool,
+    revision: str | None,
+    head: Any = AutoModelForSequenceClassification,
+    **settings: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The network and tokenizer at a folder or hub id, of a ``revision`` of the latter.
 
     setting: what the user calls ``source``. whole: refuse weights that lack a part, as those of a
-    model that was never fine-tuned do. Raises UserError for whatever cannot be loaded, for weights
-    that are not in safetensors files of the folder itself, and for a model that brings its code.
+    model that was never fine-tuned do. head: the class of transformers that loads it. Raises
+    UserError for whatever cannot be loaded, for weights that are not in safetensors files of the
+    folder itself, and for a model that brings its code.
     """
     if not Path(source).exists() and (Path(source).is_absolute() or source.startswith(".")):
         raise UserError(f"{setting}={source}: there is no such folder")
@@ -52,7 +59,7 @@ def load(
     hub: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         check_index(source, setting, **hub)
-        network, found = AutoModelForSequenceClassification.from_pretrained(
+        network, found = head.from_pretrained(
             source,
             dtype=torch.float32,
             use_safetensors=True,
@@ -62,7 +69,12 @@ def load(
             **settings,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
-        if count_outputs(network) == 1 and not hasattr(network.config, _OF_ITS_CONFIG):
+        classifies = head is AutoModelForSequenceClassification
+        if (
+            classifies
+            and count_outputs(network) == 1
+            and not hasattr(network.config, _OF_ITS_CONFIG)
+        ):
             said = json_of(source, _OWN_CONFIG, **hub)
             if isinstance(said, dict) and said.get("activation_fn") is not None:
                 network.config.sentence_transformers = said
@@ -102,6 +114,8 @@ def is_embedder(source: str, *, revision: str | None = None) -> bool:
             return False
         said = json_of(source, _OWN_CONFIG, **hub)
     except _UNREADABLE as error:
+        if not Path(source).is_dir():
+            return False  # whoever loads it says why it cannot
         raise UserError(_why(source, "weights", error)) from error
     kind = said.get("model_type", _EMBEDDER) if isinstance(said, dict) else _EMBEDDER
     if kind not in (_EMBEDDER, "CrossEncoder"):

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmask_pl.data.tables import STDIN
-from gmask_pl.models.adapters import LONGEST
-from gmask_pl.models.pair_classifier import CONFIG
-from gmask_pl.models.safe_loading import is_embedder
+from gmask_pl.models.adapters import JUDGE, LONGEST, kind_of
 from gmask_pl.pipeline.hydra_setup import choices
 
 _TOKENIZER = "tokenizer_config.json"
@@ -31,12 +29,9 @@ def implied(overrides: Sequence[str]) -> list[str]:
     weights = Path(said.get("weights", "")).expanduser()
     of_ones_own = "dataset=pairs" in found or said.get("dataset") == "pairs"
     if of_ones_own and "weights" in said and "model" not in said and weights.is_dir():
-        kind = _json(weights / CONFIG).get("model_type")
-        own = {"DecomposableAttention": "dattn"}.get(str(kind))
-        if own is None and is_embedder(str(weights)):
-            own = "embedder"
-        found.append(f"model={own or 'bert'}")
-        if own is None and "model.net.max_length" not in said:
+        kind = kind_of(weights)
+        found.append(f"model={kind}")
+        if kind in ("bert", JUDGE) and "model.net.max_length" not in said:
             longest = _json(weights / _TOKENIZER).get("model_max_length")
             known = isinstance(longest, int) and longest < _UNSAID
             found.append(f"model.net.max_length={longest if known else LONGEST}")
