@@ -228,8 +228,8 @@ def test_truncation_is_said(explain: PairExplainer) -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ("explainer=gmsk", "explainer/gmsk: there are attention, gmask, .*occlusion"),
-        ("explainer.kk=3", "Could not override 'explainer.kk'"),
+        ("explainer=gmsk", "explainer=gmsk: there is no such choice; did you mean gmask"),
+        ("explainer.kk=3", "explainer.kk=3: there is no such setting; did you mean explainer.k?"),
         ("+explainer.foo=3", "explainer.foo=3: there is no such setting"),
         ("explainer=gmask,lime", "Ambiguous value for argument"),
         ("unit=${nope}", "Interpolation key 'nope' not found"),

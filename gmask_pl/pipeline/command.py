@@ -49,7 +49,8 @@ def command(
                 with shown():
                     return main(*args)
             except Exception as error:
-                said = message(error, lambda key: misspelt(key, config, kinds, added))
+                typed = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
+                said = message(error, lambda key: misspelt(key, typed, config, kinds, added))
                 if said is None:
                     traceback.print_exc()
                     sys.exit(1)
@@ -108,10 +109,16 @@ def no_choice(group: str, name: str) -> str:
     return f"{group}={name}: there is no such choice{meant or '.'}{there}"
 
 
-def misspelt(key: str, config: str, kinds: type | None, added: Sequence[str]) -> str | None:
+def misspelt(
+    key: str,
+    overrides: Sequence[str],
+    config: str = "explain",
+    kinds: type | None = None,
+    added: Sequence[str] = (),
+) -> str | None:
     """What is wrong with the settings, as if what Hydra refuses to override were added to them.
 
-    None where nothing is, or where they cannot be composed even so.
+    key: what it refuses. None where nothing is wrong, or where they cannot be composed even so.
     """
     from hydra import compose, initialize_config_dir
 
@@ -119,10 +126,9 @@ def misspelt(key: str, config: str, kinds: type | None, added: Sequence[str]) ->
     from gmask_pl.pipeline.settings_schema import Explain, Train
 
     given = list(added)
-    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
     GlobalHydra.instance().clear()
     try:
-        for override in OverridesParser.create().parse_overrides(overrides):
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
             text, name = override.input_line or "", override.get_key_element()
             check_single(override)
             if override.is_sweep_override():

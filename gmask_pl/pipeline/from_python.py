@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
@@ -26,6 +26,7 @@ from gmask_pl.pipeline.build import (
     training_context,
     weights_to_ask,
 )
+from gmask_pl.pipeline.command import message, misspelt
 from gmask_pl.pipeline.removal_choice import DEFAULT, followers, settled
 from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.process_switches import apart
@@ -51,7 +52,7 @@ def from_settings(*overrides: str) -> PairExplainer:
             "PairExplainer.from_config(*settings)"
         )
     with apart():
-        with _own_hydra(), _own_errors():
+        with _own_hydra(), _own_errors(overrides):
             cfg = composed(overrides)
             source: PairSource = instantiate(cfg.dataset)
             explainer = instantiate(cfg.explainer)
@@ -109,21 +110,10 @@ def _own_hydra() -> Iterator[None]:
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
-    """Raises UserError where Hydra or OmegaConf cannot make parts of the settings."""
+def _own_errors(overrides: Sequence[str]) -> Iterator[None]:
+    """Where Hydra cannot make parts of the settings, raises UserError, as a command says it."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UserError(_said(error)) from error
-
-
-def _said(error: Exception) -> str:
-    """What is wrong with the settings, on one line and without what only Hydra's users know."""
-    if isinstance(error, MissingConfigException) and error.options:
-        return f"{error.missing_cfg_file}: there are {', '.join(error.options)}"
-    first, *rest = f"{error}".split("\nfull_key: ")
-    key = f"{rest[0].splitlines()[0]}: " if rest else ""
-    cause = error.__cause__ if isinstance(error, InstantiationException) else None
-    return key + " ".join(f"{cause or first}".split())
+        said = message(error, lambda key: misspelt(key, overrides))
+        raise UserError(said or " ".join(f"{error}".split())) from error

@@ -245,17 +245,22 @@ def _unknown(leaf: Leaf, known: Sequence[str]) -> str:
     """The message of a setting that nobody knows, with those that it may have been meant for."""
     above, _, name = leaf.path.rpartition(".")
     beside = [key for key in known if key.rpartition(".")[0] == above]
-    last = {key: key.rpartition(".")[2] for key in known}
+    parts = {key.partition(".")[0] for key in known if "." in key}  # such as explainer
+    likeness = {
+        key: difflib.SequenceMatcher(None, name, key.rpartition(".")[2]).ratio()
+        for key in (*known, *parts)
+        if key.rpartition(".")[2] != TARGET
+    }
     near = [
         key
-        for keys, cutoff in ((beside, 0.65), (known, 0.8))
-        for key in keys
-        if last[key] != TARGET and difflib.SequenceMatcher(None, name, last[key]).ratio() >= cutoff
+        for keys, cutoff in (((*beside, *(() if above else parts)), 0.65), (known, 0.8))
+        for key in sorted(keys, key=lambda key: -likeness.get(key, 0))
+        if likeness.get(key, 0) >= cutoff
     ]
     told = f"{leaf.path}={typed(leaf.value)}: there is no such setting"
     if near:
         return f"{told}; did you mean {' or '.join([*dict.fromkeys(near)][:3])}?"
-    names = [last[key] for key in beside if not key.endswith(TARGET)]
+    names = [key.rpartition(".")[2] for key in beside if not key.endswith(TARGET)]
     return f"{told}; there are {', '.join(names)}" if names else told
 
 
