@@ -29,7 +29,7 @@ class AOPC(PairMetric):
     presentation = Presentation(
         title="AOPC",
         heading="AOPC",
-        meaning="fall in the predicted class's probability as the top words are removed (Eq. 9)",
+        meaning="fall in what is explained as the top words are removed (Eq. 9)",
         unit="probability",
         range=(-1, 1),
         parts=(Part("all_at_once", "AOPC where every word goes at the first step"),),

@@ -75,9 +75,7 @@ class Comprehensiveness(FractionMetric):
     """Mean of p(y|x) - p(y|x without its top words); DeYoung et al., Eq. 1; higher is better."""
 
     presentation = Presentation(
-        meaning=(
-            "fall in the predicted class's probability without the top share of words (ERASER)"
-        ),
+        meaning=("fall in what is explained without the top share of words (ERASER)"),
         unit="probability",
         range=(-1, 1),
         parts=(Part("all_at_once", "the same fall without any word"),),

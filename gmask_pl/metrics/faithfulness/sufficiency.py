@@ -23,8 +23,7 @@ class Sufficiency(FractionMetric):
 
     presentation = Presentation(
         meaning=(
-            "fall in the predicted class's probability on the top share of words alone: lower is "
-            "better (ERASER)"
+            "fall in what is explained on the top share of words alone: lower is better (ERASER)"
         ),
         unit="probability",
         higher_is_better=False,
