@@ -12,6 +12,7 @@ _INSTALLED = (Path(__file__).parent / "conf").is_dir()  # from a wheel, without 
 def command_name(entry: str) -> str:
     """The name of an entry (``explain``, ``train``, ``collect``): as the one that runs was called.
 
+    >>> from gmask_pl.command_names import command_name
     >>> command_name("train")
     'train.py'
     """
@@ -22,6 +23,7 @@ def command_name(entry: str) -> str:
 def command_line(entry: str, *arguments: str) -> str:
     """A line for the shell that starts an entry.
 
+    >>> from gmask_pl.command_names import command_line
     >>> command_line("explain", "limit=5", "dataset.labels=[no,yes]")
     "python explain.py limit=5 'dataset.labels=[no,yes]'"
     """

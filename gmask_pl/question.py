@@ -93,6 +93,7 @@ class ClassProbability(Question):
     meaning: ``softmax`` over classes that exclude one another, or ``sigmoid`` of each label.
 
     >>> import torch
+    >>> from gmask_pl.question import ClassProbability
     >>> outputs = torch.tensor([[0.0, 0.0, 1.0986]])  # of one pair: log 3 is 1.0986
     >>> predicted = ClassProbability()
     >>> aim = predicted.aim(outputs)
@@ -206,6 +207,7 @@ def question_about(
 
     Raises UserError for what the model cannot be asked.
 
+    >>> from gmask_pl.question import question_about
     >>> question_about(["no", "yes"], "softmax", target="yes").name
     'p(yes)'
     """
@@ -239,6 +241,13 @@ def predicted_answers(probabilities: Tensor, whole: Tensor) -> Answers:
     """The answers of probabilities (B, S, C) about the class predicted on the whole pair (B, C).
 
     Of equally probable classes the first is the predicted one.
+
+    >>> import torch
+    >>> from gmask_pl.question import predicted_answers
+    >>> whole, masked = torch.tensor([[0.7, 0.3]]), torch.tensor([[[0.8, 0.2], [0.4, 0.6]]])
+    >>> found = predicted_answers(masked, whole)
+    >>> found.value, found.same
+    (tensor([[0.8000, 0.4000]]), tensor([[ True, False]]))
     """
     predicted = whole.argmax(-1)[:, None].expand(probabilities.shape[:2])
     return Answers(_chosen(probabilities, predicted), probabilities.argmax(-1) == predicted)

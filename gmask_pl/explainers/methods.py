@@ -60,6 +60,7 @@ def method_named(name: str, *, seed: int = 0, removal: str | None = None) -> Exp
     seed: of what it draws. removal: how it removes words; None: as it says itself, and else as the
     model usually does. Raises UserError for a name that is none.
 
+    >>> from gmask_pl.explainers.methods import method_named
     >>> type(method_named("lime", seed=1)).__name__
     'Lime'
     """

@@ -32,6 +32,7 @@ def code_of(value: Any) -> str:
     the same of all own classes and functions among these. Names of classes, comments, docstrings
     and places in a file do not matter.
 
+    >>> from gmask_pl.identity.of_code import code_of
     >>> code_of(dict), code_of(code_of)
     ('', '')
     """

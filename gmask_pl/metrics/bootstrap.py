@@ -39,16 +39,26 @@ class Estimate:
 
 
 def numbers(values: Tensor) -> list[float | None]:
-    """Values (K,) as JSON can hold them: None for what is not finite."""
+    """Values (K,) as JSON can hold them: None for what is not finite.
+
+    >>> import torch
+    >>> from gmask_pl.metrics.bootstrap import numbers
+    >>> numbers(torch.tensor([0.5, torch.nan]))
+    [0.5, None]
+    """
     return [float(v) if np.isfinite(v) else None for v in values.tolist()]
 
 
 def estimate(rows: Tensor, statistic: Statistic, *, resamples: int, seed: int) -> Estimate:
     """The statistic of the averages of ``rows`` (n, R) over examples, and its interval.
 
-    ``statistic`` maps averages (..., R) to (..., K). Every resample draws n examples with
-    replacement and computes its own averages and statistic; the interval runs between the 2.5 %
-    and 97.5 % quantiles, linearly interpolated. Rules:
+    - rows: the numbers of each example.
+    - statistic: maps averages (..., R) to (..., K).
+    - resamples: how many; each draws n examples with replacement and computes its own averages and
+      statistic. The interval runs between the 2.5 % and 97.5 % quantiles, linearly interpolated.
+    - seed: of the draws.
+
+    Rules:
 
     - Rows are put in lexicographic order first, so the result depends on the seed and on which
       examples there are, not on the order, batches or processes they came in.
@@ -58,6 +68,13 @@ def estimate(rows: Tensor, statistic: Statistic, *, resamples: int, seed: int) -
     - The interval need not be symmetric about the value.
 
     Raises ValueError when there is no row.
+
+    >>> import torch
+    >>> from gmask_pl.metrics.bootstrap import estimate
+    >>> rows = torch.tensor([[0.0], [1.0], [1.0], [1.0]])
+    >>> found = estimate(rows, lambda means: means, resamples=200, seed=0)
+    >>> found.n, found.value.item(), bool(found.low < found.value < found.high)
+    (4, 0.75, True)
     """
     if not len(rows):
         raise ValueError("a bootstrap needs at least one row")
@@ -70,7 +87,14 @@ def estimate(rows: Tensor, statistic: Statistic, *, resamples: int, seed: int) -
 
 
 def interval(drawn: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The ends (K,) of the 95 % percentile interval of a statistic drawn (resamples, K)."""
+    """The ends (K,) of the 95 % percentile interval of a statistic drawn (resamples, K).
+
+    >>> import numpy as np
+    >>> from gmask_pl.metrics.bootstrap import interval
+    >>> low, high = interval(np.linspace(0, 1, 41)[:, None])
+    >>> round(low.item(), 3), round(high.item(), 3)
+    (0.025, 0.975)
+    """
     tail = (1 - LEVEL) / 2
     low = _quantile(drawn, tail, undefined=-np.inf)
     return low, _quantile(drawn, 1 - tail, undefined=np.inf)
@@ -81,6 +105,11 @@ def resampled_averages(table: np.ndarray, *, resamples: int, seed: int) -> Tenso
 
     An average is a product of the counts of each row with the rows, taken for so many resamples
     at a time that memory stays flat in n.
+
+    >>> import numpy as np
+    >>> from gmask_pl.metrics.bootstrap import resampled_averages
+    >>> resampled_averages(np.array([[2.0], [2.0]]), resamples=3, seed=0).tolist()
+    [[2.0], [2.0], [2.0]]
     """
     n = len(table)
     rng = np.random.default_rng(seed)

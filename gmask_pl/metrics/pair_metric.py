@@ -182,6 +182,11 @@ def rank_words(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     scores (B, W) float; valid (B, W) bool. By descending signed score; of equal scores the
     earlier position goes first. Words that are not valid come last, whatever their score.
     Raises ValueError when a valid word's score is NaN.
+
+    >>> import torch
+    >>> from gmask_pl.metrics.pair_metric import rank_words
+    >>> rank_words(torch.tensor([[0.1, 0.7, 0.9]]), torch.tensor([[True, True, False]]))
+    (tensor([[1, 0, 2]]), tensor([2]))
     """
     if scores.shape != valid.shape:
         raise ValueError(f"scores {tuple(scores.shape)} but valid {tuple(valid.shape)}")
@@ -207,11 +212,26 @@ def evaluate(
 ) -> dict[str, Tensor]:
     """The rows (B, R) of a batch under every metric, asking the model once for all of them.
 
-    Under the name ``EMPTY``, `metrics.floor.empty_rows` (B, 3), as the empty pair is asked about
-    with the others. scores (B, W) and valid (B, W) as in ``rank_words``; the others are those of
-    ``RankedPairs``; or ``whole`` holds probabilities (B, C) and ``ask`` gives such (B, S, C), of
-    which the class predicted on the whole pair is asked for. Raises ValueError on answers of
-    another shape, or that are no finite numbers.
+    - metrics: by name.
+    - ask: keep-masks (B, S, W) bool to `Answers`.
+    - scores (B, W) and valid (B, W): as in `rank_words`.
+    - whole (B,), groups (B, W), keys: those of `RankedPairs`.
+
+    ``whole`` may hold probabilities (B, C) instead, and ``ask`` give such (B, S, C): the class
+    predicted on the whole pair is asked for then. Under the name ``EMPTY`` there is
+    `metrics.floor.empty_rows` (B, 3), as the empty pair is asked about with the others. Raises
+    ValueError on answers of another shape, or that are no finite numbers.
+
+    >>> import torch
+    >>> from gmask_pl import AOPC
+    >>> from gmask_pl.metrics.pair_metric import evaluate
+    >>> def ask(keep):  # the first word decides
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> rows = evaluate({"aopc": AOPC(max_removed=1)}, ask, scores, valid, ask(valid))
+    >>> rows["aopc"], rows["empty"]
+    (tensor([[0.4000]]), tensor([[0.9000, 0.1000, 0.0000]]))
     """
 
     give: Any = ask

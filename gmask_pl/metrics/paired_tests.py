@@ -41,6 +41,11 @@ def seed_average(runs: Sequence[Rows]) -> Tensor:
 
     Runs are those of one explainer with several seeds. Averaging before anything else keeps the
     pair the unit of every interval and test. Raises ValueError unless all have the same pairs.
+
+    >>> from gmask_pl.metrics.paired_tests import seed_average
+    >>> runs = [{"a": [1.0], "b": [0.0]}, {"b": [0.0], "a": [0.0]}]
+    >>> seed_average(runs).tolist()
+    [[0.5], [0.0]]
     """
     ids = sorted(runs[0])
     if not ids or any(sorted(run) != ids for run in runs):
@@ -54,11 +59,24 @@ def compare(
 ) -> list[Difference]:
     """All differences between explainers, each given as its rows (n, R) of the same n pairs.
 
+    - tables: the rows of every explainer, by its name.
+    - summary: of averages (..., R) over pairs, as `RowMetric.summary`.
+    - resamples, permutations, seed: of the interval and of the test.
+
     The interval is a paired percentile bootstrap: every resample draws pairs once for all
     explainers. The p-value is a paired permutation test of the summary itself, also where that
     is no mean over pairs (Eq. 11 is a ratio of averages): if two explainers are alike, their
     names may be swapped on any pair. Holm's correction is over all differences given back.
     Undefined differences take no part in it. Raises ValueError where their numbers differ.
+
+    >>> import torch
+    >>> from gmask_pl.metrics.paired_tests import compare
+    >>> tables = {"gmask": torch.ones(6, 1).double(), "random": torch.zeros(6, 1).double()}
+    >>> (found,) = compare(
+    ...     tables, lambda means: means[..., 0], resamples=99, permutations=99, seed=0
+    ... )
+    >>> found.value, found.low, found.high, found.p  # 2 of the 2^6 swaps are as extreme
+    (1.0, 1.0, 1.0, 0.03125)
     """
     if len({len(rows) for rows in tables.values()}) > 1:
         raise ValueError("explainers can only be compared on the same pairs")
@@ -86,6 +104,12 @@ def swap_test(
     with the observed way counted in, so that p is never 0 (Phipson and Smyth, 2010). All samples
     share their swaps. None where the observed difference is undefined; a swap that gives no
     defined difference counts as extreme.
+
+    >>> import torch
+    >>> from gmask_pl.metrics.paired_tests import swap_test
+    >>> one, other = torch.ones(6, 1).double(), torch.zeros(6, 1).double()
+    >>> swap_test([(one, other), (one, one)], lambda means: means[..., 0], 99, seed=0)
+    [0.03125, 1.0]
     """
     if not samples:
         return []
@@ -108,7 +132,12 @@ def swap_test(
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction (1979) over the p-values that are known."""
+    """Holm's correction (1979) over the p-values that are known.
+
+    >>> from gmask_pl.metrics.paired_tests import holm
+    >>> holm([0.01, 0.04, None])
+    [0.02, 0.04, None]
+    """
     from statsmodels.stats.multitest import multipletests
 
     known = [p for p in ps if p is not None]
@@ -125,7 +154,19 @@ def rivals_of_the_best(
 ) -> set[str]:
     """The best and those not significantly worse: corrected p of their difference above level.
 
-    higher: whether the highest value is the best, or the lowest; None: there is no best.
+    - values: of every explainer, by its name.
+    - differences: of `compare`, under the same names.
+    - higher: whether the highest value is the best, or the lowest; None: there is no best.
+    - level: of the test, such as 0.05.
+
+    >>> from gmask_pl.metrics.paired_tests import Difference, rivals_of_the_best
+    >>> differences = [
+    ...     Difference("gmask", "lime", 100, 0.01, -0.01, 0.03, p=0.3, corrected=0.3),
+    ...     Difference("gmask", "random", 100, 0.4, 0.3, 0.5, p=0.001, corrected=0.002),
+    ... ]
+    >>> values = {"gmask": 0.6, "lime": 0.59, "random": 0.2}
+    >>> sorted(rivals_of_the_best(values, differences, higher=True, level=0.05))
+    ['gmask', 'lime']
     """
     if higher is None or len(values) < 2:
         return set()
@@ -153,7 +194,12 @@ def _swaps(n: int, permutations: int, seed: int) -> Iterator[Tensor]:
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b of two orders of the same; NaN where one of them ties throughout."""
+    """Kendall's tau-b of two orders of the same; NaN where one of them ties throughout.
+
+    >>> from gmask_pl.metrics.paired_tests import kendall_tau
+    >>> round(kendall_tau([1, 2, 3], [1, 3, 2]), 3)
+    0.333
+    """
     from scipy.stats import kendalltau  # takes long to import
 
     return float(kendalltau(first, second).statistic)

@@ -38,12 +38,22 @@ class Axis:
 
 
 def counted(points: int) -> list[int]:
-    """1, 2, 3, ..."""
+    """1, 2, 3, ...
+
+    >>> from gmask_pl.metrics.presentation import counted
+    >>> counted(3)
+    [1, 2, 3]
+    """
     return list(range(1, points + 1))
 
 
 def percent(points: int) -> list[float]:
-    """From 0 to 100 in equal steps."""
+    """From 0 to 100 in equal steps.
+
+    >>> from gmask_pl.metrics.presentation import percent
+    >>> percent(3)
+    [0.0, 50.0, 100.0]
+    """
     return [100 * i / max(points - 1, 1) for i in range(points)]
 
 
@@ -98,6 +108,7 @@ class Presentation:
 
     place: among the metrics, those with the lowest first, equal ones as the run has them.
 
+    >>> from gmask_pl.metrics.presentation import Presentation
     >>> Presentation(meaning="pairs whose prediction changes", unit="share", range=(0, 1)).hint
     'share; from 0 to 1; higher is better'
     """
@@ -130,6 +141,10 @@ def metric_class(kind: str) -> type[RowMetric] | None:
     """The class that ``conf/metric/<kind>.yaml`` declares; None where there is no such file.
 
     No other class is imported: a run may come from somebody else, and importing runs code.
+
+    >>> from gmask_pl.metrics.presentation import metric_class
+    >>> metric_class("aopc").__name__, metric_class("mine")
+    ('AOPC', None)
     """
     if (target := target_of("metric", kind)) is None:
         return None
@@ -140,7 +155,12 @@ def metric_class(kind: str) -> type[RowMetric] | None:
 
 @functools.cache
 def presentation(kind: str) -> Presentation:
-    """How a metric is shown, by the kind of its class; ``UNKNOWN`` where that is not to be had."""
+    """How a metric is shown, by the kind of its class; ``UNKNOWN`` where that is not to be had.
+
+    >>> from gmask_pl.metrics.presentation import presentation
+    >>> presentation("aopc").hint
+    'probability; from -1 to 1; higher is better'
+    """
     try:
         found = metric_class(kind)
         return UNKNOWN if found is None else found.presentation
@@ -154,6 +174,11 @@ def presented(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], 
 
     A metric is what has a value, or a class that is known. The kind of an earlier run's metric is
     its name.
+
+    >>> from gmask_pl.metrics.presentation import presented
+    >>> results = {"degradation": {"value": 0.8}, "aopc": {"value": 0.6}, "pairs": 100}
+    >>> [(name, told.heading) for name, _, told in presented(results)]
+    [('aopc', 'AOPC'), ('degradation', 'degradation')]
     """
     found = [
         (name, result, _named(name, presentation(str(result.get(KIND, name)))))

@@ -48,6 +48,7 @@ class FunctionClassifier(PairClassifier):
 
     Raises UserError where the function fails or gives something else.
 
+    >>> from gmask_pl import FunctionClassifier
     >>> def overlap(pairs):
     ...     return [len(set(a.split()) & set(b.split())) for a, b in pairs]
     >>> model = FunctionClassifier(overlap)
@@ -139,6 +140,7 @@ class FunctionClassifier(PairClassifier):
 def joined(pieces: Sequence[Piece]) -> str:
     """The text of pieces that stand one after the other, those between them having gone.
 
+    >>> from gmask_pl.models.function import joined
     >>> joined([("", "runs", ""), ("", ",", " "), (" ", "now", "")])
     'runs, now'
     >>> joined([("", "runs", ""), (" ", "now", "")])

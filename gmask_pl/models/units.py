@@ -63,6 +63,7 @@ def sentence_spans(text: str) -> tuple[Span, ...]:
     where the text ends. Abbreviations such as e.g. and Dr., initials and numbers end none. It is a
     rule of thumb: for another one give ``segment``.
 
+    >>> from gmask_pl.models.units import sentence_spans
     >>> text = "Dr. Smith rose 2.5 cm. Did he? Yes!"
     >>> [text[start:end] for start, end in sentence_spans(text)]
     ['Dr. Smith rose 2.5 cm.', 'Did he?', 'Yes!']

@@ -34,8 +34,16 @@ class GroupEvidence(ModelFreeMetric):
 
 
 def rand_index(groups: Groups, evidence: Evidence) -> float:
-    """The index over the grouped words: each group of the evidence is a cluster, and so are all
-    other words together. 1: the groups are these clusters; 0: what groups at random have."""
+    """The index over the grouped words: 1 the groups are the known clusters, 0 what random groups have.
+
+    Each group of the evidence is a cluster, and so are all other words together.
+
+    >>> from gmask_pl.metrics.groups.group_evidence import rand_index
+    >>> from gmask_pl.types import Groups
+    >>> groups = Groups((0, 1, 2), phi=((0.9, 0.1), (0.2, 0.8), (0.7, 0.3)), psi=(0.6, 0.4))
+    >>> rand_index(groups, [frozenset({0, 2})])
+    1.0
+    """
     from torchmetrics.functional.clustering import adjusted_rand_score  # imports matplotlib
 
     clusters = {word: group for group, words in groups.members.items() for word in words}

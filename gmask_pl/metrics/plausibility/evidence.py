@@ -83,7 +83,12 @@ class EvidenceRecovery(ModelFreeMetric):
 
 
 def in_top_words(scores: Sequence[float], evidence: Evidence) -> bool:
-    """Whether the m best words are one of the evidence groups of m words."""
+    """Whether the m best words are one of the evidence groups of m words.
+
+    >>> from gmask_pl.metrics.plausibility.evidence import in_top_words
+    >>> in_top_words([0.9, 0.1, 0.8], [frozenset({0, 2})]), in_top_words([0.9, 0.1], [frozenset({1})])
+    (True, False)
+    """
     by_word = dict(enumerate(scores))
     return any(top_words(by_word, len(group)) == group for group in evidence)
 
@@ -93,6 +98,10 @@ def evidence_precision(scores: Sequence[float], evidence: Evidence) -> float:
 
     The words of the other groups are left out of that comparison. They decide as well, so
     ranking them high is no error; and one group is enough, so ranking them low is none.
+
+    >>> from gmask_pl.metrics.plausibility.evidence import evidence_precision
+    >>> evidence_precision([0.9, 0.5, 0.1], [frozenset({0, 2})])  # 1/2 * 1/1 + 1/2 * 2/3
+    0.8333333333333333
     """
     known = frozenset(chain(*evidence))
     areas = []
@@ -103,10 +112,24 @@ def evidence_precision(scores: Sequence[float], evidence: Evidence) -> float:
 
 
 def in_top_group(groups: Groups, evidence: Evidence) -> bool:
-    """Whether one evidence group lies within the top word group."""
+    """Whether one evidence group lies within the top word group.
+
+    >>> from gmask_pl.metrics.plausibility.evidence import in_top_group
+    >>> from gmask_pl.types import Groups
+    >>> groups = Groups((0, 1, 2), phi=((0.9, 0.1), (0.2, 0.8), (0.7, 0.3)), psi=(0.6, 0.4))
+    >>> in_top_group(groups, [frozenset({0, 2})]), in_top_group(groups, [frozenset({0, 1})])
+    (True, False)
+    """
     return any(group <= top_group(groups) for group in evidence)
 
 
 def top_group(groups: Groups) -> frozenset[int]:
-    """The words whose highest membership is in the most important group; of equals, the first."""
+    """The words whose highest membership is in the most important group; of equals, the first.
+
+    >>> from gmask_pl.metrics.plausibility.evidence import top_group
+    >>> from gmask_pl.types import Groups
+    >>> groups = Groups((0, 1, 2), phi=((0.9, 0.1), (0.2, 0.8), (0.7, 0.3)), psi=(0.6, 0.4))
+    >>> sorted(top_group(groups))
+    [0, 2]
+    """
     return groups.members.get(groups.psi.index(max(groups.psi)), frozenset())

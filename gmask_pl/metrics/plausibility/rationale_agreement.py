@@ -111,9 +111,19 @@ class RationaleAgreement(ModelFreeMetric):
 def agreement_row(
     scores: Sequence[float], n1: int, highlight: Highlight, threshold: float
 ) -> Row | None:
-    """(AUPRC, token F1, IOU precision, IOU recall) of scores (W,), the first n1 of side one.
+    """(AUPRC, token F1, IOU precision, IOU recall) of the scores of one pair; see `RationaleAgreement`.
+
+    - scores (W,): the first n1 are of side one.
+    - highlight: what one annotator marked.
+    - threshold: of the intersection over union from which on a span is found.
 
     None where the annotator marked none or all of the words of the sides that were annotated.
+
+    >>> from gmask_pl.metrics.plausibility.rationale_agreement import agreement_row
+    >>> from gmask_pl.types import Highlight
+    >>> marked = Highlight(words1=frozenset({0}), words2=frozenset({0}))  # the first of each side
+    >>> agreement_row([0.9, 0.8, 0.1, 0.2], 2, marked, threshold=0.5)
+    (0.75, 0.5, 1.0, 0.5)
     """
     sides = ((0, n1, highlight.words1), (n1, len(scores), highlight.words2))
     annotated = [(start, stop, words) for start, stop, words in sides if words is not None]
@@ -140,7 +150,12 @@ def _statistic(averages: Tensor) -> Tensor:
 
 
 def top_words(scores: Scores, m: int) -> frozenset[int]:
-    """The m words with the highest scores; of equal scores the earlier position goes first."""
+    """The m words with the highest scores; of equal scores the earlier position goes first.
+
+    >>> from gmask_pl.metrics.plausibility.rationale_agreement import top_words
+    >>> sorted(top_words({0: 0.1, 1: 0.9, 2: 0.5}, 2))
+    [1, 2]
+    """
     return frozenset(sorted(scores, key=lambda word: (-scores[word], word))[:m])
 
 
@@ -149,6 +164,10 @@ def average_precision(scores: Scores, known: Set[int]) -> float:
 
     t runs over the distinct scores from the highest, so equal scores enter together and their
     order does not matter. Raises ValueError where no word that takes part is known to matter.
+
+    >>> from gmask_pl.metrics.plausibility.rationale_agreement import average_precision
+    >>> average_precision({0: 0.9, 1: 0.5, 2: 0.1}, {0, 2})  # 1/2 * 1/1 + 1/2 * 2/3
+    0.8333333333333333
     """
     positives = known & scores.keys()
     if not positives:
@@ -166,7 +185,12 @@ def average_precision(scores: Scores, known: Set[int]) -> float:
 
 
 def spans(words: Set[int], n1: int) -> list[range]:
-    """The maximal runs of neighbouring words, none across the border before position n1."""
+    """The maximal runs of neighbouring words, none across the border before position n1.
+
+    >>> from gmask_pl.metrics.plausibility.rationale_agreement import spans
+    >>> spans({0, 1, 2, 5}, 2)  # word 2 is the first of side two
+    [range(0, 2), range(2, 3), range(5, 6)]
+    """
     found: list[range] = []
     for word in sorted(words):
         if found and found[-1].stop == word and word != n1:
@@ -177,7 +201,12 @@ def spans(words: Set[int], n1: int) -> list[range]:
 
 
 def span_matches(predicted: list[range], known: list[range], threshold: float) -> int:
-    """How many predicted spans have an intersection over union >= threshold with a known one."""
+    """How many predicted spans have an intersection over union >= threshold with a known one.
+
+    >>> from gmask_pl.metrics.plausibility.rationale_agreement import span_matches
+    >>> span_matches([range(0, 2), range(4, 5)], [range(0, 1)], 0.5)
+    1
+    """
     return sum(any(_iou(p, k) >= threshold for k in known) for p in predicted)
 
 
