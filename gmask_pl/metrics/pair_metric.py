@@ -113,8 +113,28 @@ class RowMetric:
 class PairMetric(RowMetric, ABC):
     """A metric that asks the model about masked copies of a pair.
 
-    Words are ranked over both sides together, so a mask may leave a side without any word, and the
-    pair is then asked about with that side empty; a side of a single word is no exception.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
+    A subclass says what to ask, `masks`, and makes a row of the answers, `score`; where a row has
+    several numbers it defines `summary` too. Words are ranked over both sides together, so a mask
+    may leave a side without any word, and the pair is then asked about with that side empty; a side
+    of a single word is no exception.
+
+    >>> import torch
+    >>> from gmask_pl import ExplanationMetric, PairMetric
+    >>> from gmask_pl.metrics.removal_curves import without_top
+    >>> class FirstLoss(PairMetric):  # what the top word is missed by
+    ...     def masks(self, pairs):
+    ...         return without_top(pairs.order, pairs.n_words, 1)
+    ...     def score(self, pairs, answers):
+    ...         return pairs.whole[:, None] - answers.value
+    >>> def ask(keep):  # the first word decides
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, metric = torch.ones(1, 3, dtype=torch.bool), ExplanationMetric(FirstLoss())
+    >>> metric.update(ask, torch.tensor([[3.0, 1.0, 2.0]]), valid, ask(valid))
+    >>> round(metric.compute()["value"], 3)
+    0.8
     """
 
     @abstractmethod
@@ -128,23 +148,62 @@ class PairMetric(RowMetric, ABC):
     def beside(self, rows: Tensor, empty: Tensor) -> JSON:
         """What the empty pair says of the result: it is added to it. Mostly nothing.
 
-        rows (n, R); empty (n, 3): `metrics.floor.empty_rows` of the same pairs. Keys that tables
-        and pages know: ``empty``, the name of the number that the empty pair gives;
-        ``meaningful``, false where the metric can tell nothing, and then ``why``.
+        - rows (n, R): of `score`.
+        - empty (n, 3): `metrics.floor.empty_rows` of the same pairs.
+
+        Keys that tables and pages know: ``empty``, the name of the number that the empty pair
+        gives; ``meaningful``, false where the metric can tell nothing, and then ``why``.
+
+        >>> import torch
+        >>> from gmask_pl import Comprehensiveness
+        >>> rows, empty = torch.full((2, 5), 0.4), torch.tensor([[0.9, 0.4, 1.0], [0.9, 0.4, 1.0]])
+        >>> told = Comprehensiveness().beside(rows, empty)
+        >>> told["empty"], round(told["all_at_once"], 3), told["meaningful"]
+        ('all_at_once', 0.5, True)
         """
         return {}
 
     def compute(self, rows: Tensor, empty: Tensor) -> JSON:
-        """The whole result of all pairs."""
+        """The whole result of all pairs.
+
+        - rows (n, R): of `score`.
+        - empty (n, 3): `metrics.floor.empty_rows` of the same pairs.
+
+        Raises UserError where there is no row.
+
+        >>> import torch
+        >>> from gmask_pl import AOPC
+        >>> rows, empty = torch.tensor([[0.25], [0.75]]), torch.tensor([[0.9, 0.1, 0.0]] * 2)
+        >>> found = AOPC().compute(rows, empty)
+        >>> found["value"], found["n"]
+        (0.5, 2)
+        """
         return self.result(rows) | self.beside(rows, empty)
 
 
 class ModelFreeMetric(RowMetric, ABC):
     """A metric of explanations against what is known of their pairs, such as highlights.
 
+    - bootstrap: ``resamples`` and ``seed`` of the 95 % interval over pairs.
+
+    A subclass says of which pairs something is known, `knows`, and makes their rows, `add`.
     ``rows`` holds the numbers of each pair that counts, by its id. ``left_out`` counts the pairs
     that do not because their scores are of word pieces or sentences (unit=token, unit=sentence),
     where what is known is of words.
+
+    >>> from gmask_pl import ModelFreeMetric, PairExplainer, Random
+    >>> from gmask_pl.types import PairExample
+    >>> class Right(ModelFreeMetric):  # whether the prediction is the label
+    ...     def knows(self, example):
+    ...         return example.label is not None
+    ...     def add(self, explanation, example):
+    ...         self.rows[explanation.id] = (float(explanation.prediction == example.label),)
+    >>> explain = PairExplainer(lambda pairs: [1.0 for _ in pairs], method=Random())
+    >>> pair = PairExample("1", "not now", "never", ((0, 3), (4, 7)), ((0, 5),), label=1)
+    >>> metric = Right()
+    >>> metric.update(explain(pair.text1, pair.text2), pair)
+    >>> metric.compute(["no", "yes"])["value"]
+    1.0
     """
 
     def __init__(self, **bootstrap: Any) -> None:

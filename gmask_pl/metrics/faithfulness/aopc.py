@@ -18,12 +18,26 @@ from gmask_pl.types import JSON
 class AOPC(PairMetric):
     """Area over the perturbation curve, Eq. 9; higher means more comprehensive explanations.
 
-    max_removed: U (Section 5.1.1). A pair of n < U words is empty for every u >= n, so the model's
-    answer to the empty pair stands in for those u; a pair without any word scores what the empty
-    pair gives, 0. The result lies in [-U/(U+1), U/(U+1)].
+    - max_removed: U, words (Section 5.1.1). A pair of n < U words is empty for every u >= n, so the
+      model's answer to the empty pair stands in for those u; a pair without any word scores what
+      the empty pair gives, 0.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    all_at_once: what it is where every word goes at the first step. That is no bound, as losing
-    some words may cost more than losing all, but says how much of the probability hangs on words.
+    The result lies in [-U/(U+1), U/(U+1)]. Beside it stands all_at_once: what it is where every
+    word goes at the first step. That is no bound, as losing some words may cost more than losing
+    all, but says how much of the probability hangs on words.
+
+    >>> import torch
+    >>> from gmask_pl import AOPC, ExplanationMetric
+    >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> metric = ExplanationMetric(AOPC(max_removed=2))
+    >>> metric.update(ask, scores, valid, ask(valid))
+    >>> found = metric.compute()
+    >>> round(found["value"], 3), round(found["all_at_once"], 3)  # 2 * 0.8 / 3
+    (0.533, 0.533)
     """
 
     presentation = Presentation(

@@ -72,7 +72,25 @@ def _exact(owner: str, fractions: Sequence[float]) -> tuple[Fraction, ...]:
 
 
 class Comprehensiveness(FractionMetric):
-    """Mean of p(y|x) - p(y|x without its top words); DeYoung et al., Eq. 1; higher is better."""
+    """Mean of p(y|x) - p(y|x without its top words); DeYoung et al., Eq. 1; higher is better.
+
+    - fractions: of the words, in (0, 1], rising, see `FractionMetric`.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
+    Raises UserError where the fractions do not rise.
+
+    >>> import torch
+    >>> from gmask_pl import Comprehensiveness, ExplanationMetric
+    >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> metric = ExplanationMetric(Comprehensiveness(fractions=[0.5]))
+    >>> metric.update(ask, scores, valid, ask(valid))
+    >>> found = metric.compute()
+    >>> round(found["value"], 3)
+    0.8
+    """
 
     presentation = Presentation(
         meaning=("fall in what is explained without the top share of words (ERASER)"),

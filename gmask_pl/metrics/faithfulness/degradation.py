@@ -25,15 +25,29 @@ class Degradation(PairMetric):
     """Area between the LeRF and MoRF curves, Eqs. 10-11; higher means a better ranking.
 
     Probabilities are averaged over examples first and normalised after; every bootstrap resample
-    does the same. steps: equal parts of 0..100 % (Section 5.1.3, Figure 4: points every 10 %); at
-    rho, floor(rho * n + 1/2) of a pair's n words are removed, so a one-word pair is whole below
-    50 % and empty from there on.
+    does the same.
 
-    min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little when the
-    empty pair is answered nearly as surely as the whole one. It is reported with ``meaningful``
-    false unless the whole 95 % interval of the denominator lies above 0 and not below this
-    threshold (ours): of few pairs a denominator may be large enough by chance. When it is exactly
-    0, the value, its interval and the points of both curves are None.
+    - steps: equal parts of 0..100 % (Section 5.1.3, Figure 4: points every 10 %); at rho, floor(rho
+      * n + 1/2) of a pair's n words are removed, so a one-word pair is whole below 50 % and empty
+      from there on.
+    - min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little when the
+      empty pair is answered nearly as surely as the whole one. It is reported with ``meaningful``
+      false unless the whole 95 % interval of the denominator lies above 0 and not below this
+      threshold (ours): of few pairs a denominator may be large enough by chance. When it is exactly
+      0, the value, its interval and the points of both curves are None.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
+    >>> import torch
+    >>> from gmask_pl import Degradation, ExplanationMetric
+    >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> metric = ExplanationMetric(Degradation(steps=2))
+    >>> metric.update(ask, scores, valid, ask(valid))
+    >>> found = metric.compute()
+    >>> round(found["value"], 3), [round(y, 3) for y in found["morf"]]
+    (0.5, [1.0, 0.0, 0.0])
     """
 
     presentation = Presentation(

@@ -41,9 +41,26 @@ class NormalisedAOPC(PairMetric):
     - lowest, highest: the means of the bounds over all pairs, as searched, the same for every
       explainer. exact: how many pairs have exact bounds.
 
-    max_removed: U, as in AOPC (Section 5.1.1). exact_words: at most 2^12 evaluations a pair. beam:
-    sets kept a step and bound (the authors' default). cache: a folder where bounds are kept for the
-    other explainers of the same model; or None.
+    Settings:
+
+    - max_removed: U, as in AOPC (Section 5.1.1).
+    - exact_words: words; at most 2^12 evaluations a pair.
+    - beam: sets kept a step and bound (the authors' default).
+    - min_range: the least distance of the bounds of a pair that counts.
+    - cache: a folder where bounds are kept for the other explainers of the same model; or None.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
+    >>> import torch
+    >>> from gmask_pl import ExplanationMetric, NormalisedAOPC
+    >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[2.0, 3.0, 1.0]])
+    >>> metric = ExplanationMetric(NormalisedAOPC(max_removed=2))
+    >>> metric.update(ask, scores, valid, ask(valid))
+    >>> found = metric.compute()
+    >>> round(found["value"], 3), round(found["highest"], 3)  # the second word goes first
+    (0.5, 0.533)
     """
 
     presentation = Presentation(

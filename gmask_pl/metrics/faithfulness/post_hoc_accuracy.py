@@ -20,15 +20,28 @@ from gmask_pl.types import JSON
 class PostHocAccuracy(PairMetric):
     """Agreement of the prediction on the top v words alone with that on the whole pair.
 
-    max_words: V (Section 5.1.2, Figure 3); the value is the mean over v = 1..V. A pair of n <= v
-    words is kept whole and agrees by definition, whatever rounding does to the answer. Of equally
-    probable classes the first is the predicted one.
+    - max_words: V (Section 5.1.2, Figure 3); the value is the mean over v = 1..V. A pair of n <= v
+      words is kept whole and agrees by definition, whatever rounding does to the answer. Of equally
+      probable classes the first is the predicted one.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
 
     floor: the share of pairs whose prediction needs no words at all, as the empty pair gets it
     already. above_floor: (value - floor) / (1 - floor), so 0 is what no words at all give, below 0
     is worse, and 1 that every prediction is kept. On the same pairs it orders explainers as the
     value does; between models, sets and removals it is the number to compare. The metric is not
     meaningful where the interval of the floor reaches above 1 - NEEDED, 0.9.
+
+    >>> import torch
+    >>> from gmask_pl import ExplanationMetric, PostHocAccuracy
+    >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[2.0, 3.0, 1.0]])
+    >>> metric = ExplanationMetric(PostHocAccuracy(max_words=2))
+    >>> metric.update(ask, scores, valid, ask(valid))
+    >>> found = metric.compute()
+    >>> found["value"], found["by_v"], found["floor"]
+    (0.5, [0.0, 1.0], 0.0)
     """
 
     presentation = Presentation(

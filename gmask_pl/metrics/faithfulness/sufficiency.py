@@ -16,9 +16,24 @@ from gmask_pl.types import JSON
 class Sufficiency(FractionMetric):
     """Mean of p(y|x) - p(y|top words alone); DeYoung et al., Eq. 2; lower is better.
 
+    - fractions: of the words, in (0, 1], rising, see `FractionMetric`.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
     floor: the same with no word kept, which any explainer should be below. above_floor: the share
     of it that the top words win back, (floor - value) / floor, as Carton et al. (2020) divide by
-    what an empty rationale loses.
+    what an empty rationale loses. Raises UserError where the fractions do not rise.
+
+    >>> import torch
+    >>> from gmask_pl import ExplanationMetric, Sufficiency
+    >>> def ask(keep):  # the first word decides: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., 0], 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> metric = ExplanationMetric(Sufficiency(fractions=[0.5]))
+    >>> metric.update(ask, scores, valid, ask(valid))
+    >>> found = metric.compute()
+    >>> round(found["value"], 3), round(found["floor"], 3), round(found["above_floor"], 3)
+    (0.0, 0.8, 1.0)
     """
 
     presentation = Presentation(

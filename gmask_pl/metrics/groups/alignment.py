@@ -15,12 +15,27 @@ from gmask_pl.types import JSON, PairExample
 class AlignmentAgreement(ModelFreeMetric):
     """Pairs of words of the two sides in one group, against gold alignments between these words.
 
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
     Only the grouped words take part, so what counts is who stands with whom and not which words
     were chosen. As many random pairs of them across the sides find a share of the gold pairs by
     chance; ``chance`` has their precision, recall and F1, in closed form.
 
     A row is (pairs in one group, gold pairs, both, all pairs across the sides); numbers are of
     the sums over all text pairs.
+
+    >>> from gmask_pl import AlignmentAgreement, InteractionGroups, PairExplainer
+    >>> from gmask_pl.types import PairExample
+    >>> def model(pairs):
+    ...     return [float("not" in a and "never" in b) for a, b in pairs]
+    >>> pair = PairExample(
+    ...     "1", "not now", "never", ((0, 3), (4, 7)), ((0, 5),), alignments=frozenset({(0, 0)})
+    ... )
+    >>> explain = PairExplainer(model, method=InteractionGroups.two_sided(k=3, t=2))
+    >>> metric = AlignmentAgreement()
+    >>> metric.update(explain(pair.text1, pair.text2), pair)
+    >>> metric.compute(["no", "yes"])["value"]
+    1.0
     """
 
     presentation = Presentation(

@@ -20,20 +20,34 @@ SIDES = ("removed", "kept")
 class GroupEffect(PairMetric):
     """The effect of a group of words, less the sum of its words' single effects.
 
-    side: the effect of a set of words, y being the prediction on the whole pair, is
-    - ``removed``: what is missed without them, p(y|x) - p(y|x without them). Words that stand in
-      for one another matter together only: above 0. Each of words that decide together is missed
-      as much as all of them: below 0.
-    - ``kept``: what they do alone, p(y|them) - p(y|nothing). Words that decide together are above
-      0, words that stand in for one another below.
+    - side: the effect of a set of words, y being the prediction on the whole pair. ``removed``:
+      what is missed without them, p(y|x) - p(y|x without them). Words that stand in for one another
+      matter together only: above 0. Each of words that decide together is missed as much as all of
+      them: below 0. ``kept``: what they do alone, p(y|them) - p(y|nothing). Words that decide
+      together are above 0, words that stand in for one another below.
+    - max_groups, max_words: the most groups and grouped words a pair may have, which fix what is
+      asked of the model.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
 
     Words that have nothing to do with one another have 0, so neither sign is the better one.
     Groups of one word take no part; neither do pairs without a group of several words, which
-    ``n`` leaves out.
+    ``n`` leaves out. Raises UserError for a pair with more groups or words, ValueError where no
+    groups are given.
 
     A row: whether the pair counts, and over its groups the mean effect of a group, the mean sum
-    of single effects, and both for the most important group that counts. max_groups, max_words:
-    the most groups and grouped words a pair may have, which fix what is asked of the model.
+    of single effects, and both for the most important group that counts.
+
+    >>> import torch
+    >>> from gmask_pl import ExplanationMetric, GroupEffect
+    >>> def ask(keep):  # two words decide: keep-masks (B, S, W) to probabilities (B, S, C)
+    ...     p = torch.where(keep[..., :2].all(-1), 0.9, 0.1)
+    ...     return torch.stack([p, 1 - p], -1)
+    >>> valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 2.0, 1.0]])
+    >>> metric = ExplanationMetric(GroupEffect(side="kept"))
+    >>> metric.update(ask, scores, valid, ask(valid), torch.tensor([[0, 0, -1]]))
+    >>> found = metric.compute()
+    >>> round(found["value"], 3), round(found["together"], 3), round(found["alone"], 3)
+    (0.8, 0.8, 0.0)
     """
 
     presentation = Presentation(

@@ -14,8 +14,23 @@ from gmask_pl.types import Groups, PairExample
 class GroupEvidence(ModelFreeMetric):
     """The adjusted Rand index (Hubert and Arabie, 1985) of the word groups and the evidence.
 
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
     A row is the index of one pair, see `rand_index`. Whether the most important group holds the
     evidence is told by EvidenceRecovery.
+
+    >>> from gmask_pl import GroupEvidence, InteractionGroups, PairExplainer
+    >>> from gmask_pl.types import PairExample
+    >>> def model(pairs):
+    ...     return [float("not" in a and "never" in b) for a, b in pairs]
+    >>> pair = PairExample(
+    ...     "1", "not now", "never", ((0, 3), (4, 7)), ((0, 5),), evidence=(frozenset({0, 2}),)
+    ... )
+    >>> explain = PairExplainer(model, method=InteractionGroups.two_sided(k=3, t=2))
+    >>> metric = GroupEvidence()
+    >>> metric.update(explain(pair.text1, pair.text2), pair)
+    >>> metric.compute(["no", "yes"])["value"]
+    1.0
     """
 
     presentation = Presentation(
@@ -34,7 +49,7 @@ class GroupEvidence(ModelFreeMetric):
 
 
 def rand_index(groups: Groups, evidence: Evidence) -> float:
-    """The index over the grouped words: 1 the groups are the known clusters, 0 what random groups have.
+    """The index over the grouped words: 1 where they are as known, 0 what random groups have.
 
     Each group of the evidence is a cluster, and so are all other words together.
 

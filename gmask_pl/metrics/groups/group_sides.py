@@ -13,7 +13,20 @@ from gmask_pl.types import JSON, PairExample
 class GroupSides(ModelFreeMetric):
     """The share of groups with words of both sides, of the groups with more than one word.
 
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
+
     A row is (groups of several words, those with both sides, words in groups, groups).
+
+    >>> from gmask_pl import GroupSides, InteractionGroups, PairExplainer
+    >>> from gmask_pl.types import PairExample
+    >>> def model(pairs):
+    ...     return [float("not" in a and "never" in b) for a, b in pairs]
+    >>> pair = PairExample("1", "not now", "never", ((0, 3), (4, 7)), ((0, 5),))
+    >>> explain = PairExplainer(model, method=InteractionGroups.two_sided(k=3, t=2))
+    >>> metric = GroupSides()
+    >>> metric.update(explain(pair.text1, pair.text2), pair)
+    >>> metric.compute(["no", "yes"])["value"]
+    1.0
     """
 
     presentation = Presentation(

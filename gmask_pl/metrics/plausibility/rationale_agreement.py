@@ -20,7 +20,7 @@ Scores = Mapping[int, float]  # of the words that take part, by their positions
 
 
 class RationaleAgreement(ModelFreeMetric):
-    """How well word scores agree with the words that people highlighted.
+    """How well word scores agree with the words that people highlighted (ERASER, Section 4.1).
 
     Only the words of annotated sides take part: on the others it is unknown what people would
     have marked. An annotator's m marked words are compared with the scores themselves (AUPRC)
@@ -30,14 +30,33 @@ class RationaleAgreement(ModelFreeMetric):
     - token F1: the share of the m best words that are marked.
     - IOU F1: spans are maximal runs of neighbouring words of one side. A span of the m best
       words counts as found where its intersection over union with a marked span is at least
-      iou_threshold (0.5 in ERASER). Precision and recall are taken per pair, averaged over
-      pairs, and F1 is of the averages, as ERASER's macro average.
+      ``iou_threshold``. Precision and recall are taken per pair, averaged over pairs, and F1 is of
+      the averages, as ERASER's macro average.
+
+    Settings:
+
+    - iou_threshold: above 0, at most 1; 0.5 in ERASER.
+    - resamples, seed: of the 95 % bootstrap interval over pairs.
 
     A pair with several annotators counts once, with the mean of their rows. Where an annotator
     marked no word or all words of these sides, every ranking agrees alike, and that annotation
     does not count. People explain the gold label, and explainers the prediction.
 
     A row is (AUPRC, token F1, IOU precision, IOU recall).
+
+    >>> from gmask_pl import PairExplainer, RationaleAgreement
+    >>> from gmask_pl.types import Highlight, PairExample
+    >>> def model(pairs):
+    ...     return [float("not" in a and "never" in b) for a, b in pairs]
+    >>> marked = Highlight(words1=frozenset({0}), words2=frozenset({0}))
+    >>> pair = PairExample(
+    ...     "1", "not now", "never", ((0, 3), (4, 7)), ((0, 5),), highlights=(marked,)
+    ... )
+    >>> explain = PairExplainer(model, method="occlusion")
+    >>> metric = RationaleAgreement()
+    >>> metric.update(explain(pair.text1, pair.text2), pair)
+    >>> metric.compute(["no", "yes"])["value"]
+    1.0
     """
 
     presentation = Presentation(
@@ -111,7 +130,7 @@ class RationaleAgreement(ModelFreeMetric):
 def agreement_row(
     scores: Sequence[float], n1: int, highlight: Highlight, threshold: float
 ) -> Row | None:
-    """(AUPRC, token F1, IOU precision, IOU recall) of the scores of one pair; see `RationaleAgreement`.
+    """(AUPRC, token F1, IOU precision, IOU recall) of one pair, see `RationaleAgreement`.
 
     - scores (W,): the first n1 are of side one.
     - highlight: what one annotator marked.
