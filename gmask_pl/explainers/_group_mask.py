@@ -23,8 +23,15 @@ EVENNESS = ("mean", "softmax")
 class Sampling:
     """Of the estimators that sample: the paper's Gumbel-softmax (Appendix A).
 
-    samples: masks an epoch. temperature: tau of Eq. 13. gradient_scale: of the straight-through
-    derivative.
+    - samples: masks an epoch.
+    - temperature: tau of Eq. 13.
+    - gradient_scale: of the straight-through derivative.
+
+    Raises UserError for values out of range.
+
+    >>> from gmask_pl import GMask, Sampling
+    >>> GMask(estimator="straight_through", sampling=Sampling(samples=100)).sampling
+    Sampling(samples=100, temperature=0.5, gradient_scale=1.0)
     """
 
     samples: Count = 500  # the authors' code for BERT; Section 3.3: 100 to 1,000
@@ -37,10 +44,17 @@ class Sampling:
 class Objective:
     """Of Eq. 7.
 
-    gamma_z, gamma_g: the weights gamma_1 and gamma_2. evenness: ``mean`` for the averages of
-    Eq. 6, ``softmax`` for the authors' softmax of sums. logit_bound: None, or the bound of a
-    sigmoid on the logits, which grades scores. init_noise: standard deviation of the initial
-    logits around equal groups; an exact gradient has no direction where all groups are the same.
+    - gamma_z, gamma_g: the weights gamma_1 and gamma_2.
+    - evenness: ``mean`` for the averages of Eq. 6, ``softmax`` for the authors' softmax of sums.
+    - logit_bound: None, or the bound of a sigmoid on the logits, which grades scores.
+    - init_noise: standard deviation of the initial logits around equal groups; an exact gradient
+      has no direction where all groups are the same.
+
+    Raises UserError for values out of range.
+
+    >>> from gmask_pl import GMask, Objective
+    >>> GMask(objective=Objective(gamma_z=5.0, logit_bound=None)).objective.gamma_z
+    5.0
     """
 
     gamma_z: float = 10.0  # Section 3.3
@@ -55,9 +69,17 @@ class Objective:
 class Fit:
     """Of the descent of Eq. 7 by Adam.
 
-    epochs: at most. tolerance, patience: a pair is stable when no entry of its phi and psi moved
-    by more than ``tolerance`` in each of ``patience`` successive epochs; None: it always runs all
-    epochs. lr: Adam's; cosine_period: epochs of its cosine annealing, or None.
+    - epochs: at most.
+    - tolerance, patience: a pair is stable when no entry of its phi and psi moved by more than
+      ``tolerance`` in each of ``patience`` successive epochs; None: it always runs all epochs.
+    - lr: Adam's.
+    - cosine_period: epochs of its cosine annealing, or None.
+
+    Raises UserError for values out of range.
+
+    >>> from gmask_pl import Fit, GMask
+    >>> GMask(fit=Fit(epochs=50)).fit
+    Fit(epochs=50, tolerance=0.001, patience=3, lr=0.1, cosine_period=None)
     """
 
     epochs: Count = 100  # Section 3.3

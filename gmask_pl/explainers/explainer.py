@@ -24,11 +24,28 @@ IN_LOG = "in the logarithm of the probability explained; negative: the word spea
 class Explainer(ABC):
     """Attributes a model's predictions on a batch of pairs to their words.
 
-    removal: what removing a word means while explaining (see `gmask_pl.masking.masked_model`);
-    None: the model's usual removal.
-    differentiates_masks: whether it asks for gradients in masks, which depend on the removal.
-    reads_attention: whether it asks the model for its attention.
-    score_meaning: the unit of its scores, and what their sign says, for people.
+    - removal: what removing a word means while explaining (see `gmask_pl.masking.masked_model`);
+      None: the model's usual removal.
+
+    A subclass defines `__call__`, and says of itself:
+
+    - differentiates_masks: whether it asks for gradients in masks, which depend on the removal.
+    - reads_attention: whether it asks the model for its attention.
+    - score_meaning: the unit of its scores, and what their sign says, for people.
+
+    >>> import torch
+    >>> from gmask_pl import Explainer, PairExplainer
+    >>> from gmask_pl.types import Attributions
+    >>> class OneOut(Explainer):  # what the model loses without each word
+    ...     def __call__(self, masked):
+    ...         valid = masked.batch.word_valid
+    ...         keep = ~torch.eye(valid.shape[1], dtype=torch.bool).expand(*valid.shape, -1)
+    ...         lost = masked.whole[:, None] - masked.values(keep)
+    ...         return Attributions(lost.masked_fill(~valid, 0.0), (None,) * len(valid))
+    >>> def model(pairs):
+    ...     return [float("dogs" in a) for a, _ in pairs]
+    >>> PairExplainer(model, method=OneOut())("two dogs run", "dogs sleep").top(1)
+    [('dogs', 1.0)]
     """
 
     differentiates_masks: bool = False
@@ -41,13 +58,26 @@ class Explainer(ABC):
 
     @property
     def learns(self) -> bool:
-        """Whether it, or an explainer that it is made of, learns from training pairs."""
+        """Whether it, or an explainer that it is made of, learns from training pairs.
+
+        >>> from gmask_pl import GMask, L2X
+        >>> GMask().learns, GMask(word_filter=L2X()).learns
+        (False, True)
+        """
         return any(type(part).prepare is not Explainer.prepare for part in self.parts())
 
     def prepare(self, training: TrainingContext) -> JSON:
         """Called once before the first pair: learns from the training pairs what it needs.
 
-        Returns what that cost, for the report; nothing where there is nothing to learn.
+        - training: the pairs, the model, and a folder for what is learnt. A `PairExplainer` makes
+          it of its ``training_pairs``.
+
+        Returns what that cost, for the report; nothing where there is nothing to learn. Raises
+        UserError where the pairs are not enough.
+
+        >>> from gmask_pl import Occlusion
+        >>> Occlusion().prepare(None)  # it learns nothing, so it needs no pairs
+        {}
         """
         facts: JSON = {}
         for part in vars(self).values():
@@ -56,7 +86,12 @@ class Explainer(ABC):
         return facts
 
     def parts(self) -> Iterator[Explainer]:
-        """The explainer itself, and those that it is made of, such as a filter of words."""
+        """The explainer itself, and those that it is made of, such as a filter of words.
+
+        >>> from gmask_pl import GMask
+        >>> [type(part).__name__ for part in GMask().parts()]
+        ['GMask', 'IMask']
+        """
         yield self
         for part in vars(self).values():
             if isinstance(part, Explainer):
@@ -65,8 +100,14 @@ class Explainer(ABC):
     def within(self, budget: int) -> Self:
         """The explainer with settings by which it asks about so many masked inputs of a pair.
 
-        budget: the most of them. Where the settings do not say how many it asks about, it is as it
-        was, and a pair that needs more fails. Raises UserError where no settings are small enough.
+        - budget: the most of them.
+
+        Where the settings do not say how many it asks about, it is as it was, and a pair that needs
+        more fails. Raises UserError where no settings are small enough.
+
+        >>> from gmask_pl import GMask, Lime
+        >>> Lime().within(100).samples, GMask().within(500).k
+        (99, 8)
         """
         changed = copy.deepcopy(self)
         changed._ask_at_most(budget)

@@ -56,36 +56,53 @@ READOUTS = ("membership", "owen", "order", "missed")
 class GMask(CandidateExplainer):
     """Groups correlated words of both sides and weighs the groups (Eqs. 2 to 8).
 
-    word_filter: the explainer whose k best words are grouped; None: IMASK, as in the paper.
-    t: the number of groups; None: min(k_1, k_2) as in the paper, but at least 2, since one group
-    ranks nothing. context: whether the words outside the k are dropped or kept while the k are
-    studied.
+    - removal: how words are removed; None: as the model usually does.
+    - word_filter: the explainer whose k best words are grouped; None: IMASK, as in the paper.
+    - k: words that are grouped.
+    - t: the number of groups; None: min(k_1, k_2) as in the paper, but at least 2, since one group
+      ranks nothing.
+    - context: whether the words outside the k are dropped or kept while the k are studied.
+    - estimator: of E[cross-entropy] in Eq. 7, see below.
+    - sampling: of the two estimators that sample. objective, fit: of Eq. 7 and its descent.
+    - value: what the loss asks of a group alone: ``log_probability``, the cross-entropy of Eq. 7,
+      or ``probability``, for -p(y|.) in its place.
+    - removed_weight: of p(y | the text without the group), beside it. The paper has none of it and
+      asks of a group that it suffices; with it the group must be missed as well. Its table, of the
+      text without each subset, is asked for then.
+    - readout: the scores of the k words, see below. order_weight: of what is missed, in ``order``.
+    - seed: of what is drawn at random.
 
-    estimator of E[cross-entropy] in Eq. 7:
+    Estimators:
+
     - ``exact``: in closed form from a table of the model's answers to all 2^k masks; it needs
       no gradients beyond those of the filter;
     - ``straight_through``: the paper's Gumbel-softmax samples, read from such a table;
     - ``sampled``: the same samples, the model being asked at every step, as the paper ran it.
-    sampling: of the two that sample. objective, fit: of Eq. 7 and its descent.
 
-    value: what the loss asks of a group alone: ``log_probability``, the cross-entropy of Eq. 7, or
-    ``probability``, for -p(y|.) in its place. removed_weight: of p(y | the text without the
-    group), beside it. The paper has none of it and asks of a group that it suffices; with it the
-    group must be missed as well. Its table, of the text without each subset, is asked for then.
+    Readouts:
 
-    readout: the scores of the k words,
     - ``membership``: theta of Eq. 8;
     - ``owen``: their Owen values under the groups (a word in the group that it belongs to most),
       of the mean of what a subset does alone and what is lost without it;
     - ``order``: by the order of the k words that suffices most and is missed most at every length,
       order_weight times as much, see `two_sided_order`. It does not depend on the groups;
     - ``missed``: by the order that is missed most alone, the bound of AOPC over these k words.
+
     All but the first ask for both tables, and read from them what a group is worth as well, see
     `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
     holds to its prediction without any words, that may be a group of no interest.
 
-    Example: ``GMask()`` is the paper's, ``GMask(k=4, t=2)`` smaller, ``GMask.two_sided()`` this
-    project's.
+    Raises UserError for more groups than words, and for a table of too many words. ``GMask()`` is
+    the paper's, ``GMask(k=4, t=2)`` smaller, ``GMask.two_sided()`` this project's.
+
+    >>> from gmask_pl import GMask, Occlusion, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> method = GMask(k=3, t=2, word_filter=Occlusion())
+    >>> explain = PairExplainer(model, method=method, labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> found.top_group
+    ('not', 'never')
     """
 
     @checked
@@ -124,8 +141,19 @@ class GMask(CandidateExplainer):
     def two_sided(cls, *, seed: int = 0, **changes: Any) -> Self:
         """Words that suffice and are missed, in their best order, and groups of them.
 
+        - seed: of what is drawn at random.
+        - changes: settings of the constructor that are to be others.
+
         Not in the paper; the settings were chosen on dev pairs. It asks for answers only, so
         nothing needs gradients of the model.
+
+        >>> from gmask_pl import GMask, PairExplainer
+        >>> def model(pairs):  # p(no), p(yes): two words decide together
+        ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+        >>> explain = PairExplainer(model, method=GMask.two_sided(k=3, t=2), labels=["no", "yes"])
+        >>> found = explain("do not go", "he never goes")
+        >>> found.top_group, found.gradients
+        (('not', 'never'), 0)
         """
         own: dict[str, Any] = {
             "word_filter": PairedRidge(removal=changes.get("removal"), seed=seed),

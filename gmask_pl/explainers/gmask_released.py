@@ -21,12 +21,25 @@ from gmask_pl.types import PairBatch
 class GMaskReleased(GMask):
     """GMASK as https://github.com/UVa-NLP/GMASK runs it, where that differs from the paper.
 
+    - settings: those of `GMask`. word_filter: None is IMASK as their code has it, `IMask.released`.
+
     The masks are learnt on a pair rewritten to hold the k words only, in importance order; the
     other differences are settings of GMask: logits through a sigmoid, a softmax of sums in
     Eq. 6, cosine annealing, no early stop. The prediction to preserve is that on the whole pair.
 
     The defaults are for models whose attention is masked (BERT): their mask of it has the slope 1e4
     and ours 1, which ``sampling.gradient_scale`` makes up for. It is 1 where embeddings are masked.
+    Raises UserError as `GMask` does.
+
+    >>> from gmask_pl import Fit, GMaskReleased, Occlusion, PairExplainer, TinyBert
+    >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)
+    ...     labels=["no", "yes"], word_counts={"two": 9, "dogs": 9, "run": 9, "sleep": 9}
+    ... )
+    >>> method = GMaskReleased(k=2, word_filter=Occlusion(), fit=Fit(epochs=5))
+    >>> explain = PairExplainer(model, method=method)
+    >>> found = explain("two dogs run", "dogs sleep")
+    >>> len(found.scores), len(found.groups.candidates)  # the k words that are grouped
+    (5, 2)
     """
 
     @checked

@@ -11,6 +11,8 @@ from gmask_pl.types import Attributions
 class GradientXInput(Explainer):
     """The derivative of log p(y|x) in a word's mask, at the whole pair.
 
+    - removal: ``zero``, ``mask`` or ``pad``, one that the model can differentiate.
+
     Under the removal ``zero`` a mask g multiplies the word embeddings e of the word's tokens, so
     this is their sum of e . d log p / d e: gradient times input. Under ``mask`` it is the same
     for e less the mask token's embedding, under ``pad`` for the attention paid to the word.
@@ -20,6 +22,15 @@ class GradientXInput(Explainer):
     almost flat at g = 1 and falls further on, so a word's score says little of its removal.
 
     Cost of a pair: one evaluation for the prediction, and one with its gradient.
+
+    >>> from gmask_pl import GradientXInput, PairExplainer, TinyBert
+    >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)
+    ...     labels=["no", "yes"], word_counts={"two": 9, "dogs": 9, "run": 9, "sleep": 9}
+    ... )
+    >>> explain = PairExplainer(model, method=GradientXInput())
+    >>> found = explain("two dogs run", "dogs sleep")
+    >>> len(found.scores), found.gradients
+    (5, 1)
     """
 
     score_meaning = IN_LOG

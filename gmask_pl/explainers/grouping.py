@@ -38,7 +38,19 @@ class GivenGroups(GMask):
 
 
 class RandomGroups(GivenGroups):
-    """The k words dealt out to t groups at random, as evenly as they go."""
+    """The k words dealt out to t groups at random, as evenly as they go: what GMASK must beat.
+
+    - settings: those of `GMask`; its objective and its descent take no part.
+
+    >>> from gmask_pl import PairExplainer, RandomGroups
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> method = RandomGroups.two_sided(k=4, t=2)
+    >>> explain = PairExplainer(model, method=method, labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> sorted(len(group.words) for group in found.word_groups)
+    [2, 2]
+    """
 
     def cut(
         self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
@@ -51,7 +63,19 @@ class RandomGroups(GivenGroups):
 
 
 class InteractionGroups(GivenGroups):
-    """Words that interact most stand together, see `interaction_groups`."""
+    """Words that interact most stand together, see `interaction_groups`.
+
+    - settings: those of `GMask`; its objective and its descent take no part.
+
+    >>> from gmask_pl import InteractionGroups, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> method = InteractionGroups.two_sided(k=3, t=2)
+    >>> explain = PairExplainer(model, method=method, labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> found.top_group
+    ('not', 'never')
+    """
 
     def cut(
         self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]

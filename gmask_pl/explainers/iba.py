@@ -33,12 +33,33 @@ class IBA(Explainer):
         cross-entropy to the prediction + beta * mean capacity.
 
     A word's score is the capacity of its tokens, summed over features, in bits. Special tokens
-    pass untouched. There is no smoothing over neighbours, as the words of a pair are no image.
+    pass untouched. There is no smoothing over neighbours, as the words of a pair are no image
+    (Schulz et al., 2020).
 
-    layer: see `layer_named`. initial_alpha, lr, steps: of Adam. copies: noisy copies of a
-    pair in a step; steps * copies model evaluations a pair are differentiated, and one more
-    reads x. mu and sigma of every feature are taken from at least ``tokens`` word tokens of
-    training pairs; min_std bounds sigma from below. Defaults are those of their code.
+    - removal: takes no part, as it removes nothing.
+    - layer: a name or an index, see `layer_named`.
+    - beta: the weight of the capacity.
+    - initial_alpha, lr, steps: of Adam.
+    - copies: noisy copies of a pair in a step; steps * copies model evaluations a pair are
+      differentiated, and one more reads x.
+    - min_std: bounds sigma from below.
+    - tokens: mu and sigma of every feature are taken from at least so many word tokens of training
+      pairs.
+    - seed: of the noise and of the choice of training pairs.
+
+    Defaults are those of their code. Raises UserError for a layer that the model does not have, and
+    where the training pairs have too few tokens.
+
+    >>> from gmask_pl import IBA, PairExplainer, TinyBert
+    >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)
+    ...     labels=["no", "yes"], word_counts={"two": 9, "dogs": 9, "run": 9, "sleep": 9}
+    ... )
+    >>> pairs = [("two dogs run", "dogs sleep"), ("dogs run", "two dogs sleep")]
+    >>> method = IBA(tokens=10, steps=2, copies=2)
+    >>> explain = PairExplainer(model, method=method, training_pairs=pairs)
+    >>> found = explain("two dogs run", "dogs sleep")
+    >>> len(found.scores), found.gradients  # steps * copies
+    (5, 4)
     """
 
     score_meaning = "bits of information that the model needs; never negative"

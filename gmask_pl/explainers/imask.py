@@ -26,10 +26,22 @@ REGULARISERS = ("entropy", "released")
 class IMask(Explainer):
     """Learns for every word the probability that its mask keeps it, E[R].
 
-    Minimises E[cross-entropy to the prediction] + beta * regulariser by ``samples`` masks in each
-    of ``epochs`` epochs of Adam: samples * epochs model evaluations a pair.
+    Minimises E[cross-entropy to the prediction] + beta * regulariser by Adam: samples * epochs
+    model evaluations a pair.
 
-    estimator of the gradient of the expectation:
+    - removal: how words are removed; None: as the model usually does.
+    - estimator: of the gradient of the expectation, see below.
+    - samples: masks an epoch. epochs, lr: of Adam.
+    - beta: the weight of the regulariser.
+    - temperature: of the straight-through masks.
+    - logit_bound: None, or the bound of a sigmoid on the logits (1 in the authors' code).
+    - regulariser: ``entropy`` is the KL divergence from Bernoulli(1/2), Chen and Ji's information
+      bottleneck; ``released`` is the sum of p log p over the keeping half alone, as in the authors'
+      GMASK code.
+    - seed: of the masks that are drawn.
+
+    Estimators:
+
     - ``score_function``: the masks' losses, less the mean of the others, times the gradient of
       their log-probability (Williams, 1992; Kool et al., 2019). It is unbiased and asks a model
       for nothing but its answers;
@@ -37,12 +49,17 @@ class IMask(Explainer):
       model's slope at a kept word for the effect of removing it: the two differ where the model
       is saturated.
 
-    The regulariser ``entropy`` is the KL divergence from Bernoulli(1/2), Chen and Ji's
-    information bottleneck; ``released`` is the sum of p log p over the keeping half alone, as in
-    the authors' GMASK code. temperature is that of the straight-through masks; logit_bound: None,
-    or the bound of a sigmoid on the logits (1 in the authors' code). The numbers are those of the
-    authors' code, but for the estimator, which is far better than theirs on e-SNLI dev pairs of
-    BERT, and the bound.
+    The numbers are those of the authors' code, but for the estimator, which is far better than
+    theirs on e-SNLI dev pairs of BERT, and the bound. Raises UserError for score_function with one
+    sample.
+
+    >>> from gmask_pl import IMask, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(model, method=IMask(), labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> sorted(word for word, _ in found.top(2))
+    ['never', 'not']
     """
 
     score_meaning = "probability from 0 to 1 that the word is kept; never negative"
@@ -78,8 +95,15 @@ class IMask(Explainer):
     def released(cls, **changes: Any) -> Self:
         """IMASK as in the authors' code, for models whose attention is masked (BERT).
 
+        - changes: settings of the constructor that are to be others.
+
         Their mask of attention has the slope 1e4 and ours 1: their beta is divided by it. It is 1
         for models whose embeddings are masked.
+
+        >>> from gmask_pl import IMask
+        >>> released = IMask.released(epochs=50)
+        >>> released.estimator, released.beta, released.epochs
+        ('straight_through', 1e-05, 50)
         """
         own: dict[str, Any] = {
             "estimator": "straight_through",

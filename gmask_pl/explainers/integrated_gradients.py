@@ -19,13 +19,26 @@ METHODS = ("gausslegendre", "riemann_middle")
 class IntegratedGradients(Explainer):
     """The integral of d log p(y|x) / d g_i over masks g from 0 to 1, all words moving together.
 
+    - removal: ``zero``, ``mask`` or ``pad``, one that the model can differentiate.
+    - n_steps: points of the quadrature.
+    - method: of the quadrature, ``gausslegendre`` or ``riemann_middle``.
+
     Under the removal ``zero`` a mask multiplies word embeddings, so this is integrated gradients
     of the embeddings, summed over a word's tokens, from the baseline of words with embedding
     zero; under ``mask`` the baseline is the mask token. Special tokens stay as they are. Scores
     add up to log p(y|whole pair) - log p(y|all words at the baseline), but for the error of the
-    quadrature: ``n_steps`` points by ``method``. A positive score supports the prediction.
+    quadrature. A positive score supports the prediction.
 
     Cost of a pair: one evaluation for the prediction, and n_steps with their gradients.
+
+    >>> from gmask_pl import IntegratedGradients, PairExplainer, TinyBert
+    >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)
+    ...     labels=["no", "yes"], word_counts={"two": 9, "dogs": 9, "run": 9, "sleep": 9}
+    ... )
+    >>> explain = PairExplainer(model, method=IntegratedGradients(n_steps=20))
+    >>> found = explain("two dogs run", "dogs sleep")
+    >>> len(found.scores), found.gradients
+    (5, 20)
     """
 
     score_meaning = IN_LOG

@@ -34,17 +34,32 @@ PARTS: dict[str, Callable[[Tensor], Tensor]] = {
 class Interaction(CandidateExplainer):
     """A word's score is what it does for the prediction together with words of the other side.
 
-    word_filter: the explainer whose k best words take part. context: whether the other words are
-    dropped or kept meanwhile; value: the probability of the predicted class or its logarithm.
+    - removal: how words are removed; None: as the model usually does.
+    - word_filter: the explainer whose k best words take part; None: IMASK.
+    - k: words that take part.
+    - context: whether the other words are dropped or kept meanwhile, or both, which takes the mean.
+    - value: the probability of the predicted class or its logarithm.
+    - part: of a word's interactions with the words of the other side, what its score adds up, see
+      below.
+
     No sampling: 2^k model evaluations a pair beside those of the filter.
 
-    part of a word's interactions with the words of the other side that its score adds up:
     - ``positive``: what they do together. Pairs in which each word makes the other superfluous
       count as nothing;
     - ``absolute``: these count as much, since both words matter then as well;
     - ``signed``: the two cancel out, so a deciding word that has both a partner and a substitute
       can score nothing. Half of it is what the word's Shapley value owes to such pairs (Bordt
       and von Luxburg, 2023, "From Shapley Values to Generalized Additive Models and back").
+
+    >>> from gmask_pl import Interaction, Occlusion, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> method = Interaction(k=3, word_filter=Occlusion())
+    >>> explain = PairExplainer(model, method=method, labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> one, two = found.interactions.pairs[0]  # the strongest
+    >>> found.words[one], found.words[two], round(found.interactions.values[0], 3)
+    ('not', 'never', 0.8)
     """
 
     @checked

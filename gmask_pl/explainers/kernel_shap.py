@@ -26,13 +26,26 @@ from gmask_pl.types import Attributions
 class KernelShap(Explainer):
     """Shapley values of the words, by regression on coalitions of them.
 
-    A coalition's worth is the probability, or the log-probability, of the prediction when only
-    its words are kept (``value``). Scores add up to the worth of the whole pair less that of no
-    words. They are exact where ``samples`` covers all 2^n - 2 other coalitions of a pair's n
-    words, and converge to exact ones as it grows; see `coalitions`.
+    - removal: how words are removed; None: as the model usually does.
+    - samples: coalitions beside the whole pair and no words.
+    - value: a coalition's worth, the ``probability`` or ``log_probability`` of the prediction when
+      only its words are kept.
+    - seed: of the coalitions that are drawn.
+
+    Scores add up to the worth of the whole pair less that of no words. They are exact where
+    ``samples`` covers all 2^n - 2 other coalitions of a pair's n words, and converge to exact ones
+    as it grows; see `coalitions`.
 
     Cost of a pair: one evaluation for the prediction, one for the empty coalition, and one for
     each distinct other coalition, so at most samples + 2; no gradients.
+
+    >>> from gmask_pl import KernelShap, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(model, method=KernelShap(), labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> [(word, round(score, 3)) for word, score in found.top(2)], found.evaluations
+    ([('not', 0.4), ('never', 0.4)], 64)
     """
 
     @checked

@@ -35,9 +35,24 @@ class L2X(Explainer):
     apart; ``side_embedding`` adds it. They drew the noise once; here every step draws its own,
     as in their paper. Weights are those after the last epoch.
 
-    train_pairs: how many training pairs to learn from, drawn by ``seed``; None for all.
-    batch_size, epochs: of the training; lr, rho: of RMSprop; the others are L2XNetwork's. Defaults
-    are those of their code (imdb-word).
+    - removal: takes no part, as it removes nothing.
+    - k, temperature, embedding_size, filters, kernel_size, hidden_size, dropout, side_embedding: of
+      `L2XNetwork`.
+    - lr, rho: of RMSprop. batch_size, epochs: of the training.
+    - train_pairs: how many training pairs to learn from, drawn by ``seed``; None for all.
+    - seed: of the training, too.
+
+    Defaults are those of their code (imdb-word).
+
+    >>> from gmask_pl import L2X, PairExplainer, TinyBert
+    >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)
+    ...     labels=["no", "yes"], word_counts={"two": 9, "dogs": 9, "run": 9, "sleep": 9}
+    ... )
+    >>> pairs = [("two dogs run", "dogs sleep"), ("dogs run", "two dogs sleep")]
+    >>> explain = PairExplainer(model, method=L2X(k=2, epochs=1), training_pairs=pairs)
+    >>> found = explain("two dogs run", "dogs sleep")
+    >>> found.evaluations, round(sum(found.scores), 3)  # the prediction alone
+    (1, 1.0)
     """
 
     score_meaning = "probability from 0 to 1 that the word is chosen; never negative"

@@ -19,14 +19,28 @@ class Lime(Explainer):
 
     In the paper that is the probability of the predicted class.
 
+    - removal: how words are removed; None: as the model usually does.
+    - samples: rows of the regression.
+    - kernel_width: of the weights of rows.
+    - alpha: the ridge penalty; the intercept goes free.
+    - seed: of the masks that are drawn.
+
     The features are the n word positions of both sides together, all of them. Row 0 is the whole
     pair; every other of the ``samples`` rows removes a number of words drawn uniformly from 1 to
     n, at positions drawn without replacement. A row weighs sqrt(exp(-d^2 / kernel_width^2)), d
-    being 100 times the cosine distance of its mask from the whole pair's. alpha is the ridge
-    penalty; the intercept goes free. A positive score supports the prediction.
+    being 100 times the cosine distance of its mask from the whole pair's. A positive score supports
+    the prediction.
 
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
     samples + 1; no gradients. Defaults are those of `lime_text`.
+
+    >>> from gmask_pl import Lime, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(model, method=Lime(samples=500), labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> sorted(word for word, _ in found.top(2))
+    ['never', 'not']
     """
 
     score_meaning = IN_VALUE

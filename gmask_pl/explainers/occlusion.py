@@ -17,17 +17,26 @@ from gmask_pl.types import Attributions
 class Occlusion(Explainer):
     """What a single word does to p(y|.), y being the prediction on the whole pair x.
 
-    context: ``keep`` leaves the word out, p(y|x) - p(y|x without it); ``drop`` keeps it alone,
-    p(y|it) - p(y|nothing); ``both`` is the mean of the two, which are also the first and the last
-    terms of Shapley values.
-
-    rounds: a word that another one can stand in for is not missed. After each round but the last,
-    the ``per_round`` best words are taken out for good, and the others are left out of (kept
-    beside) what remains (what is out) anew; a word's score is that of the round that took it out.
+    - removal: how words are removed; None: as the model usually does.
+    - context: ``keep`` leaves the word out, p(y|x) - p(y|x without it); ``drop`` keeps it alone,
+      p(y|it) - p(y|nothing); ``both`` is the mean of the two, which are also the first and the last
+      terms of Shapley values.
+    - rounds, per_round: a word that another one can stand in for is not missed. After each round
+      but the last, the ``per_round`` best words are taken out for good, and the others are left out
+      of (kept beside) what remains (what is out) anew; a word's score is that of the round that
+      took it out.
 
     Cost of a pair of n words: one evaluation for the prediction, one for each word that is left in
     each context and round, and one for what these are compared with, where it is not the
     prediction; no gradients.
+
+    >>> from gmask_pl import Occlusion, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(model, method=Occlusion(), labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> [(word, round(score, 3)) for word, score in found.top(2)], found.evaluations
+    ([('not', 0.8), ('never', 0.8)], 7)
     """
 
     score_meaning = IN_VALUE

@@ -17,13 +17,26 @@ class Oracle(Explainer):
     """Ranks words by the order whose removal has the most extreme AOPC (Eq. 9).
 
     It is no competitor: it looks for the metric's own optimum, under the metric's own removal.
-    goal: highest or lowest; max_removed: U of Eq. 9. Exact for pairs of at most ``exact_words``
-    words, which costs up to 2^n model evaluations, and a beam search with ``beam`` sets of
-    removed words otherwise: an attainable value, which some other order may still exceed.
+
+    - removal: the metric's; None: as the model usually does.
+    - goal: ``highest`` or ``lowest``.
+    - max_removed: U of Eq. 9.
+    - exact_words: exact for pairs of at most so many words, which costs up to 2^n model
+      evaluations.
+    - beam: for longer ones, a beam search with so many sets of removed words: an attainable value,
+      which some other order may still exceed.
 
     The first word removed scores n, the last 1; words beyond the U that the search removes follow
     in the order of the text. A pair of fewer than U words asks about its empty text again in
     each step that it does not need.
+
+    >>> from gmask_pl import Oracle, PairExplainer
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(model, method=Oracle(), labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> found.top(1)  # of six words
+    [('not', 6.0)]
     """
 
     score_meaning = "rank: the word that is removed first has the highest"

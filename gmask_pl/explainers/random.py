@@ -11,7 +11,21 @@ from gmask_pl.types import Attributions
 
 
 class Random(Explainer):
-    """Scores drawn uniformly from (0, 1), a draw of its own for every pair."""
+    """Scores drawn uniformly from (0, 1), a draw of its own for every pair.
+
+    - removal: takes no part, as it removes nothing.
+    - seed: with the two texts it decides the draw.
+
+    Cost of a pair: one evaluation, for the prediction.
+
+    >>> from gmask_pl import PairExplainer, Random
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> explain = PairExplainer(model, method=Random(seed=3), labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> found.scores == explain("do not go", "he never goes").scores, found.evaluations
+    (True, 1)
+    """
 
     score_meaning = "drawn at random from 0 to 1: they say nothing"
 

@@ -26,11 +26,23 @@ from gmask_pl.types import Attributions
 class Shapley(CandidateExplainer):
     """A word's score is its fair share of what the k candidate words do for the prediction.
 
-    word_filter: the explainer whose k best words take part. context: whether the other words are
-    dropped or kept meanwhile, or both, which takes the mean; value: the probability of the
-    predicted class or its logarithm. No sampling: 2^k model evaluations a pair, for both contexts
-    2^(k+1), beside those of the filter. The shares add up to the worth of all k words less that
-    of none.
+    - removal: how words are removed; None: as the model usually does.
+    - word_filter: the explainer whose k best words take part; None: IMASK.
+    - k: words that take part.
+    - context: whether the other words are dropped or kept meanwhile, or both, which takes the mean.
+    - value: the probability of the predicted class or its logarithm.
+
+    No sampling: 2^k model evaluations a pair, for both contexts 2^(k+1), beside those of the
+    filter. The shares add up to the worth of all k words less that of none.
+
+    >>> from gmask_pl import Occlusion, PairExplainer, Shapley
+    >>> def model(pairs):  # p(no), p(yes): two words decide together
+    ...     return [[0.1, 0.9] if "not" in a and "never" in b else [0.9, 0.1] for a, b in pairs]
+    >>> method = Shapley(k=3, word_filter=Occlusion())
+    >>> explain = PairExplainer(model, method=method, labels=["no", "yes"])
+    >>> found = explain("do not go", "he never goes")
+    >>> [(word, round(score, 3)) for word, score in found.top(2)]
+    [('not', 0.4), ('never', 0.4)]
     """
 
     @checked
