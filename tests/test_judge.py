@@ -11,7 +11,7 @@ import torch
 from test_question import head
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
-from zoo import decoder, tokenizer_of
+from zoo import decoder, tokenizer_of, wordpiece
 
 from gmask_pl.api import PairExplainer
 from gmask_pl.data.in_memory import Given, texts_of
@@ -101,6 +101,23 @@ def test_a_judge_is_tried(kind: str) -> None:
     assert removals["pad"].ok
     assert removals["zero"].ok
     assert not removals["mask"].ok
+
+
+def test_a_prompt_is_one_text_to_a_tokenizer_that_tells_texts_apart() -> None:
+    """GPT-2 adds an embedding of the segment: that of the first text, for the whole prompt."""
+    torch.manual_seed(0)
+    tokenizer = tokenizer_of(wordpiece)
+    network = AutoModelForCausalLM.from_config(CONFIGS["gpt2"](len(tokenizer))).eval()
+    model = JudgeClassifier(
+        network=network, tokenizer=tokenizer, template=TEMPLATE, answers=("never", "always")
+    )
+    prompt = tokenizer(TEMPLATE.format(text1=PAIR[0], text2=PAIR[1]), return_tensors="pt")
+    assert "token_type_ids" in prompt
+    with torch.no_grad():
+        expected = network(**prompt).logits[0, -1, model.answers].softmax(-1)
+    found = PairExplainer(model, method="occlusion")(*PAIR)
+    assert found.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+    assert found.removal == "delete"
 
 
 def test_a_network_and_its_tokenizer_are_enough() -> None:

@@ -36,6 +36,18 @@ class JudgeClassifier(BertPairClassifier):
     - max_length: tokens of the longest prompt; of longer ones the longer text is cut at its end.
 
     Raises UserError for a template or answers that say nothing.
+
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> from gmask_pl import JudgeClassifier, PairExplainer, TinyBert
+    >>> words = {"dogs": 9, "run": 9, "no": 9, "yes": 9}
+    >>> tokenizer = TinyBert.from_data(labels=["no", "yes"], word_counts=words).tokenizer
+    >>> sizes = {"n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 64}
+    >>> network = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes))
+    >>> judge = JudgeClassifier(  # or AutoModelForCausalLM.from_pretrained(...) and its tokenizer
+    ...     network=network, tokenizer=tokenizer, template="{text1} {text2}", answers=("no", "yes")
+    ... )
+    >>> judge.labels, len(PairExplainer(judge, method="occlusion")("dogs run", "dogs").scores)
+    (('no', 'yes'), 3)
     """
 
     weights_tag = "JudgeClassifier"
@@ -136,6 +148,8 @@ class JudgeClassifier(BertPairClassifier):
         """By the network's own call on the prompt."""
         batch = self.encoder("word")([example]).to(self.device)
         named = {"input_ids": batch.token_ids, "attention_mask": batch.attention.long()}
+        if self._sends_segments:
+            named["token_type_ids"] = batch.segment
         if removal is not None and removed is not None:
             named = self.without(named, removal, removed[None], as_padding=as_padding)
             if removal == "zero":
@@ -240,7 +254,7 @@ class _PromptEncoder:
             sides = ([i for i, w in enumerate(words) if 0 <= w < n1], _from(words, n1))
             place = max(sides, key=len)[-1]
             del ids[place], words[place]
-        segment = [int(word >= n1) for word in words]
+        segment = [0] * len(ids)  # to the tokenizer a prompt is one text
         words1, words2 = example.words1, example.words2
         return EncodedPair(ids, segment, words, words1, words2, truncated=over > 0)
 
