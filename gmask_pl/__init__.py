@@ -1,11 +1,13 @@
 """Explanations of sentence-pair classifiers by learned word-group masks (GMASK).
 
-What a user imports is here, and loaded when it is asked for::
+What a user imports is here, and loaded when it is asked for.
 
-    from gmask_pl import PairExplainer
-
-    explain = PairExplainer(model, tokenizer)  # of transformers
-    found = explain("a man plays the guitar", "a man plays the banjo")
+>>> from gmask_pl import PairExplainer
+>>> def shared(pairs):  # or PairExplainer(model, tokenizer), of transformers
+...     return [float(len(set(a.split()) & set(b.split()))) for a, b in pairs]
+>>> explain = PairExplainer(shared, method="occlusion")
+>>> explain("two dogs run", "dogs sleep").top(1)
+[('dogs', 1.0)]
 
 Runs with their settings, files and reports are in `gmask_pl.pipeline`.
 """

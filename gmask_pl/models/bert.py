@@ -48,17 +48,34 @@ from gmask_pl.types import ModelInput, PairBatch, PairEncoder, PairExample, User
 class BertPairClassifier(PairClassifier):
     """A Hugging Face network with a sequence-classification head (Section 4).
 
-    network, tokenizer: the Hugging Face model and its fast tokenizer. labels: None is what the
-    network calls its outputs. columns: the network's output of each label. max_length: longest
-    input in tokens; longer pairs are truncated, as they are where the tokenizer or the network's
-    table of positions says less. first_token: allow the last layer to be computed for the first
-    token alone, where that gives the same answers.
+    - network, tokenizer: the Hugging Face model and its fast tokenizer.
+    - labels: None is what the network calls its outputs.
+    - columns: the network's output of each label.
+    - max_length: longest input in tokens; longer pairs are truncated, as they are where the
+      tokenizer or the network's table of positions says less.
+    - first_token: allow the last layer to be computed for the first token alone, where that gives
+      the same answers.
+    - outputs: what they mean, see below; None: as the configuration says, see `meaning_of`.
+    - optimizer: how it is trained, see `PairClassifier`.
 
-    outputs: what they mean; None: as the configuration says, see `meaning_of`.
+    Meanings of outputs:
+
     - ``softmax``: the logits of classes that exclude one another;
     - ``sigmoid``: a logit for each of several labels;
     - ``logit``: one logit, z, as of a re-ranker: two classes with the logits 0 and z;
     - ``score``: one number as it is, as of a regression.
+
+    Raises UserError for a meaning that the number of outputs does not allow, and where no word is
+    read of so few tokens.
+
+    >>> from gmask_pl import BertPairClassifier, PairExplainer, TinyBert
+    >>> small = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+    >>> network, tokenizer = small.network, small.tokenizer  # of transformers
+    >>> model = BertPairClassifier(network=network, tokenizer=tokenizer)
+    >>> model.labels, model.outputs, model.max_length
+    (('no', 'yes'), 'softmax', 64)
+    >>> len(PairExplainer(model, method="occlusion")("dogs run", "dogs").scores)
+    3
     """
 
     weights_tag = "BertPairClassifier"
@@ -152,7 +169,20 @@ class BertPairClassifier(PairClassifier):
     ) -> Self:
         """The model in a folder or on the hub, in safetensors; see `from_network` for the rest.
 
-        revision: of a hub id. Example: ``BertPairClassifier.from_weights("FOLDER")``.
+        - weights: the folder or hub id.
+        - labels, label_order, settings: of `from_network`.
+        - revision: of a hub id.
+
+        Raises UserError for what cannot be loaded, and as `from_network` does.
+
+        >>> import tempfile
+        >>> from gmask_pl import BertPairClassifier, TinyBert
+        >>> small = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     small.save(folder)
+        ...     model = BertPairClassifier.from_weights(folder, labels=["yes", "no"])
+        >>> model.labels, model.columns  # the network's output of each label
+        (('yes', 'no'), [1, 0])
         """
         network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
         return cls.from_network(
@@ -177,12 +207,22 @@ class BertPairClassifier(PairClassifier):
     ) -> Self:
         """A Hugging Face model and its tokenizer, which are in memory, as a classifier.
 
-        labels: None is what the network calls its outputs. label_order: their names for its
-        outputs, in its own order, where it has others. source: what messages call the network.
-        It is asked in the precision of its weights: ``network.float()`` where that is half.
-        settings: of the constructor. Raises UserError for a network of several scores, for a
-        meaning of its outputs that their number does not allow, and for a tokenizer that does not
-        go with it.
+        - network, tokenizer: of transformers. The network is asked in the precision of its weights:
+          ``network.float()`` where that is half.
+        - labels: None is what the network calls its outputs.
+        - label_order: their names for its outputs, in its own order, where it has others.
+        - source: what messages call the network.
+        - settings: of the constructor.
+
+        Raises UserError for a network of several scores, for a meaning of its outputs that their
+        number does not allow, and for a tokenizer that does not go with it.
+
+        >>> from gmask_pl import BertPairClassifier, TinyBert
+        >>> small = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+        >>> network, tokenizer = small.network, small.tokenizer  # of transformers
+        >>> order = ["different", "same"]  # what its outputs mean
+        >>> BertPairClassifier.from_network(network, tokenizer, label_order=order).labels
+        ('different', 'same')
         """
         tokenizer = right_tokenizer(network, tokenizer, source)
         meaning = meaning_of(network, settings.get("outputs"), source)
@@ -214,7 +254,22 @@ class BertPairClassifier(PairClassifier):
     def as_stored(
         cls, weights: str | Path, *, revision: str | None = None, **settings: Any
     ) -> Self:
-        """The model stored at ``weights`` with its own outputs, in their own order."""
+        """The model stored at ``weights`` with its own outputs, in their own order.
+
+        - weights: the folder or hub id.
+        - revision: of a hub id.
+        - settings: of the constructor.
+
+        Raises UserError for what cannot be loaded.
+
+        >>> import tempfile
+        >>> from gmask_pl import BertPairClassifier, TinyBert
+        >>> small = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     small.save(folder)
+        ...     BertPairClassifier.as_stored(folder).labels
+        ('no', 'yes')
+        """
         network, tokenizer = load(str(weights), "weights", whole=True, revision=revision)
         return cls(network=network, tokenizer=tokenizer, **cls._of_stored(settings))
 
@@ -224,7 +279,7 @@ class BertPairClassifier(PairClassifier):
         fresh = inspect.signature(cls.from_data).parameters
         return {name: value for name, value in settings.items() if name not in fresh}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 

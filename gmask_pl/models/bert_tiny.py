@@ -20,8 +20,18 @@ _USUAL = {"max_length": 64, "lr": 1e-3, "word_dropout": 0.5}
 class TinyBert(BertPairClassifier):
     """A BERT small enough to be trained on a laptop; it needs nothing from a hub.
 
-    vocabulary_size: the most word pieces. hidden_size, layers, heads, intermediate_size,
-    dropout, initializer_range: as in BertConfig.
+    `from_data` makes a fresh one of the training words:
+
+    - vocabulary_size: the most word pieces.
+    - hidden_size, layers, heads, intermediate_size, dropout, initializer_range: as in BertConfig.
+    - settings: of `BertPairClassifier`.
+
+    Raises UserError where the heads do not share the hidden size evenly.
+
+    >>> from gmask_pl import TinyBert
+    >>> model = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+    >>> model.tokenizer.tokenize("Dogs run")
+    ['dogs', 'run']
     """
 
     weights_tag = "TinyBert"

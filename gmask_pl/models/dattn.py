@@ -37,8 +37,22 @@ class DecomposableAttention(WordClassifier):
     Each side's words attend to the other side's. Without the embeddings it has exactly
     722,703 + 90,000 parameters for 3 classes and hidden_size 300 (Appendix B).
 
-    embeddings: word vectors (`.vec`, `.vec.gz` or `.bin`) by path; they are frozen, as in the
-    authors' code. Without them, vectors are random, of ``embedding_std``, and trained.
+    - labels: the class names in index order.
+    - vocabulary: the words in index order, the first two for padding and the unknown word;
+      `from_data` makes it of counts.
+    - embeddings: word vectors (`.vec`, `.vec.gz` or `.bin`) by path; they are frozen, as in the
+      authors' code. Without them, vectors are random, of ``embedding_std``, and trained.
+    - embedding_size, hidden_size: of the vectors and of every layer.
+    - dropout, embedding_dropout: before each layer, and of the embeddings.
+    - optimizer: how it is trained, see `PairClassifier`.
+
+    Raises UserError for vectors that cannot be read.
+
+    >>> from gmask_pl import DecomposableAttention
+    >>> labels = ["entailment", "neutral", "contradiction"]
+    >>> model = DecomposableAttention.from_data(labels=labels, word_counts={"dogs": 9, "run": 9})
+    >>> sum(weight.numel() for weight in model.parameters()) - model.embedding.weight.numel()
+    812703
     """
 
     weights_tag = "DecomposableAttention"
@@ -85,7 +99,21 @@ class DecomposableAttention(WordClassifier):
     def from_weights(
         cls, weights: str | Path, *, embeddings: str | None = None, **settings: Any
     ) -> Self:
-        """As of any model; what ``embeddings`` gave the vectors is stored with them."""
+        """As of any model; what ``embeddings`` gave the vectors is stored with them.
+
+        - weights: the folder that `save` wrote.
+        - embeddings: takes no part.
+        - settings: of `PairClassifier.from_weights`, which raises the same errors.
+
+        >>> import tempfile
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     again = DecomposableAttention.from_weights(folder)
+        >>> again.labels, again.vocabulary
+        (('no', 'yes'), ('<pad>', '<unk>', 'dogs'))
+        """
         return super().from_weights(weights, **settings)
 
     def forward(self, inputs: ModelInput) -> Tensor:

@@ -48,8 +48,10 @@ class PairClassifier(LightningModule):
     other lengths disturb one another, ``together`` (see `types.Classifier`); and names in ``sizes``
     the settings that shape its weights, which are kept with them.
 
-    labels: the class names in index order. The rest is how it is trained, by AdamW, as BERT is
-    fine-tuned (Devlin et al., 2019, Appendix A):
+    - labels: the class names in index order.
+
+    The rest is how it is trained, by AdamW, as BERT is fine-tuned (Devlin et al., 2019, Appendix
+    A):
 
     - lr: the peak of the learning rate, reached after ``warmup`` (a share of all steps) and
       followed by a linear decay to zero when ``linear_decay``;
@@ -57,6 +59,26 @@ class PairClassifier(LightningModule):
     - word_dropout: the share of the training pairs of which a random part of the words, a part
       drawn anew from 0 to 1, is hidden. A model trained so answers masked pairs from what is left,
       and not by accident (Hase et al., 2021).
+
+    Raises UserError for a setting out of range.
+
+    >>> import torch
+    >>> from gmask_pl import PairClassifier, PairExplainer
+    >>> from gmask_pl.models.words import WordEncoder
+    >>> class Bag(PairClassifier):  # a linear layer over the counts of the words that are there
+    ...     pad_token_id, mask_token_id, skips_hidden = 0, None, True
+    ...     def __init__(self, *, vocabulary, **settings):
+    ...         super().__init__(**settings)
+    ...         self.vocabulary = vocabulary
+    ...         self.classify = torch.nn.Linear(len(vocabulary), len(self.labels))
+    ...     def encoder(self, unit):
+    ...         return WordEncoder(self.vocabulary)
+    ...     def forward(self, inputs):
+    ...         words = torch.nn.functional.one_hot(inputs.token_ids, len(self.vocabulary))
+    ...         return self.classify((words * inputs.attention[..., None]).sum(1).float())
+    >>> model = Bag(labels=["no", "yes"], vocabulary=["<pad>", "<unk>", "dogs", "run"])
+    >>> len(PairExplainer(model, method="occlusion")("dogs run", "dogs").scores)
+    3
     """
 
     pad_token_id: int
@@ -82,15 +104,37 @@ class PairClassifier(LightningModule):
     @property
     @abstractmethod
     def skips_hidden(self) -> bool:
-        """Whether hidden tokens may be left out (see `types.Classifier`)."""
+        """Whether hidden tokens may be left out (see `types.Classifier`).
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> model.skips_hidden
+        True
+        """
 
     @property
     def outputs(self) -> str:
-        """What they mean: ``softmax`` over classes, ``sigmoid`` of labels, or a ``score``."""
+        """What they mean: ``softmax`` over classes, ``sigmoid`` of labels, or a ``score``.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> model.outputs
+        'softmax'
+        """
         return "softmax"
 
     def question(self, **asked: Any) -> Question:
-        """What is asked of it, see `question_about`, of which None is what is usual for it."""
+        """What is asked of it, see `question_about`, of which None is what is usual for it.
+
+        - asked: ``target``, ``against``, ``threshold`` or ``reference``.
+
+        Raises UserError for what it cannot be asked.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> model.question(target="yes").name, model.question().name
+        ('p(yes)', 'probability of the predicted class')
+        """
         given = {key: value for key, value in asked.items() if value is not None}
         settings: dict[str, Any] = {**self.usual_question, **given}
         found = question_about(self.labels, self.outputs, **settings)
@@ -118,14 +162,33 @@ class PairClassifier(LightningModule):
 
     @classmethod
     def from_data(cls, *, labels: Sequence[str], word_counts: WordCounts, **settings: Any) -> Self:
-        """A fresh model for a dataset with these labels and training words."""
+        """A fresh model for a dataset with these labels and training words.
+
+        - labels: the class names in index order.
+        - word_counts: how often each word stands in the training pairs.
+        - settings: of the constructor.
+
+        Raises UserError for settings that cannot be.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> model.labels, model.vocabulary
+        (('no', 'yes'), ('<pad>', '<unk>', 'dogs'))
+        """
         return cls(labels=labels, **settings)
 
     @classmethod
     def check_together(cls, settings: Mapping[str, Any]) -> None:
         """Raises UserError where the settings of a fresh model contradict one another.
 
+        - settings: those of `from_data`, by name.
+
         It is asked before any pair is read, so that nobody waits for this error.
+
+        >>> from gmask_pl import TinyBert
+        >>> TinyBert.check_together({"hidden_size": 10, "heads": 4})
+        Traceback (most recent call last):
+        gmask_pl.types.UserError: model.net.heads=4: the heads share model.net.hidden_size=10 evenly
         """
 
     @classmethod
@@ -139,8 +202,21 @@ class PairClassifier(LightningModule):
     ) -> Self:
         """The model that `save` has stored in a folder, its logits in the order of ``labels``.
 
-        labels: None is the stored model's own. label_order: their names for its outputs, where it
-        has others. settings: those of the constructor that are not stored. Raises UserError.
+        - weights: the folder.
+        - labels: None is the stored model's own.
+        - label_order: their names for its outputs, where it has others.
+        - settings: those of the constructor that are not stored.
+
+        Raises UserError for a folder that holds no such model, and for labels that do not fit.
+
+        >>> import tempfile
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     again = DecomposableAttention.from_weights(folder)
+        >>> again.labels, again.vocabulary
+        (('no', 'yes'), ('<pad>', '<unk>', 'dogs'))
         """
         folder = Path(weights)
         try:
@@ -165,12 +241,39 @@ class PairClassifier(LightningModule):
 
     @classmethod
     def as_stored(cls, weights: str | Path, **settings: Any) -> Self:
-        """The model stored at ``weights`` with its own outputs, in their own order."""
+        """The model stored at ``weights`` with its own outputs, in their own order.
+
+        - weights: the folder.
+        - settings: those of the constructor that are not stored.
+
+        Raises UserError as `from_weights` does.
+
+        >>> import tempfile
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     again = DecomposableAttention.as_stored(folder)
+        >>> again.labels, again.vocabulary
+        (('no', 'yes'), ('<pad>', '<unk>', 'dogs'))
+        """
         return cls.from_weights(weights, **settings)
 
-    def save(self, folder: Path) -> None:
-        """Writes all that `from_weights` needs; the weights as safetensors."""
-        kind, sizes = type(self).__name__, dict(self.sizes)
+    def save(self, folder: str | Path) -> None:
+        """Writes all that `from_weights` needs; the weights as safetensors.
+
+        - folder: where; it must be there.
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['config.json', 'model.safetensors', 'vocab.json']
+        """
+        folder, kind, sizes = Path(folder), type(self).__name__, dict(self.sizes)
         config = {"model_type": kind, "labels": list(self.labels), "sizes": sizes}
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
         if self.vocabulary:
@@ -184,10 +287,30 @@ class PairClassifier(LightningModule):
 
     @abstractmethod
     def encoder(self, unit: str) -> PairEncoder:
-        """The encoder whose W axis counts words or tokens (``unit``)."""
+        """The encoder whose W axis counts words or tokens.
+
+        - unit: ``word`` or ``token``. Raises UserError for one that the model does not have.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> from gmask_pl.types import PairExample
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> pair = PairExample("1", "dogs", "dogs", ((0, 4),), ((0, 4),))
+        >>> model.encoder("word")([pair]).token_ids.tolist()  # dogs is word 2
+        [[2, 2]]
+        """
 
     def read(self, batch: PairBatch) -> Tensor:
-        """Logits (B, C) of whole pairs."""
+        """Logits (B, C) of whole pairs.
+
+        - batch: as the model's encoder makes it.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> from gmask_pl.types import PairExample
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> pair = PairExample("1", "dogs", "dogs", ((0, 4),), ((0, 4),))
+        >>> model.read(model.encoder("word")([pair])).shape
+        torch.Size([1, 2])
+        """
         if self.together == "any":
             return self._read(batch, torch.arange(len(batch)), batch.token_ids.shape[1])
         places = torch.arange(1, batch.token_ids.shape[1] + 1, device=batch.device)
@@ -211,16 +334,38 @@ class PairClassifier(LightningModule):
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Within it the model is tried: it answers as when it is asked, whatever is under way."""
+        """Within it the model is tried: it answers as when it is asked, whatever is under way.
+
+        >>> import torch
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> with model.undisturbed():
+        ...     print(torch.is_grad_enabled())
+        False
+        """
         with torch.no_grad():
             yield
 
     def unreadable(self, batch: PairBatch) -> dict[int, str]:
-        """Why the model cannot be asked about pairs of a batch, by their rows."""
+        """Why the model cannot be asked about pairs of a batch, by their rows.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> from gmask_pl.types import PairExample
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> pair = PairExample("1", "dogs", "dogs", ((0, 4),), ((0, 4),))
+        >>> model.unreadable(model.encoder("word")([pair]))  # it reads any pair
+        {}
+        """
         return {}
 
     def trial_words(self) -> Sequence[str]:
-        """Words that the model knows, to be tried on: its ``vocabulary``, where it has one."""
+        """Words that the model knows, to be tried on: its ``vocabulary``, where it has one.
+
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> model.trial_words()
+        ['dogs']
+        """
         words = [word for word in self.vocabulary if word.isalnum()]
         return words or [first + second for first in _LETTERS for second in _LETTERS]
 
@@ -234,8 +379,18 @@ class PairClassifier(LightningModule):
     ) -> Tensor:
         """Logits (C,) of one pair alone, asked in the plainest way: what others are held against.
 
-        removed: tokens (L,) bool that are not there by ``removal``; as_padding: those that ``pad``
-        hides are padding, else they keep their ids.
+        - example: the pair.
+        - removal, removed: tokens (L,) bool that are not there, and how; None: the whole pair.
+        - as_padding: those that ``pad`` hides are padding, else they keep their ids.
+
+        >>> import torch
+        >>> from gmask_pl import DecomposableAttention
+        >>> from gmask_pl.types import PairExample
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> pair = PairExample("1", "dogs", "dogs", ((0, 4),), ((0, 4),))
+        >>> batch = model.eval().encoder("word")([pair])
+        >>> torch.allclose(model.direct(pair), model.read(batch)[0])
+        True
         """
         batch = self.encoder("word")([example]).to(self.device)
         named = {"input_ids": batch.token_ids, "attention_mask": batch.attention}
@@ -252,9 +407,20 @@ class PairClassifier(LightningModule):
     def without(
         self, named: dict[str, Tensor], removal: str, gone: Tensor, *, as_padding: bool
     ) -> dict[str, Tensor]:
-        """A pair's input (1, L) by its names, as in `direct`, without the tokens that are ``gone``.
+        """A pair's input by its names, as in `direct`, without some of its tokens.
 
-        Under ``zero`` it is left as it is: what goes are the embeddings.
+        - named: tensors (1, L).
+        - removal: how they go. Under ``zero`` the input is left as it is: what goes are the
+          embeddings.
+        - gone (1, L) bool: which.
+        - as_padding: those that ``pad`` hides are padding, else they keep their ids.
+
+        >>> import torch
+        >>> from gmask_pl import DecomposableAttention
+        >>> model = DecomposableAttention.from_data(labels=["no", "yes"], word_counts={"dogs": 2})
+        >>> ids, gone = torch.tensor([[5, 6, 7]]), torch.tensor([[False, True, False]])
+        >>> model.without({"input_ids": ids}, "delete", gone, as_padding=True)
+        {'input_ids': tensor([[5, 7]])}
         """
         if removal == "delete":
             return {name: part[~gone][None] for name, part in named.items()}

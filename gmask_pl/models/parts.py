@@ -134,10 +134,23 @@ class PartedClassifier(PairClassifier):
 class BiEncoder(PartedClassifier):
     """The similarity of the embeddings of two texts, by a SentenceTransformer.
 
-    embedder: the SentenceTransformer; the similarity is its own (``similarity_fn_name``), mostly
-    the cosine. A score: what it explains is the similarity, and at a cosine of 0.5 or more the
-    decision is that the texts are alike, unless another threshold is given. Raises UserError for an
-    embedder that reads something else than the text, such as a prompt before it.
+    - embedder: the SentenceTransformer; the similarity is its own (``similarity_fn_name``), mostly
+      the cosine.
+    - labels: names for below the threshold and at least the threshold.
+
+    A score: what it explains is the similarity, and at a cosine of 0.5 or more the decision is that
+    the texts are alike, unless another threshold is given. Raises UserError for an embedder that
+    reads something else than the text, such as a prompt before it.
+
+    >>> import tempfile
+    >>> from sentence_transformers import SentenceTransformer
+    >>> from gmask_pl import BiEncoder, TinyBert
+    >>> small = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+    >>> with tempfile.TemporaryDirectory() as folder:  # or one of yours, or a hub id
+    ...     small.save(folder)
+    ...     model = BiEncoder(SentenceTransformer(folder, device="cpu"))
+    >>> model.score_name, model.question().threshold
+    ('cosine similarity', 0.5)
     """
 
     usual_removal = "pad"
@@ -183,8 +196,24 @@ class BiEncoder(PartedClassifier):
     ) -> Self:
         """What sentence-transformers saved in a folder, or has on the hub, in safetensors.
 
-        labels: names for below the threshold and at least the threshold, where a data set has
-        others. Raises UserError.
+        - weights: the folder or hub id.
+        - labels, label_order: names for below the threshold and at least the threshold, where a
+          data set has others.
+        - revision: of a hub id.
+        - settings: of the constructor.
+
+        Raises UserError for what cannot be loaded, and for other than two labels.
+
+        >>> import tempfile
+        >>> from sentence_transformers import SentenceTransformer
+        >>> from gmask_pl import BiEncoder, TinyBert
+        >>> small = TinyBert.from_data(labels=["no", "yes"], word_counts={"dogs": 9, "run": 9})
+        >>> with tempfile.TemporaryDirectory() as folder:  # or one of yours, or a hub id
+        ...     small.save(folder)
+        ...     SentenceTransformer(folder, device="cpu").save(folder)
+        ...     model = BiEncoder.from_weights(folder, labels=["different", "alike"])
+        >>> model.labels
+        ('different', 'alike')
         """
         names = tuple(labels or label_order or OF_A_SCORE)
         if len(names) != 2:
