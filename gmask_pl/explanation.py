@@ -102,17 +102,39 @@ class Explanation:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """In the joint order that ``scores`` and word positions follow."""
+        """In the joint order that ``scores`` and word positions follow.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> found.words
+        ('the', 'dog', 'a', 'cat')
+        """
         return self.words1 + self.words2
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Of every word in the joint order: 1 or 2."""
+        """Of every word in the joint order: 1 or 2.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> found.sides
+        (1, 1, 2, 2)
+        """
         return (1,) * len(self.words1) + (2,) * len(self.words2)
 
     @property
     def predicted(self) -> str:
-        """The name of the predicted class, its number where the labels are not known."""
+        """The name of the predicted class, its number where the labels are not known.
+
+        >>> from gmask_pl import PairExplainer
+        >>> def model(pairs):
+        ...     return [[0.1, 0.9] if "dog" in a else [0.9, 0.1] for a, _ in pairs]
+        >>> explain = PairExplainer(model, method="occlusion", labels=["no", "yes"])
+        >>> explain("the dog", "a cat").predicted
+        'yes'
+        """
         return self.labels[self.prediction] if self.labels else str(self.prediction)
 
     def top(self, n: int = 5) -> list[tuple[str, float]]:
@@ -126,12 +148,26 @@ class Explanation:
         return [(self.words[word], self.scores[word]) for word in self.ranked()[:n]]
 
     def ranked(self) -> list[int]:
-        """The positions of all words, the highest score first; of equals the earlier first."""
+        """The positions of all words, the highest score first; of equals the earlier first.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> found.ranked()
+        [1, 0, 2, 3]
+        """
         return sorted(range(len(self.scores)), key=lambda word: -self.scores[word])
 
     @property
     def word_groups(self) -> tuple[WordGroup, ...]:
-        """The groups that have words, the most important first; () where there are none."""
+        """The groups that have words, the most important first; () where there are none.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a and "cat" in b) for a, b in p])
+        >>> found = explain("the dog", "a cat")
+        >>> found.word_groups[0].words, found.word_groups[0].positions
+        (('dog', 'cat'), (1, 3))
+        """
         groups = self.groups
         if groups is None:
             return ()
@@ -148,16 +184,39 @@ class Explanation:
 
     @property
     def top_group(self) -> tuple[str, ...]:
-        """The words of the most important group; () where the method finds no groups."""
+        """The words of the most important group; () where the method finds no groups.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a and "cat" in b) for a, b in p])
+        >>> found = explain("the dog", "a cat")
+        >>> found.top_group
+        ('dog', 'cat')
+        """
         return next((group.words for group in self.word_groups), ())
 
     def to_dict(self) -> JSON:
-        """All of it as JSON can hold it: lists and numbers, under the names of its fields."""
+        """All of it as JSON can hold it: lists and numbers, under the names of its fields.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> told = found.to_dict()
+        >>> told["words1"], told["scores"]
+        (['the', 'dog'], [0.0, 1.0, 0.0, 0.0])
+        """
         found: JSON = json.loads(self.to_json())
         return found
 
     def to_json(self) -> str:
-        """`to_dict` as text; numbers that are not finite are null."""
+        """`to_dict` as text; numbers that are not finite are null.
+
+        >>> import json
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> json.loads(found.to_json()) == found.to_dict()
+        True
+        """
         return json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False)
 
     def to_frame(self) -> Any:
@@ -165,6 +224,12 @@ class Explanation:
 
         side: 1 or 2; position: from 0 within its side; group: from 0, the most important one, NaN
         of a word in no group; start, end: of its span. Raises UserError where pandas is missing.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> found.to_frame()[["side", "position", "word", "score"]].values.tolist()[:2]
+        [[1, 0, 'the', 0.0], [1, 1, 'dog', 1.0]]
         """
         group = {
             word: number
@@ -189,6 +254,14 @@ class Explanation:
         They show the same as `_repr_html_`: the prediction, both texts with their words coloured,
         the groups, and the warnings. None of them needs a network. Raises UserError for another
         kind of file.
+
+        >>> import tempfile
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain("the dog", "a cat")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.save(f"{folder}/dog.html").name
+        'dog.html'
         """
         from gmask_pl.drawing.saving import save
 

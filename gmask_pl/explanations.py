@@ -48,14 +48,33 @@ class Explanations(list[Explanation]):
         return pandas_for("to_frame").DataFrame(rows)
 
     def to_parquet(self, path: str | Path) -> Path:
-        """Writes a file as a run leaves it, which `read_explanations` reads back."""
+        """Writes a file as a run leaves it, which `read_explanations` reads back.
+
+        >>> import tempfile
+        >>> from gmask_pl import PairExplainer, read_explanations
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain.many([("the dog", "a cat"), ("a dog", "a bird")])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = found.to_parquet(f"{folder}/dogs.parquet")
+        ...     list(read_explanations(path)) == found
+        True
+        """
         from gmask_pl.store import write_explanations  # takes long to import
 
         write_explanations(path, self, self[0].labels if self else ())
         return Path(path)
 
     def save(self, path: str | Path) -> Path:
-        """Writes a page (``.html``) of all of them. Raises UserError for another kind of file."""
+        """Writes a page (``.html``) of all of them. Raises UserError for another kind of file.
+
+        >>> import tempfile
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
+        >>> found = explain.many([("the dog", "a cat"), ("a dog", "a bird")])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.save(f"{folder}/dogs.html").name
+        'dogs.html'
+        """
         from gmask_pl.drawing.saving import PAGES, save_page
 
         path = Path(path)

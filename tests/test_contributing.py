@@ -16,6 +16,7 @@ from conftest import CONF, HANG
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from test_examples import run as run_examples
 from test_report_media import logged_points
 
 from gmask_pl.masking.masked_model import MaskedModel
@@ -145,6 +146,15 @@ def test_the_printed_metric_is_shown_everywhere(added: Path) -> None:
     assert "changed predictions" in (made / "figure3" / "figure3.svg").read_text("utf-8")
     drawn = (made / "figure3" / "figure3_curves.csv").read_text("utf-8").splitlines()
     assert [line.split(",")[-4] for line in drawn[1:]] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "part", ["data.sick", "models.bow", "explainers.one_out", "metrics.decision_flip"]
+)
+def test_the_printed_examples_are_right(part: str, guide: Path) -> None:
+    typed, wrong = run_examples(f"gmask_pl.{part}")
+    assert not wrong, wrong
+    assert typed
 
 
 def test_the_printed_data_set(guide: Path) -> None:

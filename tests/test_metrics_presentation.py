@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -95,10 +93,3 @@ def test_the_names_come_without_hydra_wandb_or_matplotlib() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-
-
-@pytest.mark.parametrize("module", ["presentation", "torchmetric"])
-def test_the_printed_examples_are_right(module: str) -> None:
-    found = doctest.testmod(import_module(f"gmask_pl.metrics.{module}"))
-    assert found.attempted
-    assert not found.failed

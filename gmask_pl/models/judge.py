@@ -114,8 +114,26 @@ class JudgeClassifier(BertPairClassifier):
     ) -> Self:
         """The causal language model in a folder or on the hub, in safetensors, as a judge.
 
-        labels: names of the answers, in their order; label_order: the same, where the data set has
-        its labels in another order. settings: of the constructor. Raises UserError.
+        - weights: the folder or hub id.
+        - labels: names of the answers, in their order; label_order: the same, where the data set
+          has its labels in another order.
+        - revision: of a hub id.
+        - settings: of the constructor.
+
+        Raises UserError for what cannot be loaded, and for labels that do not fit.
+
+        >>> import tempfile
+        >>> from transformers import GPT2Config, GPT2LMHeadModel
+        >>> from gmask_pl import JudgeClassifier, TinyBert
+        >>> words = {"dogs": 9, "run": 9, "no": 9, "yes": 9}
+        >>> tokenizer = TinyBert.from_data(labels=["no", "yes"], word_counts=words).tokenizer
+        >>> config = GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_layer=1, n_head=1)
+        >>> with tempfile.TemporaryDirectory() as folder:  # or one of yours, or a hub id
+        ...     GPT2LMHeadModel(config).save_pretrained(folder)
+        ...     _ = tokenizer.save_pretrained(folder)
+        ...     judge = JudgeClassifier.from_weights(folder, answers=("no", "yes"))
+        >>> judge.labels
+        ('no', 'yes')
         """
         network, tokenizer = load(
             str(weights), "weights", whole=True, revision=revision, head=AutoModelForCausalLM
