@@ -122,6 +122,17 @@ def test_clusters_join_what_interacts() -> None:
     assert len({found[0], found[1], found[2]}) == 3
 
 
+def test_clusters_are_as_many_as_asked_where_all_else_is_equally_far() -> None:
+    """Things 1 and 4 interact and nothing else does, as of a model of few answers."""
+    strength = np.zeros((6, 6))
+    strength[1, 4] = strength[4, 1] = 0.8
+    for t in (2, 3, 4):
+        found = clusters(strength, t)
+        assert len({*found.tolist()}) == t
+        assert [i for i in range(6) if found[i] == found[1]] == [1, 4]
+    assert len({*clusters(np.zeros((3, 3)), 5).tolist()}) == 3
+
+
 def test_words_that_need_or_replace_one_another_are_one_group() -> None:
     """Words 0 and 3 decide together; either of 1 and 2 would do; word 4 does nothing."""
     bits = all_coalitions(5)

@@ -6,13 +6,15 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from gmask_pl.explainers._group_mask import GroupShape
 from gmask_pl.explainers.gmask import GMask, ResponseTables, worth_shares
 from gmask_pl.explainers.interaction import interaction_index
+
+_TIE = 1e-9  # parts distances that are equal
 
 
 class GivenGroups(GMask):
@@ -88,8 +90,8 @@ def interaction_groups(tables: ResponseTables, shape: GroupShape) -> Tensor:
 
     Two words are the closer the more they do together where only candidates are kept, and the
     more each makes the other superfluous in the whole text: the positive part of the Shapley
-    interaction in the one table and the negative part in the other. Average linkage, cut into at
-    most t groups.
+    interaction in the one table and the negative part in the other. Average linkage, cut into t
+    groups.
     """
     together = interaction_index((-tables.kept.double()).exp()).clamp_min(0)
     superfluous = -interaction_index(tables.removed.double().flip(1)).clamp_max(0)
@@ -101,11 +103,16 @@ def interaction_groups(tables: ResponseTables, shape: GroupShape) -> Tensor:
 
 
 def clusters(strength: np.ndarray, t: int) -> np.ndarray:
-    """The cluster (n,) of each of n things by their symmetric ``strength`` (n, n): at most t."""
+    """The cluster (n,) of each of n things by their symmetric ``strength`` (n, n).
+
+    There are t, or n where that is less. Words that have nothing to do with one another are all
+    equally far: of these, those that do least are joined first.
+    """
     if len(strength) < 2:
         return np.zeros(len(strength), dtype=np.int64)
-    distance = strength.max() - strength
+    does = strength.sum(1)
+    distance = strength.max() - strength + _TIE * (does[:, None] + does)
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), method="average")
-    found: np.ndarray = fcluster(tree, t, criterion="maxclust")
-    return found.astype(np.int64) - 1
+    found: np.ndarray = cut_tree(tree, n_clusters=min(t, len(strength)))[:, 0]
+    return found.astype(np.int64)
