@@ -25,7 +25,7 @@ from gmask_pl.types import UserError
 
 ROWS: list[dict[str, Any]] = [
     {"text1": 'A man, "asleep", rests.', "text2": "He is\nawake", "label": "no", "id": "x"},
-    {"text1": "我喜欢 音乐", "text2": "café ☕", "label": None, "id": "y"},
+    {"text1": "我喜欢 音乐", "text2": "café\u2028☕ \x85\x1e b", "label": None, "id": "y"},
     {"text1": "two dogs", "text2": "dogs", "label": "yes", "id": "z"},
 ]
 ENDINGS = ("jsonl", "jsonl.gz", "json", "json.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
@@ -38,9 +38,9 @@ def content(rows: list[dict[str, Any]], ending: str) -> bytes:
         pq.write_table(pa.Table.from_pylist(rows), buffer)
         return buffer.getvalue()
     if kind == "jsonl":
-        text = "".join(json.dumps(row) + "\n" for row in rows)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     elif kind == "json":
-        text = json.dumps(rows)
+        text = json.dumps(rows, ensure_ascii=False)
     else:
         out = io.StringIO()
         table = csv.DictWriter(out, list(rows[0]), delimiter="\t" if kind == "tsv" else ",")
@@ -130,14 +130,27 @@ def test_numbers_are_no_texts_and_rows_have_as_many_fields_as_columns(tmp_path: 
     assert list(source.failed("test").values()) == ["3 fields, and 2 columns: ['a', 'b', 'c']"]
 
 
+def typed_in(data: bytes) -> Any:
+    return mock.patch.object(sys, "stdin", mock.Mock(buffer=io.BytesIO(data)))
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv"])
-def test_standard_input(ending: str) -> None:
-    given = mock.Mock(buffer=io.BytesIO(content(ROWS, ending)))
-    with mock.patch.object(sys, "stdin", given):
-        source = pairs("-")
-        found = source.load("test")
-        assert source.load("test") == found  # read once
-    assert [e.id for e in found] == ["x", "y", "z"]
+def test_standard_input_is_the_same_for_every_run_of_a_process(ending: str) -> None:
+    with typed_in(content(ROWS, ending)):
+        found = pairs("-").load("test")
+        assert pairs("-").load("test") == found
+    assert [(e.id, e.text2) for e in found] == [(row["id"], row["text2"]) for row in ROWS]
+    with typed_in(content(ROWS[:1], ending)):
+        assert len(pairs("-").load("test")) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b" \n"])
+def test_standard_input_that_another_process_has_read_is_told(data: bytes) -> None:
+    said = "standard input is empty. Of several processes.* give a file"
+    with typed_in(data), pytest.raises(UserError, match=said):
+        pairs("-").load("test")
+    with mock.patch.object(sys, "stdin", None), pytest.raises(UserError, match="cannot be read"):
+        pairs("-").load("test")
 
 
 @pytest.fixture(scope="module")

@@ -57,21 +57,43 @@ def _opened(path: Path) -> TextIO:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def _of_stdin(columns: Sequence[str], broken: Broken) -> Records:
+_read: list[tuple[TextIO, bytes]] = []  # standard input, and what it held
+
+
+def _standard_input() -> str:
+    """The text of standard input, read once: every run of this process sees the same.
+
+    Raises UserError where there is none: a process beside the one that was started has an empty
+    one, or finds that the other has read it.
+    """
     try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        if not _read or _read[0][0] is not sys.stdin:
+            _read[:] = [(sys.stdin, sys.stdin.buffer.read())]
+        text = _read[0][1].decode("utf-8-sig")
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"standard input cannot be read: {error}") from error
+    if not text.strip():
+        raise UserError(
+            f"dataset.path={STDIN}: standard input is empty. Of several processes, such as those "
+            "of hydra/launcher=joblib or of several devices, one alone can read it: give a file, "
+            "dataset.path=my.csv"
+        )
+    return text
+
+
+def _of_stdin(columns: Sequence[str], broken: Broken) -> Records:
+    text = _standard_input()
     place, first = "standard input", text.lstrip()[:1]
     if first == "[":
         yield from _of_array(place, io.StringIO(text))
     elif first == "{":
-        for number, line in enumerate(text.splitlines(), start=1):
+        # Not by splitlines, for which U+2028 and others within a text end a line, too.
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 at = f"{place}:{number}"
                 try:
                     fields = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     broken(BrokenRow(at, f"not JSON ({error}): {shown(line)}"))
                     continue
                 if isinstance(fields, dict):
@@ -80,7 +102,7 @@ def _of_stdin(columns: Sequence[str], broken: Broken) -> Records:
                     broken(BrokenRow(at, f"not a JSON object: {shown(line)}"))
     else:
         separator = "\t" if "\t" in text.partition("\n")[0] else ","
-        yield from _of_csv(place, io.StringIO(text, newline=""), separator, columns, broken)
+        yield from _of_csv(place, io.StringIO(text, newline="\n"), separator, columns, broken)
 
 
 def _of_array(place: str, file: TextIO) -> Records:
