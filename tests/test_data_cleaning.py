@@ -172,7 +172,10 @@ def test_a_segmentation_of_ones_own(segment: Segment) -> None:
     ("segment", "said"),
     [
         (lambda text: ["b", "a"], "it gives 'a', which is not in ' c' of the text"),
-        (lambda text: [""], "it gives '', which is not in"),
+        (lambda text: ["a", ""], r"it gives an empty word \['a', ''\]: leave that out"),
+        (lambda text: "a b c", "it gives 'a b c', which is no list of words"),
+        (lambda text: None, "it gives no words of 'a b c' .TypeError: "),
+        (lambda text: [text[9]], "segment=<lambda>: it gives no words of .*IndexError"),
         (lambda text: [(0, 1), (0, 2)], r"it gives the span \(0, 2\) after 1"),
         (lambda text: [(0, 99)], r"it gives the span \(0, 99\) after 0 of a text of 5"),
         (lambda text: [(1, 1)], r"it gives the span \(1, 1\)"),
@@ -183,6 +186,36 @@ def test_a_segmentation_of_ones_own(segment: Segment) -> None:
 def test_what_is_no_segmentation_is_told(segment: Segment, said: str) -> None:
     with pytest.raises(UserError, match=said):
         find_words("a b c", clean=False, segment=segment)
+
+
+@pytest.mark.parametrize("space", [c for c in map(chr, range(0x3001)) if c.isspace()])
+def test_white_space_is_no_word_of_a_script_without_spaces(space: str) -> None:
+    text = f"{space}我喜{space}カ{space} 。{space}"
+    for clean in (True, False):
+        assert words(text, clean=clean)[:3] == ["我", "喜", "カ"]
+        assert not any(space in word for word in words(text, clean=clean))
+    _, spans = find_words(text, clean=False, segment=lambda text: list(text))
+    assert len(spans) == 4
+
+
+@pytest.mark.parametrize(
+    ("raw", "token", "segment", "expected"),
+    [
+        # A joiner would be a word, but is of the character before it.
+        ("x 한\u200d국 y", 1, None, ["한\u200d", "국"]),
+        ("x 한\u200d국 y", 2, None, ["y"]),
+        ("  new york is old", 1, lambda text: ["new york", "is", "old"], ["new york"]),
+        ("  new york is old", 2, lambda text: ["new york", "is", "old"], ["is"]),
+        ("我喜欢 音乐", 0, lambda text: ["我", "喜欢", "音乐"], ["我", "喜欢"]),
+        ("我喜欢 音乐", 1, lambda text: ["我", "喜欢 音", "乐"], ["喜欢 音", "乐"]),
+    ],
+)
+def test_highlights_follow_the_words_whatever_cuts_them(
+    raw: str, token: int, segment: Segment | None, expected: list[str]
+) -> None:
+    text, spans = find_words(raw, clean=False, segment=segment)
+    marked = highlighted_words(raw, [token], clean=False, segment=segment)
+    assert [text[slice(*spans[i])] for i in sorted(marked)] == expected
 
 
 @steady

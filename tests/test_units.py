@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from test_question import head
 
 from gmask_pl.api import PairExplainer
+from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.in_memory import Given, texts_of
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.units import encoder_of, sentence_spans
@@ -99,6 +101,30 @@ def test_a_passage_is_explained_by_its_sentences() -> None:
         *("two dogs run.", "she sleeps here!", "a man plays the guitar"),
         *("she sleeps.", "nobody runs"),
     )
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"),
+    [
+        (lambda text: re.findall(r"\s*\S+\s*", text), ("so be.", "it is!", "ok")),
+        (lambda text: re.split(r"(?<=[.!])", text), ("so be.", "it is!", "ok")),
+        (lambda text: [text], ("so be. it is! ok",)),
+        (lambda text: [(0, 9), (9, len(text))], ("so be.", "it is! ok")),
+        (lambda text: ["it is! "], ("so be.", "it is!", "ok")),
+    ],
+)
+def test_sentences_hold_the_words_of_any_segmentation(
+    segment: Segment, expected: tuple[str, ...]
+) -> None:
+    model = untrained("bert_tiny")
+    text = "so be. it is! ok"
+    (example,) = Given([(text, text)], model.labels, clean=False, segment=segment).pairs
+    assert not any(word[0].isspace() or word[-1].isspace() for word in example.words1)
+    batch = encoder_of(model, ["sentence", "word"])([example])
+    assert batch.words1 == (expected,)
+    own = batch.word_place[0][batch.word_side[0] == 0].tolist()
+    read = [place for place in own if place >= 0]
+    assert read == ([1] if len(example.spans1) == 1 < len(expected) else [*range(len(expected))])
 
 
 @pytest.mark.parametrize(

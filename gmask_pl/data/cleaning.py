@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -39,6 +39,7 @@ _TOKEN = re.compile(r"\S+")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}]")
 _BOUNDARY = regex.compile(r"\b", regex.WORD | regex.V1)
 _CHARACTER = regex.compile(r"\X")
+_LONG = 60  # letters of a value in a message
 _UNDIVIDED = regex.compile(r"\p{Line_Break=Complex_Context}+")
 
 
@@ -59,20 +60,12 @@ def find_words(
     gives them in their order, or their spans. Raises UserError where it gives something else, and
     for a text that is, for the most part, of a script that nobody can cut without a dictionary.
     """
-    if segment is not None:
+    if segment is None:
+        _check_divided(text)
+    if not clean or segment is not None:
         text = text.strip()
-        return text, segmented(text, segment)
-    undivided = _UNDIVIDED.findall(text)
-    if undivided and 2 * len("".join(undivided)) > sum(map(str.isalpha, text)):
-        raise UserError(
-            f"{undivided[0][:20]!r} is of a script whose words only a dictionary finds: give a "
-            "segmentation, segment=FUNCTION from a text to its words, such as pythainlp's "
-            "word_tokenize for Thai"
-        )
-    if not clean:
-        text = text.strip()
-        return text, tuple(_span(*span) for span in _whole_characters(text, _spans(_COVER, text)))
-    words = [_clean_word(text[slice(*span)]) for span in _spans(_CLEAN, text)]
+        return text, tuple(_span(*span) for span in _found(text, clean=clean, segment=segment))
+    words = [_clean_word(text[slice(*span)]) for span in _found(text, clean=True)]
     spans, start = [], 0
     for word in words:
         spans.append(_span(start, start + len(word)))
@@ -80,41 +73,87 @@ def find_words(
     return " ".join(words), tuple(spans)
 
 
+def _check_divided(text: str) -> None:
+    undivided = _UNDIVIDED.findall(text)
+    if undivided and 2 * len("".join(undivided)) > sum(map(str.isalpha, text)):
+        raise UserError(
+            f"{undivided[0][:20]!r} is of a script whose words only a dictionary finds: give a "
+            "segmentation, segment=FUNCTION from a text to its words (in a command "
+            "dataset.segment=MODULE.FUNCTION), such as pythainlp.word_tokenize for Thai"
+        )
+
+
+def _found(text: str, *, clean: bool, segment: Segment | None = None) -> Iterable[Span]:
+    """Where the words of a text stand in it, as `find_words` counts them."""
+    if segment is not None:
+        return segmented(text, segment)
+    if clean:
+        return _spans(_CLEAN, text)
+    return _whole_characters(text, _spans(_COVER, text))
+
+
 def segmented(text: str, segment: Segment) -> tuple[Span, ...]:
-    """The spans that a user's segmentation gives of a text. Raises UserError for what are none."""
-    name = getattr(segment, "__name__", type(segment).__name__)
+    """The spans that a user's segmentation gives of a text, without white space at their ends.
+
+    Raises UserError for what are no spans of the text.
+    """
+    told = f"segment={getattr(segment, '__name__', type(segment).__name__)}"
+    try:
+        given = segment(text)
+        if isinstance(given, str | bytes | Mapping):
+            raise UserError(f"{told}: it gives {_shown(given)}, which is no list of words")
+        words = list(given)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a function of the user's raises
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"{told}: it gives no words of {_shown(text)} ({why})") from error
     spans: list[Span] = []
     end = 0
-    for word in segment(text):
+    for word in words:
         if isinstance(word, str):
             start = text.find(word, end)
-            if start < 0 or not word:
+            if not word:
+                raise UserError(f"{told}: it gives an empty word {_shown(words)}: leave that out")
+            if start < 0:
                 raise UserError(
-                    f"segment={name}: it gives {word!r}, which is not in {text[end : end + 40]!r} "
-                    "of the text: give words in their order, or (start, end)"
+                    f"{told}: it gives {_shown(word)}, which is not in {_shown(text[end:])} of the "
+                    "text: give words as they stand in the text, in their order, or (start, end)"
                 )
             span = (start, start + len(word))
         else:
-            span = _checked(word, name)
+            span = _checked(word, told)
         if not end <= span[0] < span[1] <= len(text):
             raise UserError(
-                f"segment={name}: it gives the span {span} after {end} of a text of {len(text)} "
+                f"{told}: it gives the span {span} after {end} of a text of {len(text)} "
                 "characters: give spans in their order, that do not overlap"
             )
         end = span[1]
-        if text[slice(*span)].strip():
-            spans.append(_span(*span))
+        spans += _bare(text, *span)
     return tuple(spans)
 
 
-def _checked(span: object, name: str) -> Span:
+def _bare(text: str, start: int, end: int) -> Iterator[Span]:
+    """A span without the white space at its ends; none where nothing is left."""
+    word = text[start:end]
+    if bare := word.strip():
+        first = start + word.index(bare)
+        yield _span(first, first + len(bare))
+
+
+def _checked(span: object, told: str) -> Span:
     try:
         start, end = span  # type: ignore[misc]
         return int(start), int(end)  # type: ignore[has-type]
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"segment={name}: it gives {span!r}, which is neither a word nor (start, end)"
+            f"{told}: it gives {_shown(span)}, which is neither a word nor (start, end)"
         ) from error
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
@@ -144,22 +183,29 @@ def _pieces(word: str) -> list[Span]:
     return list(pairwise(match.start() for match in _BOUNDARY.finditer(word)))
 
 
-def highlighted_words(raw: str, tokens: Iterable[int], *, clean: bool) -> frozenset[int]:
+def highlighted_words(
+    raw: str, tokens: Iterable[int], *, clean: bool, segment: Segment | None = None
+) -> frozenset[int]:
     """Word positions of highlighted ``raw.split()`` positions (0-based).
 
-    A token stands for its words that are not mere punctuation, or for all when it has only such.
-    Raises IndexError for a token that the text does not have.
+    A token stands for the words that it shares a character with, and of these for those that are
+    not mere punctuation, or for all when it has only such. segment: see `find_words`, whose words
+    these are. Raises IndexError for a token that the text does not have.
     """
-    pattern = _CLEAN if clean else _COVER
-    words = list(_spans(pattern, raw))
+    raw = raw.strip()
+    words = list(_found(raw, clean=clean, segment=segment))
     spans = [match.span() for match in _TOKEN.finditer(raw)]
     found: set[int] = set()
     for token in tokens:
         if not 0 <= token < len(spans):
             raise IndexError(f"highlighted word {token} of a text of {len(spans)} words")
         first, last = spans[token]
-        inside = [i for i, (start, _) in enumerate(words) if first <= start < last]
-        named = [i for i in inside if any(map(str.isalnum, raw[slice(*words[i])]))]
+        inside = [i for i, (start, end) in enumerate(words) if start < last and first < end]
+        named = [
+            i
+            for i in inside
+            if any(map(str.isalnum, raw[max(first, words[i][0]) : min(last, words[i][1])]))
+        ]
         found.update(named or inside)
     return frozenset(found)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,7 @@ def to_example(
         if not spans:
             why = " once cleaned (dataset.clean=false keeps all characters)" if raw.strip() else ""
             raise BrokenRow(row.place, f"text {side} is empty{why}: {shown(raw)}")
+    words = partial(_words, row, clean=clean, segment=segment)
     return PairExample(
         id=row.id,
         text1=text1,
@@ -148,8 +150,8 @@ def to_example(
         spans1=spans1,
         spans2=spans2,
         label=None if row.label is None else labels.index(row.label),
-        highlights=tuple(_highlight(row, marks, clean=clean) for marks in row.marks),
-        alignments=None if row.links is None else _alignments(row, row.links, clean=clean),
+        highlights=tuple(_highlight(row, marks, words) for marks in row.marks),
+        alignments=None if row.links is None else _alignments(row, row.links, words),
     )
 
 
@@ -201,30 +203,32 @@ def placed(tokens: Iterable[int], text: str) -> Tokens:
     return found if all(0 <= token < len(text.split()) for token in found) else None
 
 
-def _highlight(row: Row, marks: Marks, *, clean: bool) -> Highlight:
+_Words = Callable[[str, Iterable[int]], frozenset[int]]  # of tokens of a text
+
+
+def _highlight(row: Row, marks: Marks, words: _Words) -> Highlight:
     first, second = (
-        None if tokens is None else _words(row, text, tokens, clean=clean)
+        None if tokens is None else words(text, tokens)
         for text, tokens in zip((row.text1, row.text2), marks, strict=True)
     )
     return Highlight(first, second)
 
 
 def _alignments(
-    row: Row, links: Iterable[tuple[int, int]], *, clean: bool
+    row: Row, links: Iterable[tuple[int, int]], words: _Words
 ) -> frozenset[tuple[int, int]]:
     """Links of tokens as links of words: every word of the one with every word of the other."""
     return frozenset(
         pair
         for first, second in links
-        for pair in product(
-            _words(row, row.text1, [first], clean=clean),
-            _words(row, row.text2, [second], clean=clean),
-        )
+        for pair in product(words(row.text1, [first]), words(row.text2, [second]))
     )
 
 
-def _words(row: Row, text: str, tokens: Iterable[int], *, clean: bool) -> frozenset[int]:
+def _words(
+    row: Row, text: str, tokens: Iterable[int], *, clean: bool, segment: Segment | None
+) -> frozenset[int]:
     try:
-        return highlighted_words(text, tokens, clean=clean)
+        return highlighted_words(text, tokens, clean=clean, segment=segment)
     except IndexError as error:
         raise UserError(f"{row.place}: {error}: {shown(text)}") from error

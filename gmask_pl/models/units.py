@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -138,16 +139,33 @@ def in_units(
 
 
 def _spans(text: str, words: Sequence[Span], unit: str) -> tuple[Span, ...]:
-    return tuple(words) if unit == "word" else sentence_spans(text)
+    return tuple(words) if unit == "word" else tuple(_joined(sentence_spans(text), words))
+
+
+def _joined(sentences: Sequence[Span], words: Sequence[Span]) -> list[Span]:
+    """Sentences, in each of which a word begins: one that lies within a word goes with its start.
+
+    One that no word touches stays; no word of it can be removed.
+    """
+    starts = [start for start, _ in words]
+    found: list[Span] = []
+    for begin, end in sentences:
+        word = bisect_left(starts, begin)  # the first that begins here or later
+        alone = word == len(words) or starts[word] >= end
+        if found and alone and word and words[word - 1][1] > begin:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    return found
 
 
 def _owners(example: PairExample, one: Sequence[Span], two: Sequence[Span]) -> list[int]:
-    """The unit that every word begins in, both counted over both sides."""
-    return [
-        shift + next(i for i, (begin, end) in enumerate(units) if begin <= start < end)
-        for units, words, shift in ((one, example.spans1, 0), (two, example.spans2, len(one)))
-        for start, _ in words
-    ]
+    """The unit that every word begins in, or else the next one, both counted over both sides."""
+    found: list[int] = []
+    for units, words, shift in ((one, example.spans1, 0), (two, example.spans2, len(one))):
+        ends = [end for _, end in units]
+        found += [shift + min(bisect_right(ends, start), len(ends) - 1) for start, _ in words]
+    return found
 
 
 def _texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:
