@@ -82,7 +82,7 @@ def test_a_split_is_read_once_and_its_list_is_the_callers(tmp_path: Path) -> Non
         ({**GOOD, "label": 1}, "label '1' is unknown; there are entailment"),
         ({**GOOD, "label": True}, "label is True, not a string"),
         ("[" * 100_000, "not JSON"),
-        ({**GOOD, "text1": None}, "text1 is None, not a string"),
+        ({**GOOD, "text1": None}, "text1 is empty: give a text"),
         ({**GOOD, "id": "first"}, "id 'first' is taken by .*dev.jsonl:1"),
         ({**GOOD, "highlights1": [[9]]}, "word 9 of a text of 3 words: 'A man sleeps.'"),
         ({**GOOD, "highlights1": [["x"]]}, r"highlights1 is \[\['x'\]\], not a list of lists"),
@@ -166,7 +166,7 @@ def test_own_lines_without_two_texts_are_left_out_and_told(tmp_path: Path) -> No
     assert list(told) == [f"{path}:{line}" for line in (1, 2, 3, 4)]
     for why, expected in zip(
         told.values(),
-        ("not JSON", "not a JSON object", "no 'text2' in", "text2 is None, not a string"),
+        ("not JSON", "not a JSON object", "no 'text2' in", "text2 is empty"),
         strict=True,
     ):
         assert why.startswith(expected)

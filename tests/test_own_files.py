@@ -19,8 +19,10 @@ from conftest import CONF, LABELS, UNNAMED, untrained, within
 
 from gmask_pl.data.pairs import Pairs
 from gmask_pl.explanation import Explanation
+from gmask_pl.pipeline.explaining import built
 from gmask_pl.pipeline.one_pair import pair_of, shown
 from gmask_pl.pipeline.own_things import implied
+from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.types import UserError
 
 ROWS: list[dict[str, Any]] = [
@@ -73,18 +75,35 @@ def test_every_form_holds_the_same_pairs(tmp_path: Path, ending: str) -> None:
     assert again == found
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_a_column_that_is_not_there_is_named_with_those_that_are(
     tmp_path: Path, ending: str
 ) -> None:
     file = tmp_path / f"my.{ending}"
     file.write_bytes(content(ROWS, ending))
-    with pytest.raises(
-        UserError, match=r"no column 'text_1'; did you mean text1.*There are 'text1', "
-    ):
-        pairs(file, text1="text_1").load("test")
-    with pytest.raises(UserError, match="no column 'gold'"):
-        pairs(file, label="gold").load("test")
+    for read in (Pairs.load, Pairs.check):
+        with pytest.raises(
+            UserError, match=rf"{file}: no column 'text_1'; did you mean text1.*There are 'text1', "
+        ):
+            read(pairs(file, text1="text_1"), "test")
+        with pytest.raises(UserError, match="no column 'gold'"):
+            read(pairs(file, label="gold"), "test")
+
+
+def test_a_column_that_some_lines_have_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "my.jsonl"
+    lines = [
+        {"text1": "a", "text2": "b"},
+        {"text2": "b"},
+        {"text1": "c", "text2": "d", "gold": "no"},
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    source = pairs(file, label="gold")
+    source.check("test")
+    assert [e.label for e in source.load("test")] == [None, 0]
+    assert len(source.failed("test")) == 1
+    with typed_in(file.read_bytes()), pytest.raises(UserError, match="standard input: no column"):
+        pairs("-", id="name").check("test")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -95,7 +114,7 @@ def test_a_row_without_two_texts_is_left_out_and_told(tmp_path: Path, ending: st
     assert len(source.load("test")) == 3
     ((place, reason),) = source.failed("test").items()
     assert place.startswith(str(file))
-    assert re.search(r"text2 is None, not a string", reason)
+    assert reason == "text2 is empty: give a text"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +124,11 @@ def test_a_row_without_two_texts_is_left_out_and_told(tmp_path: Path, ending: st
         ("my.json", b"{}", "holds no list of pairs"),
         ("my.json", b"[1]", "item 1: 1 is no JSON object"),
         ("my.json", b"[", "not JSON"),
+        ("my.jsonl", b"\n", "holds no pair"),
+        ("my.jsonl", b"[1]\n{", "holds no pair: .*my.jsonl:1: not a JSON object"),
+        ("my.json", b"[]", "holds no pair"),
+        ("my.json", b"", "not JSON"),
+        ("my.csv", b"text1,text2\n", "holds no pair"),
         ("my.csv", b"", "no column 'text1'"),
         ("my.csv", b'text1,text2\n"a', "my.csv:.*cannot be read"),
         ("my.csv", "text1,text2\né,b".encode("latin-1"), "cannot be read"),
@@ -114,8 +138,23 @@ def test_a_row_without_two_texts_is_left_out_and_told(tmp_path: Path, ending: st
 )
 def test_what_is_no_table_is_told(tmp_path: Path, name: str, data: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(UserError, match=said):
-        pairs(tmp_path / name).load("test")
+    for read in (Pairs.load, Pairs.check):
+        with pytest.raises(UserError, match=said):
+            read(pairs(tmp_path / name), "test")
+
+
+def test_a_path_without_pairs_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    for path, said in (
+        (tmp_path / "x.xyz", "x.xyz: there is no such file or folder; pairs is read from"),
+        (tmp_path, "no test split: no test.jsonl or test.jsonl.gz; pairs is read from"),
+        (tmp_path / "empty.jsonl", "empty.jsonl: the test split holds no pair"),
+    ):
+        cfg = explain_settings(
+            [*implied([f"dataset.path={path}"]), f"dataset.path={path}", "weights=nowhere"]
+        )
+        with pytest.raises(UserError, match=said):
+            built(cfg, tmp_path)
 
 
 def test_numbers_are_no_texts_and_rows_have_as_many_fields_as_columns(tmp_path: Path) -> None:
@@ -167,7 +206,10 @@ def test_what_a_command_leaves_unsaid_follows_from_the_files(tmp_path: Path, wei
     longest = json.loads((weights / "tokenizer_config.json").read_text("utf-8"))["model_max_length"]
     assert implied(own) == ["dataset=pairs", "model=bert", f"model.net.max_length={longest}"]
     assert implied(["dataset=esnli", "model=bert_tiny", *own]) == []
-    assert implied([f"dataset.path={tmp_path}"]) == []
+    assert implied([f"dataset.path={tmp_path}"]) == ["dataset=pairs"]
+    assert implied([f"dataset.path={tmp_path}/x.xyz"]) == ["dataset=pairs"]
+    assert implied(["experiment=table1", f"dataset.path={tmp_path}"]) == []
+    assert implied(["dataset.path=null"]) == []
     assert implied(["dataset.path=-"]) == ["dataset=pairs"]
     words = tmp_path / "words"
     untrained("dattn").save(words)

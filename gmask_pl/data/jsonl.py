@@ -75,6 +75,8 @@ def text_of(
     value = given[name]
     if name in ("id", "label") and type(value) is int:
         return str(value)
+    if value is None:  # an empty field of a table, too
+        raise BrokenRow(place, f"{names.get(name, name)} is empty: give a text")
     if not isinstance(value, str):
         raise BrokenRow(place, f"{names.get(name, name)} is {shown(value)}, not a string")
     return whole_characters(value)

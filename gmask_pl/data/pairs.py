@@ -9,7 +9,7 @@ from pathlib import Path
 from gmask_pl.data.jsonl import SUFFIXES, rows_of
 from gmask_pl.data.source import Row, Source
 from gmask_pl.data.split_files import MissingSplit, need
-from gmask_pl.data.tables import STDIN, records
+from gmask_pl.data.tables import STDIN, Broken, Records, complete, place_of, records
 from gmask_pl.settings import Label, checked
 from gmask_pl.types import UserError
 
@@ -63,17 +63,40 @@ class Pairs(Source):
                 "as in dataset.labels=[no,yes], or null for those of the model"
             )
 
+    def check(self, split: str) -> None:
+        """Reads as much of a split as tells that it has the columns that are needed."""
+        failed: dict[str, str] = {}
+        missing = set(self.needed)
+        with self.telling(split):
+            found = self._records(
+                self._file(split), lambda error: failed.update({error.place: error.reason})
+            )
+            for _, _, fields in found:
+                missing -= fields.keys()
+                if not missing:
+                    return
+        raise self.holds_none(split, failed)
+
     def rows(self, split: str) -> Iterator[Row]:
-        if self.path is None or not (self.path.is_file() or str(self.path) == STDIN):
-            return super().rows(split)
-        if split != "test":
-            raise MissingSplit("the path is one file")
-        return self.file_rows(self.path, split)
+        return self._rows(self._file(split), split)
 
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]:
-        return self.file_rows(need(folder, *(split + suffix for suffix in SUFFIXES)), split)
+        return self._rows(_of_split(folder, split), split)
 
-    def file_rows(self, path: Path, split: str) -> Iterator[Row]:
+    def _rows(self, path: Path, split: str) -> Iterator[Row]:
         broken = partial(self.leave_out, split)
-        found = records(path, self.needed, broken)
-        return rows_of(found, lenient=True, broken=broken, names=self.names)
+        return rows_of(self._records(path, broken), lenient=True, broken=broken, names=self.names)
+
+    def _records(self, path: Path, broken: Broken) -> Records:
+        return complete(records(path, self.needed, broken), place_of(path), self.needed)
+
+    def _file(self, split: str) -> Path:
+        if self.path is None or not (self.path.is_file() or str(self.path) == STDIN):
+            return _of_split(self.folder(), split)
+        if split != "test":
+            raise MissingSplit("the path is one file")
+        return self.path
+
+
+def _of_split(folder: Path, split: str) -> Path:
+    return need(folder, *(split + suffix for suffix in SUFFIXES))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -66,18 +67,28 @@ class Source(ABC):
             raise UserError(f"split={split!r}: there are {', '.join(SPLITS)}")
         if split not in self._splits:
             self._failed[split] = {}
-            try:
+            with self.telling(split):
                 examples = list(self._examples(split))
-            except MissingSplit as error:
-                raise MissingSplit(
-                    f"dataset.path={self.path}: no {split} split: {error}; {self.name} is read "
-                    f"from {self.forms}"
-                ) from error
             if not examples:
-                first = next((f": {at}: {why}" for at, why in self._failed[split].items()), "")
-                raise UserError(f"{self.path or self.name}: the {split} split holds no pair{first}")
+                raise self.holds_none(split, self._failed[split])
             self._splits[split] = examples
         return list(self._splits[split])
+
+    @contextmanager
+    def telling(self, split: str) -> Iterator[None]:
+        """Within, a split that is not there is told with the forms that are."""
+        try:
+            yield
+        except MissingSplit as error:
+            raise MissingSplit(
+                f"dataset.path={self.path}: no {split} split: {error}; {self.name} is read "
+                f"from {self.forms}"
+            ) from error
+
+    def holds_none(self, split: str, failed: Mapping[str, str]) -> UserError:
+        """The error of a split without pairs. failed: why its rows hold none, by their places."""
+        first = next((f": {at}: {why}" for at, why in failed.items()), "")
+        return UserError(f"{self.path or self.name}: the {split} split holds no pair{first}")
 
     def failed(self, split: str) -> dict[str, str]:
         """The places of the rows that hold no pair, and why; reads the split."""
@@ -86,22 +97,29 @@ class Source(ABC):
 
     def rows(self, split: str) -> Iterator[Row]:
         """The rows of a split, from the hub or from whichever form the folder holds."""
+        return self.hub_rows(split) if self.path is None else self.folder_rows(self.folder(), split)
+
+    def folder(self) -> Path:
+        """The folder that the pairs are in. Raises UserError where there is none."""
         if self.path is None:
-            return self.hub_rows(split)
+            raise self._needs_path()
         if not self.path.is_dir():
             found = "this is a file" if self.path.exists() else "there is no such file or folder"
             raise UserError(
                 f"dataset.path={self.path}: {found}; {self.name} is read from a folder with "
                 f"{self.forms}"
             )
-        return self.folder_rows(self.path, split)
+        return self.path
 
     @abstractmethod
     def folder_rows(self, folder: Path, split: str) -> Iterator[Row]: ...
 
     def hub_rows(self, split: str) -> Iterator[Row]:
         """The rows of a split on the hub. Raises UserError for a dataset that is not there."""
-        raise UserError(f"dataset={self.name} needs dataset.path: a folder with {self.forms}")
+        raise self._needs_path()
+
+    def _needs_path(self) -> UserError:
+        return UserError(f"dataset={self.name} needs dataset.path: a folder with {self.forms}")
 
     def leave_out(self, split: str, error: BrokenRow) -> None:
         self._failed[split][error.place] = error.reason

@@ -50,6 +50,24 @@ def records(path: Path, columns: Sequence[str], broken: Broken = fail) -> Record
         raise UserError(f"dataset.path={path}: files of pairs end in {', '.join(FORMS)}")
 
 
+def place_of(path: Path) -> str:
+    """What messages call a file of pairs."""
+    return "standard input" if path.name == STDIN else str(path)
+
+
+def complete(found: Records, place: str, columns: Sequence[str]) -> Records:
+    """The same records. Raises UserError, in the end, for a column that none of them has."""
+    known: dict[str, None] = {}
+    missing = set(columns)
+    for record in found:
+        if missing:
+            known |= dict.fromkeys(record[2])
+            missing -= known.keys()
+        yield record
+    if known:
+        need_columns(place, list(known), columns)
+
+
 def _opened(path: Path) -> TextIO:
     try:
         return open_lines(path, "utf-8-sig")
@@ -83,7 +101,7 @@ def _standard_input() -> str:
 
 def _of_stdin(columns: Sequence[str], broken: Broken) -> Records:
     text = _standard_input()
-    place, first = "standard input", text.lstrip()[:1]
+    place, first = place_of(Path(STDIN)), text.lstrip()[:1]
     if first == "[":
         yield from _of_array(place, io.StringIO(text))
     elif first == "{":

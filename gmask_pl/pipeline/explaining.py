@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.data.datamodule import PairDataModule
 from gmask_pl.data.in_memory import OnlyPairs
+from gmask_pl.data.pairs import Pairs
 from gmask_pl.files import damaged, limit_expanded, write_text
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_result import IDENTITY, Identity, identity_of_run
@@ -105,6 +106,8 @@ def built(cfg: DictConfig, folder: Path) -> Run:
     metrics = configured_metrics(cfg)
     source: PairSource = instantiate(cfg.dataset)
     # Pairs whose labels are those of the model are read after it, the others before.
+    if isinstance(source, Pairs) and not source.labels:
+        source.check(cfg.split)
     known = classifier_to_explain(cfg, source, folder) if not source.labels else None
     unread = check_split(source, cfg.split, cfg.max_failed)
     chosen = source if cfg.pairs is None else OnlyPairs(source, cfg.split, cfg.pairs)

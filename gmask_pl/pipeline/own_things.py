@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.data.tables import STDIN
 from gmask_pl.models.adapters import JUDGE, LONGEST, kind_of
 from gmask_pl.pipeline.hydra_setup import choices
 
@@ -18,13 +17,14 @@ _UNSAID = 100_000  # tokens: a tokenizer that says more says nothing
 def implied(overrides: Sequence[str]) -> list[str]:
     """The overrides that these lead to, which come before them.
 
-    A file of pairs is dataset=pairs. Of pairs of one's own, weights in a folder say what kind of
-    model they are, and how many tokens it reads.
+    Where no data set is named, a path is one of pairs, whatever lies there: dataset=pairs says what
+    is wrong with it. Of pairs of one's own, weights in a folder say what kind of model they are,
+    and how many tokens it reads.
     """
     said = {key: value for key, _, value in (text.partition("=") for text in overrides)}
     found: list[str] = []
-    path = said.get("dataset.path", "")
-    if "dataset" not in said and (path == STDIN or (path and Path(path).expanduser().is_file())):
+    named = {"dataset", "experiment"} & said.keys()
+    if not named and said.get("dataset.path", "null") not in ("", "null"):
         found.append("dataset=pairs")
     weights = Path(said.get("weights", "")).expanduser()
     of_ones_own = "dataset=pairs" in found or said.get("dataset") == "pairs"
