@@ -18,8 +18,6 @@ from gmask_pl.models.parts import BiEncoder
 from gmask_pl.models.safe_loading import is_embedder, json_of, load, of_activation
 from gmask_pl.types import UserError
 
-LONGEST = 512  # tokens, where neither tokenizer nor network says how many it reads
-_UNSAID = 100_000  # a tokenizer that says more than this says nothing
 JUDGE = "judge"
 _HOW = (
     "give a Hugging Face model and its tokenizer, a CrossEncoder or a SentenceTransformer, a "
@@ -79,7 +77,7 @@ def classifier_of(
             return JudgeClassifier(
                 network=model,
                 tokenizer=tokenizer,
-                max_length=max_length or longest_of(tokenizer),
+                max_length=max_length,
                 **{key: value for key, value in given_prompt.items() if value is not None},
             ).to(model.device)
         _refuse({"template": template, "answers": answers}, "it is of a language model")
@@ -89,7 +87,7 @@ def classifier_of(
             tokenizer,
             label_order=labels,
             outputs=outputs,
-            max_length=max_length or longest_of(tokenizer),
+            max_length=max_length,
         )
     if callable(getattr(model, "similarity_pairwise", None)):
         _refuse(given | {"labels": labels, "mask": mask}, "an embedder has its own")
@@ -149,12 +147,6 @@ def kind_of(source: str | Path, *, revision: str | None = None) -> str:
         return "dattn"
     heads = said.get("architectures") or [""]
     return JUDGE if heads[0] in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() else "bert"
-
-
-def longest_of(tokenizer: Any) -> int:
-    """How many tokens the tokenizer says that its model reads, else LONGEST."""
-    said = int(min(getattr(tokenizer, "model_max_length", LONGEST), _UNSAID))
-    return said if said < _UNSAID else LONGEST
 
 
 def _of_activation(model: Any, network: PreTrainedModel) -> str | None:

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from gmask_pl.models.encoding import SubwordEncoder, check_unit
+from gmask_pl.models.encoding import SubwordEncoder, check_unit, longest_of
 from gmask_pl.models.first_token import first_token_only, last_layer
 from gmask_pl.models.pair_classifier import (
     PairClassifier,
@@ -51,8 +51,8 @@ class BertPairClassifier(PairClassifier):
     - network, tokenizer: the Hugging Face model and its fast tokenizer.
     - labels: None is what the network calls its outputs.
     - columns: the network's output of each label.
-    - max_length: longest input in tokens; longer pairs are truncated, as they are where the
-      tokenizer or the network's table of positions says less.
+    - max_length: longest input in tokens; None: as many as the tokenizer says. Longer pairs are
+      truncated, as they are where the tokenizer or the network's table of positions says less.
     - first_token: allow the last layer to be computed for the first token alone, where that gives
       the same answers.
     - outputs: what they mean, see below; None: as the configuration says, see `meaning_of`.
@@ -89,7 +89,7 @@ class BertPairClassifier(PairClassifier):
         tokenizer: PreTrainedTokenizerFast,
         labels: Sequence[str] | None = None,
         columns: Sequence[int] | None = None,
-        max_length: Annotated[int, at_least(2, "tokens: one of each text")] = 128,
+        max_length: Annotated[int, at_least(2, "tokens: one of each text")] | None = 128,
         first_token: bool = True,
         outputs: Annotated[str, OneOf(OUTPUTS)] | None = None,
         **optimizer: Any,
@@ -101,7 +101,8 @@ class BertPairClassifier(PairClassifier):
         self.meaning = meaning
         self.network, self.tokenizer = network, tokenizer
         room = tables_of_positions(network).values()
-        self.max_length = min(max_length, tokenizer.model_max_length, *room)
+        longest = longest_of(tokenizer) if max_length is None else max_length
+        self.max_length = min(longest, tokenizer.model_max_length, *room)
         least = tokenizer.num_special_tokens_to_add(pair=True) + 2
         if self.max_length < least:
             raise UserError(

@@ -60,6 +60,11 @@ class TinyBert(BertPairClassifier):
         **settings: Any,
     ) -> Self:
         settings = _USUAL | settings
+        if settings["max_length"] is None:
+            raise UserError(
+                "model.net.max_length=null: it is of a model that is there: give the tokens that a "
+                "new one is to read"
+            )
         cls.check_together({"hidden_size": hidden_size, "heads": heads})
         tokenizer = train_tokenizer(word_counts, vocabulary_size, settings["max_length"])
         config = BertConfig(

@@ -14,6 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from gmask_pl.types import PairBatch, PairExample, Span, UserError
 
 UNITS = ("word", "token")
+LONGEST = 512  # tokens, where neither tokenizer nor network says how many it reads
+_UNSAID = 100_000  # a tokenizer that says more than this says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class EncodedPair:
     truncated: bool = False
     spans1: tuple[Span, ...] | None = None
     spans2: tuple[Span, ...] | None = None
+
+
+def longest_of(tokenizer: Any) -> int:
+    """How many tokens the tokenizer says that its model reads, else LONGEST."""
+    said = int(min(getattr(tokenizer, "model_max_length", LONGEST), _UNSAID))
+    return said if said < _UNSAID else LONGEST
 
 
 def check_unit(unit: str) -> str:

@@ -34,6 +34,7 @@ class JudgeClassifier(BertPairClassifier):
       answer less that of the first is the log-odds of two.
     - labels: names of the answers; None: the answers without spaces around them.
     - max_length: tokens of the longest prompt; of longer ones the longer text is cut at its end.
+      None: as many as the tokenizer says.
 
     Raises UserError for a template or answers that say nothing.
 
@@ -64,7 +65,7 @@ class JudgeClassifier(BertPairClassifier):
         template: str = TEMPLATE,
         answers: Sequence[str] = (" False", " True"),
         labels: Sequence[str] | None = None,
-        max_length: int = 512,
+        max_length: int | None = 512,
     ) -> None:
         tokenizer = right_tokenizer(network, tokenizer, "the network")
         names = [answer.strip() for answer in answers] if labels is None else list(labels)

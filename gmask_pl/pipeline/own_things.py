@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.models.adapters import JUDGE, LONGEST, kind_of
+from gmask_pl.models.adapters import JUDGE, kind_of
+from gmask_pl.models.encoding import LONGEST
 from gmask_pl.pipeline.hydra_setup import choices
 
 _TOKENIZER = "tokenizer_config.json"
