@@ -22,7 +22,7 @@ from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
 from gmask_pl.explanation import Explanation
 from gmask_pl.explanations import Explanations
-from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.identity.of_model import cut_by, identity_of_model
 from gmask_pl.loops import ExplainLoop, Keep, removal_of
 from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.masking.token_packing import TokenBudget
@@ -484,7 +484,7 @@ class PairExplainer:
                     batch_size=self.batch_size,
                     workers=self.workers,
                     folder=Path(nowhere if learnt is None else learnt),
-                    identity={"model": model.told, "unit": self.unit},
+                    identity={"model": model.told, "unit": self.unit, **cut_by(self.segment)},
                     question=self.question,
                 )
             )

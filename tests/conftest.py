@@ -47,7 +47,7 @@ CONF = ROOT / "conf"
 HANG = 600  # seconds after which a process has hung; no test measures time
 LABELS = ("entailment", "neutral", "contradiction")
 # Of dataset=pairs: columns are called as its settings are.
-UNNAMED: dict[str, None] = dict.fromkeys(("text1", "text2", "label", "id"))
+UNNAMED: dict[str, None] = dict.fromkeys(("text1", "text2", "label", "id", "segment"))
 OPTIMIZER = {
     "lr": 1e-3,
     "weight_decay": 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib
 import io
 import json
 import re
@@ -16,9 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import CONF, LABELS, UNNAMED, untrained, within
+from hydra.utils import instantiate
 
+from gmask_pl.api import PairExplainer
+from gmask_pl.data.in_memory import Given
 from gmask_pl.data.pairs import Pairs
 from gmask_pl.explanation import Explanation
+from gmask_pl.models.bert import BertPairClassifier
+from gmask_pl.models.bert_tiny import TinyBert
+from gmask_pl.pipeline.build import stored_classifier
 from gmask_pl.pipeline.explaining import built
 from gmask_pl.pipeline.one_pair import pair_of, shown
 from gmask_pl.pipeline.own_things import implied
@@ -217,6 +224,72 @@ def test_what_a_command_leaves_unsaid_follows_from_the_files(tmp_path: Path, wei
     (words / "config.json").write_text("[", "utf-8")
     assert implied(["dataset=pairs", f"weights={words}"])[0] == "model=bert"
     assert implied([f"weights={words}"]) == []  # of another data set the model is named
+
+
+def test_the_longest_input_is_the_models_own_where_nobody_says_less(weights: Path) -> None:
+    cfg = explain_settings(
+        [f"weights={weights}", "dataset=pairs", "model=bert", "model.net.max_length=null"]
+    )
+    model: Any = stored_classifier(cfg, instantiate(cfg.dataset), weights, None)
+    own = model.tokenizer.model_max_length
+    assert model.max_length == own == 64
+    model.tokenizer.model_max_length = 10**30  # says nothing: so does the table of positions
+    again = BertPairClassifier.from_network(model.network, model.tokenizer, max_length=None)
+    assert again.max_length == 64
+    with pytest.raises(UserError, match="max_length=null: it is of a model that is there"):
+        TinyBert.from_data(labels=LABELS, word_counts={}, max_length=None)
+
+
+CUTTING = """
+def words(text):
+    return text.split("{sign}")
+
+not_one = 3
+"""
+
+
+@pytest.mark.slow
+def test_a_segmentation_is_named_by_its_path(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "my.csv").write_text("text1,text2\nhe-does not,he-does\n", "utf-8")
+    told = []
+    for sign in ("-", " "):
+        (tmp_path / "my_cutting.py").write_text(CUTTING.format(sign=sign), "utf-8")
+        sys.modules.pop("my_cutting", None)
+        importlib.invalidate_caches()
+        given = [f"dataset.path={tmp_path}/my.csv", f"weights={weights}"]
+        given += [
+            "logger=[]",
+            "run_name=x",
+            f"log_dir={tmp_path}",
+            "dataset.segment=my_cutting.words",
+        ]
+        given += ["explainer=occlusion", "metric=[aopc]"]
+        run = built(explain_settings([*implied(given), *given]), tmp_path)
+        (pair,) = run.data.explained
+        assert pair.words1 == {"-": ("he", "does not"), " ": ("he-does", "not")}[sign]
+        assert run.identity.settings["dataset"]["segment"]["kind"] == "my_cutting.words"
+        told.append((run.identity.settings, run.training.identity))
+    assert PairExplainer.from_config(*implied(given), *given).segment("a b") == ["a", "b"]
+    assert told[0][0] != told[1][0]
+    assert told[0][1] != told[1][1]
+    given.remove("dataset.segment=my_cutting.words")
+    plain = built(explain_settings([*implied(given), *given]), tmp_path)
+    assert "dataset" not in plain.identity.settings
+    assert "segment" not in plain.training.identity
+    for path, said in (
+        ("my_cutting.word", "there is no such function .AttributeError"),
+        ("no_such_module.words", "there is no such function .ModuleNotFoundError.*PYTHONPATH"),
+        ("words", "there is no such function"),
+        ("my_cutting.not_one", "this is no function"),
+    ):
+        with pytest.raises(UserError, match=f"segment={path}: {said}"):
+            pairs("my.csv", segment=path)
+    with pytest.raises(UserError, match="clean=true cuts texts into words, too"):
+        Given([], (), clean=True, segment=str.split)
 
 
 @pytest.mark.slow

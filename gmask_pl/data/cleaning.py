@@ -8,6 +8,7 @@ another text is one word.
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,6 +91,29 @@ def _found(text: str, *, clean: bool, segment: Segment | None = None) -> Iterabl
     if clean:
         return _spans(_CLEAN, text)
     return _whole_characters(text, _spans(_COVER, text))
+
+
+def segment_at(path: str) -> Segment:
+    """The function at a dotted path, such as ``my_module.words``. Raises UserError for none."""
+    try:
+        found = pkgutil.resolve_name(path)
+    except Exception as error:  # whatever an import leads to
+        raise UserError(
+            f"segment={path}: there is no such function ({type(error).__name__}: {error}): give "
+            "MODULE.FUNCTION of a module that Python finds, as in a folder of PYTHONPATH"
+        ) from error
+    if not callable(found):
+        raise UserError(f"segment={path}: this is no function: give MODULE.FUNCTION")
+    return found  # type: ignore[no-any-return]
+
+
+def check_cut(*, clean: bool, segment: Segment | None) -> None:
+    """Raises UserError where two rules are to cut texts into words."""
+    if clean and segment is not None:
+        raise UserError(
+            "segment: clean=true cuts texts into words, too, and changes them: set clean=false, or "
+            "leave segment out"
+        )
 
 
 def segmented(text: str, segment: Segment) -> tuple[Span, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gmask_pl.data.cleaning import Segment
+from gmask_pl.data.cleaning import Segment, check_cut
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
 from gmask_pl.data.split_files import BrokenRow, need_columns, shown
@@ -78,6 +78,7 @@ class Given:
         clean: bool,
         segment: Segment | None = None,
     ) -> None:
+        check_cut(clean=clean, segment=segment)
         self.labels = labels
         self.pairs: list[PairExample] = []
         self.unread: dict[int, str] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from gmask_pl.data.cleaning import check_cut, segment_at
 from gmask_pl.data.jsonl import SUFFIXES, rows_of
 from gmask_pl.data.source import Row, Source
 from gmask_pl.data.split_files import MissingSplit, need
@@ -22,6 +23,8 @@ class Pairs(Source):
       split; ``-`` for standard input; or a folder with {train,dev,test}.jsonl(.gz).
     - labels: the label names, in any order; None: those of the model.
     - text1, text2, label, id: what the columns are called; None: as these settings are.
+    - segment: the dotted path of a function that cuts a text into words, see `find_words`; None:
+      by spaces, signs and the word boundaries of Unicode.
 
     A pair may lack its label (then None) and its id (then the number of its line); a line without
     two texts is left out.
@@ -44,9 +47,12 @@ class Pairs(Source):
         text2: str | None,
         label: str | None,
         id: str | None,
+        segment: str | None,
     ) -> None:
         super().__init__(name=name, path=path, clean=clean)
         self.labels = tuple(map(str, labels or ()))
+        self.segment = None if segment is None else segment_at(segment)
+        check_cut(clean=clean, segment=self.segment)
         self.names = {
             "text1": text1 or "text1",
             "text2": text2 or "text2",

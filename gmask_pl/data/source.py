@@ -51,6 +51,7 @@ class Source(ABC):
     """
 
     labels: tuple[str, ...]
+    segment: Segment | None = None  # cuts texts into words, see `find_words`
     forms: str  # the files that a folder may hold, for messages
 
     @checked
@@ -128,7 +129,7 @@ class Source(ABC):
         seen: dict[str, str] = {}
         for row in self.rows(split):
             try:
-                example = to_example(row, self.labels, clean=self.clean)
+                example = to_example(row, self.labels, clean=self.clean, segment=self.segment)
             except BrokenRow as error:
                 self.leave_out(split, error)
                 continue

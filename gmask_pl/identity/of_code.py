@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import json
+import pkgutil
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -63,10 +63,12 @@ def code_of(value: Any) -> str:
 
 def code_at(path: str) -> str:
     """What `code_of` tells of the class or function at a dotted path."""
-    module, _, name = path.rpartition(".")
-    if module.partition(".")[0] in _PROJECT:  # not worth an import
+    if path.partition(".")[0] in _PROJECT:  # not worth an import
         return ""
-    return code_of(getattr(import_module(module), name))
+    found = pkgutil.resolve_name(path)
+    while isinstance(found, functools.partial):
+        found = found.func
+    return code_of(found if isinstance(found, type | FunctionType) else type(found))
 
 
 def _is_own(value: Any) -> bool:

@@ -100,6 +100,11 @@ def identity_of_model(model: nn.Module, precision: str) -> ModelIdentity:
     return ModelIdentity(weights_digest(model), network, tokenizer, settings, precision)
 
 
+def cut_by(segment: Any) -> JSON:
+    """What cuts texts into words, where that is a function of the user's; {} where it is none."""
+    return {} if segment is None else {"segment": _plain(segment)}
+
+
 def weights_digest(model: nn.Module) -> str:
     """A digest of all tensors of a model.
 

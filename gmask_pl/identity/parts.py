@@ -23,6 +23,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next((p for p in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if p.is_dir()), _PACKAGE)
 GROUPS = ("dataset", "explainer", "logger", "metric", "model", "trainer")
 TARGET, KIND, CODE = "_target_", "kind", "code"
+_FUNCTIONS = ("segment",)  # settings of parts that name a function by its path
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -41,7 +42,9 @@ def config_folders() -> list[Path]:
 def described(settings: Any, code_at: Callable[[str], str] | None = None) -> Any:
     """Settings in which every part has its ``kind`` in place of the path of its class.
 
-    code_at: tells the code of a class that is the user's own by its path, as
+    So has what names a function, such as ``segment``.
+
+    code_at: tells the code of a class or function that is the user's own by its path, as
     `gmask_pl.identity.of_code.code_at` does; it imports the class. None: nothing is imported.
     """
     if isinstance(settings, list):
@@ -51,9 +54,15 @@ def described(settings: Any, code_at: Callable[[str], str] | None = None) -> Any
     found = {key: described(value, code_at) for key, value in settings.items() if key != TARGET}
     if TARGET not in settings:
         return found
-    path = str(settings[TARGET])
+    named = {key: found[key] for key in _FUNCTIONS if isinstance(found.get(key), str)}
+    found |= {key: _told(path, code_at) for key, path in named.items()}
+    return _told(str(settings[TARGET]), code_at) | found
+
+
+def _told(path: str, code_at: Callable[[str], str] | None) -> JSON:
+    """What is at a dotted path, by its name and, where it is the user's own, by its code."""
     code = code_at(path) if code_at is not None else ""
-    return {KIND: kind_of(path)} | ({CODE: code} if code else {}) | found
+    return {KIND: kind_of(path)} | ({CODE: code} if code else {})
 
 
 def kind_of(target: str) -> str:

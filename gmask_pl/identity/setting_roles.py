@@ -60,7 +60,9 @@ EXPLAIN = _BOTH | _roles(
         Told.PAIRS: "split limit limit_seed pairs",
         Told.REFERRED: "seed",
         # The sizes decide the rounding of sums, and the seconds that are measured.
-        Told.VALUE: "unit batch_size token_budget explainer metric question",
+        Told.VALUE: """
+            unit batch_size token_budget explainer metric question dataset.segment
+        """,
         Told.SUMMARY: "metric.*.resamples metric.*.seed metric.*.min_denominator",
     }
 )
@@ -69,7 +71,10 @@ TRAIN = _BOTH | _roles({Told.NOT: "weights_dir", Told.VALUE: "model.net model.fi
 PATHS = ("weights", "weights_dir", "dataset.path")
 BY_VALUE = frozenset((Told.VALUE, Told.SUMMARY))
 # They came later: null is what was before them, so it is not told and earlier results stand.
-_ADDED = ("question", "dataset.text1", "dataset.text2", "dataset.label", "dataset.id")
+_ADDED = (
+    "question",
+    *("dataset.text1", "dataset.text2", "dataset.label", "dataset.id", "dataset.segment"),
+)
 
 
 def place_of(key: str, table: Mapping[str, Told]) -> Told | None:

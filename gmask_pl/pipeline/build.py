@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 from gmask_pl.command_names import command_name
 from gmask_pl.data.datamodule import word_counts
 from gmask_pl.explainers.training_context import TrainingContext
-from gmask_pl.identity.of_model import ModelIdentity
+from gmask_pl.identity.of_model import ModelIdentity, cut_by
 from gmask_pl.identity.parts import described
 from gmask_pl.identity.setting_roles import EXPLAIN, Told, told_settings
 from gmask_pl.masking.token_packing import TokenBudget
@@ -112,6 +112,7 @@ def training_context(
         identity={
             "model": model.told,
             "unit": cfg.unit if isinstance(cfg.unit, str) else list(cfg.unit),
+            **cut_by(getattr(source, "segment", None)),
         },
         question=question_of(cfg, classifier),
     )

@@ -74,6 +74,7 @@ def from_settings(*overrides: str) -> PairExplainer:
             cache=cfg.response_cache,
             training_pairs=training_context(cfg, source, classifier, model),
             clean=cfg.dataset.get("clean", False),
+            segment=getattr(source, "segment", None),
             workers=cfg.workers,
             trainer={key: value for key, value in plain(cfg.trainer).items() if key != TARGET},
         )
