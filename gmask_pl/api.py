@@ -60,7 +60,8 @@ class NotExplained(UserError):
     def __init__(self, explanations: list[Explanation | None], reasons: dict[int, str]) -> None:
         told = [f"pair {i + 1}: {why}" for i, why in sorted(reasons.items())]
         more = f"; {len(told) - 3} more" if len(told) > 3 else ""
-        super().__init__(f"{'; '.join(told[:3])}{more} (the others: .explanations of this error)")
+        others = " (the others: .explanations of this error)" * (len(explanations) > len(reasons))
+        super().__init__(f"{'; '.join(told[:3])}{more}{others}")
         self.explanations, self.reasons = explanations, reasons
 
 

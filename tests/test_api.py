@@ -543,3 +543,7 @@ def test_an_explanation_is_read_in_many_ways(weights: Path) -> None:
     assert [score for _, score in found.top(2)] == sorted(found.scores, reverse=True)[:2]
     unknown = replace(found, seconds=math.nan)
     assert unknown.to_dict()["seconds"] is None
+
+
+def test_the_error_of_a_pair_alone_names_no_others() -> None:
+    assert str(NotExplained([None], {0: "text 1 is empty: ''"})) == "pair 1: text 1 is empty: ''"

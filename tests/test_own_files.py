@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import CONF, LABELS, UNNAMED, untrained, within
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 
 from gmask_pl.api import PairExplainer
@@ -322,16 +324,60 @@ def test_a_file_and_weights_are_enough(tmp_path: Path, weights: Path) -> None:
     assert "pair=[a]: give two texts" in wrong.stderr
 
 
-@pytest.mark.parametrize("typed", ["pair=a", "pair=[a,b,c]", "pair=[a", "pair={a:b}", "pair="])
+@pytest.mark.parametrize(
+    "typed", ["a", "[a,b,c]", "[a", "{a:b}", "", "['a,b]", "['it's',b]", "['a' b,c]", "[a,b"]
+)
 def test_what_is_no_pair_is_told(typed: str) -> None:
-    with pytest.raises(UserError, match=re.escape(typed)):
-        pair_of([typed])
+    with pytest.raises(UserError, match=re.escape(f"pair={typed}: give two texts, as in")):
+        pair_of([f"pair={typed}"])
 
 
-def test_a_pair_is_read_as_hydra_reads_it() -> None:
+SIGNS = ("", ", ", "[=]", "$", "${x}", "\\", "\\\\", "\\'", '\\"', r"\\\'", "😀。")
+ENDS = ("", r"\\", r"\\\\")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("[a man,two dogs]", ("a man", "two dogs")),
+        ("['one, two',3]", ("one, two", "3")),
+        ("[true, 1.50]", ("true", "1.50")),
+        ("[我喜欢音乐。,你好！😀]", ("我喜欢音乐。", "你好！😀")),
+        (
+            "[I'm here,it costs $5 (a = b) [c] {d}: \\e]",
+            ("I'm here", "it costs $5 (a = b) [c] {d}: \\e"),
+        ),
+        (r"""['it\'s ${x}', "say \"x\", y"]""", ("it's ${x}", 'say "x", y')),
+        (r"['C:\dir\\', 'a\\b\nc']", ("C:\\dir\\", r"a\\b\nc")),
+        (r"[one\, two,three]", ("one, two", "three")),
+        ("[ ' a ' , b\nc ]", (" a ", "b\nc")),
+        ("['नमस्ते, दुनिया','مرحبا، بك']", ("नमस्ते, दुनिया", "مرحبا، بك")),
+    ],
+)
+def test_a_pair_of_any_script_and_signs_is_read(typed: str, expected: tuple[str, str]) -> None:
+    assert pair_of([f"pair={typed}"]) == expected
+
+
+def test_quoted_texts_are_read_as_hydra_reads_them() -> None:
     assert pair_of(["weights=x"]) is None
-    assert pair_of(["pair=[a man,two dogs]"]) == ("a man", "two dogs")
-    assert pair_of(["pair=['one, two',3]"]) == ("one, two", "3")
+    quoted = [f"{quote}a{signs}b{end}{quote}" for quote in "'\"" for signs in SIGNS for end in ENDS]
+    for text in quoted:
+        typed = f"pair=[{text},c]"
+        try:
+            own = tuple(map(str, OverridesParser.create().parse_override(typed).value()))
+        except HydraException:
+            with pytest.raises(UserError, match="give two texts"):
+                pair_of([typed])
+        else:
+            assert pair_of([typed]) == own, typed
+
+
+@pytest.mark.parametrize("text", ["''", '""', "' '", "", '"\u3000"'])
+def test_an_empty_text_of_a_pair_is_told(text: str) -> None:
+    with pytest.raises(UserError, match="text 1 is empty: give two texts with words"):
+        pair_of([f"pair=[{text},x]"])
+    with pytest.raises(UserError, match="text 2 is empty"):
+        pair_of([f"pair=[x,{text}]"])
 
 
 def test_words_are_coloured_by_their_scores_and_text_stays_text() -> None:

@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
-from gmask_pl.api import PairExplainer
+from gmask_pl.api import NotExplained, PairExplainer
 from gmask_pl.escaping import terminal
 from gmask_pl.explanation import Explanation
 from gmask_pl.pipeline.own_things import implied
 from gmask_pl.types import UserError
 
 KEY = "pair"
+_PART = r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?!\s*['"])(?:\\,|[^,])*?)\s*"""
+_PAIR = re.compile(rf"\s*\[{_PART},{_PART}\]\s*", re.DOTALL)
 _SUPPORTS, _OPPOSES = 32, 31  # the colours of ANSI: green and red
 _PALEST = 0.15  # share of the largest score below which a word has no colour
 
 
 def pair_of(overrides: Sequence[str]) -> tuple[str, str] | None:
-    """The texts of ``pair=[TEXT1,TEXT2]``; None where it was not typed. Raises UserError."""
+    """The texts of ``pair=[TEXT1,TEXT2]``; None where it was not typed. Raises UserError.
+
+    A text without quotes is what stands there, up to a comma without a backslash before it. In
+    quotes, single or double, a backslash makes the same quote one of the text, and backslashes
+    before a quote are halved, as Hydra has it.
+    """
     typed = [text for text in overrides if text.partition("=")[0] == KEY]
     if not typed:
         return None
-    try:
-        value = OverridesParser.create().parse_override(typed[-1]).value()
-    except Exception as error:
+    if (found := _PAIR.fullmatch(typed[-1].partition("=")[2])) is None:
         raise UserError(
-            f"{typed[-1]}: this is no pair ({str(error).splitlines()[0]}): give two texts, and in "
-            "quotes those that hold signs, as in \"pair=['it rains, i think','it is dry']\""
-        ) from None
-    if not isinstance(value, list) or len(value) != 2:
-        raise UserError(
-            f"{typed[-1]}: give two texts, as in \"pair=['a man sleeps','a man is awake']\"; one "
-            "with a comma in it stands in quotes"
+            f"{typed[-1]}: give two texts, as in \"pair=['a man sleeps','a man is awake']\". One "
+            "with a comma in it, or a quote at its beginning, stands in quotes of the other kind, "
+            "or with a backslash before each such quote: \"pair=['it\\'s dry, i think',it rains]\""
         )
-    one, two = map(str, value)
+    one, two = (_text(found[side]) for side in (1, 2))
+    for side, text in enumerate((one, two), start=1):
+        if not text.strip():
+            raise UserError(f"{typed[-1]}: text {side} is empty: give two texts with words")
     return one, two
+
+
+def _text(typed: str) -> str:
+    """A text of a pair without its quotes."""
+    quote = typed[:1]
+    if quote not in ("'", '"'):
+        return typed.strip().replace("\\,", ",")
+    halved = re.compile(rf"(\\+)(?={quote}|$)")
+    return halved.sub(lambda slashes: slashes[0][: len(slashes[0]) // 2], typed[1:-1])
 
 
 def explain_in_terminal(overrides: Sequence[str], pair: tuple[str, str]) -> None:
@@ -49,7 +61,10 @@ def explain_in_terminal(overrides: Sequence[str], pair: tuple[str, str]) -> None
     if "dataset" not in said:
         others.append("dataset=pairs")
     explain = PairExplainer.from_config(*implied(others), *others)
-    found = explain(*pair)
+    try:
+        found = explain(*pair)
+    except NotExplained as error:
+        raise UserError(f"pair: {error.reasons[0]}") from error
     print(shown(found, explain.labels, colours=_coloured()))
 
 
