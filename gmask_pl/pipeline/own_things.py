@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gmask_pl.models.adapters import JUDGE, kind_of
-from gmask_pl.models.encoding import LONGEST
 from gmask_pl.pipeline.hydra_setup import choices
-
-_TOKENIZER = "tokenizer_config.json"
-_UNSAID = 100_000  # tokens: a tokenizer that says more says nothing
 
 
 def implied(overrides: Sequence[str]) -> list[str]:
@@ -33,9 +27,7 @@ def implied(overrides: Sequence[str]) -> list[str]:
         kind = kind_of(weights)
         found.append(f"model={kind}")
         if kind in ("bert", JUDGE) and "model.net.max_length" not in said:
-            longest = _json(weights / _TOKENIZER).get("model_max_length")
-            known = isinstance(longest, int) and longest < _UNSAID
-            found.append(f"model.net.max_length={longest if known else LONGEST}")
+            found.append("model.net.max_length=null")
     return [text for text in found if _there(text)]
 
 
@@ -43,12 +35,3 @@ def _there(override: str) -> bool:
     """Whether a part that is chosen is one of conf/."""
     group, _, name = override.partition("=")
     return "." in group or name in choices(group)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """What a file of JSON holds; {} where it cannot be read: whoever reads it next says why."""
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
