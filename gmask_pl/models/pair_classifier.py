@@ -262,7 +262,7 @@ class PairClassifier(LightningModule):
     def save(self, folder: str | Path) -> None:
         """Writes all that `from_weights` needs; the weights as safetensors.
 
-        - folder: where; it must be there.
+        - folder: where; it is made where it is not there.
 
         >>> import tempfile
         >>> from pathlib import Path
