@@ -31,7 +31,15 @@ def _raised_elsewhere(kind: type[OwnError], args: tuple[object, ...]) -> OwnErro
 
 
 class UserError(OwnError):
-    """A mistake in what the user gave: shown as one message, without a traceback."""
+    """A mistake in what the user gave: shown as one message, without a traceback.
+
+    >>> from gmask_pl import PairExplainer, UserError
+    >>> try:
+    ...     PairExplainer(lambda pairs: [1.0 for _ in pairs], method="lmie")
+    ... except UserError as error:
+    ...     print(error)
+    method=lmie: there is no such method; did you mean lime? ...
+    """
 
 
 class Unreadable(UserError):
