@@ -43,6 +43,20 @@ def sentences(text: str) -> list[str]:
         ("one line\nstill the same", ["one line\nstill the same"]),
         ("我喜欢音乐。你呢？「是！」他说", ["我喜欢音乐。", "你呢？", "「是！」", "他说"]),
         ("यह एक है। वह दो है।", ["यह एक है।", "वह दो है।"]),
+        ("هل تأتي؟ نعم. لا۔ كذا", ["هل تأتي؟", "نعم.", "لا۔", "كذا"]),
+        ("「はい。」そうですか？！（本当？）", ["「はい。」", "そうですか？！", "（本当？）"]),
+        ("他说……我不知道。“好。”他走了。", ["他说……我不知道。", "“好。”", "他走了。"]),
+        ("ｱｲｳ｡ｴｵ｡ ဒါ။ဟုတ်။ እሱ።እሷ።", ["ｱｲｳ｡", "ｴｵ｡", "ဒါ။", "ဟုတ်။", "እሱ።", "እሷ።"]),
+        ("डॉ. शर्मा आए।वे गए॥ क्या? हाँ", ["डॉ. शर्मा आए।", "वे गए॥", "क्या?", "हाँ"]),
+        (
+            "„Ja.“ Am 3. Mai z. B. kam er. Nr. 5 bzw. 6.",
+            ["„Ja.“", "Am 3. Mai z. B. kam er.", "Nr. 5 bzw. 6."],
+        ),
+        ("No. 5 won. He said no. She left.", ["No. 5 won.", "He said no.", "She left."]),
+        ("mr . smith saw the u.s . he ran .", ["mr . smith saw the u.s . he ran ."]),
+        ("dr . smith left . he ran .", ["dr . smith left .", "he ran ."]),
+        ("1. First\n2. Second", ["1. First\n2. Second"]),
+        ("It is 3.5 at example.com. Now.", ["It is 3.5 at example.com.", "Now."]),
         ("the u.s. and the u.k. agree", ["the u.s. and the u.k. agree"]),
         ("", []),
         (" . ", ["."]),
@@ -58,6 +72,11 @@ def test_every_visible_character_is_in_one_sentence(text: str) -> None:
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
     covered = {place for span in spans for place in range(*span)}
     assert {i for i, c in enumerate(text) if not c.isspace()} <= covered
+
+
+@pytest.mark.parametrize("text", [". " * 30_000, ".)" * 30_000, "." * 30_000 + ")" * 30_000])
+def test_the_time_for_sentences_does_not_explode(text: str) -> None:
+    assert sentence_spans(text + "x")
 
 
 PASSAGE = "two dogs run. she sleeps here! a man plays the guitar"

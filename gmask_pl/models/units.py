@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import regex
 import torch
 
 from gmask_pl.models.encoding import UNITS
@@ -18,17 +18,31 @@ from gmask_pl.types import PairBatch, PairEncoder, PairExample, Span, UserError
 
 SENTENCE = "sentence"
 SCORED = (*UNITS, SENTENCE)
-_CLOSING = r"[\"'”’»)\]」』）】]*"
-# A stop of a script with spaces ends a sentence before white space, one of a script without them
-# anywhere; so does a blank line, and what stands between two documents.
-_END = re.compile(
-    rf"(?P<stop>[.!?…۔।॥]+){_CLOSING}(?=\s)|[。！？]+{_CLOSING}|\n\s*\n|\x1e", re.DOTALL
+# By Unicode's Sentence_Break (UAX 29). A stop that has other uses, as in numbers, abbreviations and
+# names, ends a sentence before white space; one that has none, such as 。 and ।, anywhere. So does
+# a blank line, and what stands between two documents.
+_ANY = r"[\p{Sentence_Break=STerm}\p{Sentence_Break=ATerm}…]"
+_ONLY = r"[\p{Sentence_Break=STerm}--[!?]]"
+_END = regex.compile(
+    rf"""(?<!{_ANY})(?P<stop>{_ANY}++)[\p{{Pe}}\p{{Pf}}\p{{Pi}}"']*+(?=\s)"""
+    rf"""|{_ONLY}{_ANY}*+[\p{{Pe}}\p{{Pf}}"']*+|\n\s*\n|\x1e""",
+    regex.V1,
 )
-# What a full stop behind them does not end: titles, Latin abbreviations, and initials.
-_SHORT = re.compile(
-    r"(?:^|[\s(\"'“‘])(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|Mt|No|Nos|Fig|Figs|Eq|Eqs|Sec|Vol|pp?|vs|"
-    r"etc|al|e\.g|i\.e|cf|ca|approx|Inc|Ltd|Co|Corp|[A-Za-z](?:\.[A-Za-z])+)$"
+# What a full stop behind them does not end: initials such as J. and U.S., titles, Latin and German
+# abbreviations, the number of an item of a list; and before a number what counts, before a month a
+# day. White space before the stop is of a text that was cut into words.
+_INITIALS = r"[\p{Lu}\p{Ll}](?:\. ?[\p{Lu}\p{Ll}])*"
+_SHORT = regex.compile(
+    rf"(?:^|[\s\p{{Ps}}\p{{Pi}}\"'])(?:{_INITIALS}|mr|mrs|ms|dr|prof|sr|jr|st|mt|mme|mlle|vs|etc|al|cf|"
+    r"ca|approx|inc|ltd|co|corp|bzw|usw|vgl|ggf|evtl|inkl|hr|fr|डॉ|др|см)\s?$|(?:^|\n)\s*\d{1,3}$",
+    regex.IGNORECASE,
 )
+_COUNTS = regex.compile(
+    r"(?:^|[\s\p{Ps}])(?:nos?|nr|figs?|abb|eqs?|sec|vol|bd|ch|kap|pp)\s?$", regex.IGNORECASE
+)
+_DAY = regex.compile(r"(?:^|\s)\d{1,2}\s?$")
+_MONTH = regex.compile(r"\s+(?:jan|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez)", regex.IGNORECASE)
+_NUMBER = regex.compile(r"\s*\d")
 
 
 def encoder_of(classifier: PairClassifier, unit: str | Sequence[str]) -> PairEncoder:
@@ -60,9 +74,9 @@ def sides_of(unit: Any) -> tuple[str, str]:
 def sentence_spans(text: str) -> tuple[Span, ...]:
     """The spans of the sentences of a text; every visible character belongs to one.
 
-    A sentence ends with a stop and what closes behind it, before white space, at a blank line, or
-    where the text ends. Abbreviations such as e.g. and Dr., initials and numbers end none. It is a
-    rule of thumb: for another one give ``segment``.
+    A sentence ends with a stop of any script and what closes behind it: before white space, where
+    the stop has other uses, at a blank line, or where the text ends. Abbreviations such as e.g. and
+    Dr., initials and numbers end none. It is a rule of thumb.
 
     >>> from gmask_pl.models.units import sentence_spans
     >>> text = "Dr. Smith rose 2.5 cm. Did he? Yes!"
@@ -81,10 +95,17 @@ def sentence_spans(text: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _ends(match: re.Match[str]) -> bool:
+def _ends(match: regex.Match[str]) -> bool:
     """Whether what looks like the end of a sentence is one."""
-    before = match.string[max(0, match.start() - 12) : match.start()]
-    return match["stop"] != "." or not _SHORT.search(before)
+    if match["stop"] != ".":
+        return True
+    text, place = match.string, match.start()
+    before = text[max(0, place - 12) : place]
+    if _COUNTS.search(before):
+        return not _NUMBER.match(text, match.end())
+    if _DAY.search(before) and _MONTH.match(text, match.end()):
+        return False
+    return not _SHORT.search(before)
 
 
 class _UnitEncoder:
