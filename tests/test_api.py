@@ -23,6 +23,7 @@ from unittest import mock
 
 import huggingface_hub
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import transformers
@@ -35,6 +36,7 @@ from omegaconf.basecontainer import BaseContainer
 import gmask_pl
 from gmask_pl.api import NotExplained, PairExplainer, Truncated
 from gmask_pl.explanation import Explanation
+from gmask_pl.data.in_memory import texts_of
 from gmask_pl.loops import ExplainLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
@@ -547,3 +549,38 @@ def test_an_explanation_is_read_in_many_ways(weights: Path) -> None:
 
 def test_the_error_of_a_pair_alone_names_no_others() -> None:
     assert str(NotExplained([None], {0: "text 1 is empty: ''"})) == "pair 1: text 1 is empty: ''"
+
+
+class _Stream:
+    """A table that is known by Arrow's protocol alone."""
+
+    def __init__(self, **columns: list[Any]) -> None:
+        self.table = pa.table(columns)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+class _Frame:
+    """As polars has one: columns, a column by its name, and its values by to_list."""
+
+    def __init__(self, **columns: list[Any]) -> None:
+        self.own, self.columns = columns, list(columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return mock.Mock(spec=["to_list"], to_list=lambda: self.own[name])
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("kind", [_Stream, _Frame])
+def test_a_table_is_known_by_its_protocol(kind: Any) -> None:
+    table = kind(text1=["a", None], n=[1, 2], other=["b", "c"])
+    assert texts_of(table, text2="other") == [("a", "b"), (None, "c")]
+    with pytest.raises(UserError, match="no column 'text2'.* There are 'text1', 'n', 'other'"):
+        texts_of(table)
+    lazy = mock.MagicMock(spec=["columns", "__getitem__"], columns=["text1", "text2"])
+    lazy.__getitem__.side_effect = TypeError("LazyFrame is not subscriptable")
+    with pytest.raises(UserError, match="has no columns of texts yet .LazyFrame is not subscript"):
+        texts_of(lazy)

@@ -22,14 +22,25 @@ def texts_of(pairs: Any, text1: str | None = None, text2: str | None = None) -> 
     """The two texts of every pair, None for one that is missing (None, or NaN as pandas has it).
 
     pairs: a list of pairs, whatever gives pairs one after the other, or a table with a column for
-    each text: a DataFrame of pandas or polars, a Table of pyarrow, a Dataset of datasets. text1,
+    each text: a DataFrame of pandas or polars, a Table of pyarrow, a Dataset of datasets, or what
+    gives itself as a stream of Arrow's. text1,
     text2: the names of its columns; None: ``text1`` and ``text2``. Raises UserError for what is
     none of these, and with the positions, counted from 1, of what is no pair of strings.
     """
+    if hasattr(pairs, "__arrow_c_stream__") and _columns(pairs) is None:
+        import pyarrow as pa  # of those alone who have such a table
+
+        pairs = pa.table(pairs)
     if (columns := _columns(pairs)) is not None:
         names = (text1 or "text1", text2 or "text2")
         need_columns("pairs", columns, names)
-        pairs = list(zip(*(_values(pairs[name]) for name in names), strict=True))
+        try:
+            pairs = list(zip(*(_values(pairs[name]) for name in names), strict=True))
+        except TypeError as error:  # as of a polars.LazyFrame
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"pairs: {_told(pairs)} has no columns of texts yet ({reason})"
+            ) from None
     elif text1 is not None or text2 is not None:
         raise UserError(f"text1={text1}, text2={text2}: these are columns of a table, and {_HOW}")
     if isinstance(pairs, str | bytes | Mapping | set | frozenset):
