@@ -35,8 +35,8 @@ from omegaconf.basecontainer import BaseContainer
 
 import gmask_pl
 from gmask_pl.api import NotExplained, PairExplainer, Truncated
-from gmask_pl.explanation import Explanation
 from gmask_pl.data.in_memory import texts_of
+from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.bert import BertPairClassifier
