@@ -138,6 +138,8 @@ def test_groups_stand_by_importance_with_their_words() -> None:
         ("G1", 0.1, [("a", "one", False)]),
     ]
     assert card.groups[1].words[0].strength == 0.8
+    idle = Groups((1, 4), ((0.9, 0.1), (0.2, 0.8)), (0.996, 0.004))
+    assert [g.name for g in make_card(explanation(groups=idle), LABELS).groups] == ["G1"]
 
 
 def test_pairs_of_words_stand_by_the_strength_of_their_interaction(tmp_path: Path) -> None:

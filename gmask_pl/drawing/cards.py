@@ -13,6 +13,7 @@ from gmask_pl.types import BETWEEN, Groups, Interactions, Span, UserError
 
 TOP_WORDS = 4  # Table 3 highlights the top four words
 TOP_PAIRS = 5
+NO_PSI = 0.005  # below it a group does nothing
 LEAST = 0.05  # share of the largest score below which a word is not said to speak against
 
 
@@ -180,7 +181,8 @@ def _word_pairs(words: tuple[Word, ...], interactions: Interactions) -> tuple[Pa
 def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
     """Groups by falling psi (Figure 1), each with the words that belong to it most (argmax of phi).
 
-    A word also appears, faint, in any other group that holds more of it than an even share 1/t.
+    Those whose psi is 0.00 to two places do nothing, and are left out. A word also appears, faint,
+    in any other group that holds more of it than an even share 1/t.
     """
     words, t = e.words, len(groups.psi)
     members: list[list[tuple[bool, float, Word]]] = [[] for _ in range(t)]
@@ -198,4 +200,5 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
         told = (("alone", groups.kept), ("without it", groups.removed))
         effect = ", ".join(f"{name} {value[i]:.3f}" for name, value in told if value)
         shown.append(Group(f"G{i + 1}", psi, tuple(word for _, _, word in ordered), effect))
-    return tuple(sorted(shown, key=lambda group: -group.psi))
+    there = [group for group in shown if group.psi >= NO_PSI]
+    return tuple(sorted(there, key=lambda group: -group.psi))
