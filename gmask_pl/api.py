@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -196,6 +197,11 @@ class PairExplainer:
             raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
         with apart(), _asked(classifier):
             encoder_of(classifier, unit)
+            if self.explainer.learns and classifier.declared is not None:
+                raise UserError(
+                    f"{type(self.explainer).__name__} learns from what a network reads, and a "
+                    "function shows only its answers: choose a method that learns nothing"
+                )
             self._new_trainer()
             self.explainer.removal, self.instead = removal_for(self.explainer, classifier)
             if self.explainer.learns:
@@ -371,7 +377,7 @@ class PairExplainer:
         if found[0].truncated:
             told = "a document is longer than the model reads: explained by what it read"
             warnings.warn(told, Truncated, stacklevel=2)
-        return self._named(found[0], instead)
+        return _in_full(self._named(found[0], instead), (query, None), clean=self.clean)
 
     def check(self) -> Verdict:
         """What is right for the model: removals, their gradients, its attention.
@@ -419,6 +425,13 @@ class PairExplainer:
         usual = dict(self.asked)
         if unknown := [key for key in asked if key not in usual]:
             raise UserError(f"{unknown[0]}: there is no such setting: give {', '.join(usual)}")
+        for key in ("threshold", "reference"):
+            number = asked.get(key)
+            real = isinstance(number, int | float) and not isinstance(number, bool)
+            if number is not None and not (real and math.isfinite(number)):
+                raise UserError(
+                    f"{key}={number!r}: give a finite number, or None for the usual one"
+                )
         if asked.get("target") is not None:  # against goes with a target
             usual["against"] = None
         return self.classifier.question(**{**usual, **asked})

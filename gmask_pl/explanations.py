@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 from gmask_pl.explanation import Explanation, pandas_for
 from gmask_pl.types import UserError
@@ -22,6 +23,36 @@ class Explanations(list[Explanation]):
     >>> found.to_frame()[["value", "top_words"]].to_dict("list")
     {'value': [1.0, 1.0], 'top_words': ['dogs dogs', 'a a']}
     """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the model. Raises UserError where the explanations are of several models.
+
+        >>> from gmask_pl import Explanations, PairExplainer
+        >>> explain = PairExplainer(lambda pairs: [[0.2, 0.8] for _ in pairs], labels=["no", "yes"])
+        >>> explain.many([("a dog", "a cat")]).labels
+        ('no', 'yes')
+        """
+        found = list(dict.fromkeys(one.labels for one in self))
+        if len(found) > 1:
+            raise UserError(
+                f"these explanations have the labels {list(found[0])} and {list(found[1])}: keep "
+                "those of one model together"
+            )
+        return found[0] if found else ()
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Explanation: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Explanations: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Explanation | Explanations:
+        found = super().__getitem__(place)
+        return Explanations(found) if isinstance(found, list) else found
+
+    def __add__(self, others: Iterable[Explanation]) -> Explanations:  # type: ignore[override]
+        return Explanations([*self, *others])
 
     def to_frame(self, *, top: int = 4) -> Any:
         """A pandas DataFrame with a row for every pair.
@@ -59,10 +90,13 @@ class Explanations(list[Explanation]):
         ...     list(read_explanations(path)) == found
         True
         """
+        from gmask_pl.files import check_name
         from gmask_pl.store import write_explanations  # takes long to import
 
-        write_explanations(path, self, self[0].labels if self else ())
-        return Path(path)
+        path = Path(path)
+        check_name(path)
+        write_explanations(path, self, self.labels)
+        return path
 
     def save(self, path: str | Path) -> Path:
         """Writes a page (``.html``) of all of them. Raises UserError for another kind of file.
@@ -80,7 +114,7 @@ class Explanations(list[Explanation]):
         path = Path(path)
         if path.suffix.lower() not in PAGES:
             raise UserError(f"{path}: save a list as .html, or one explanation as .svg or .png")
-        return save_page(self, path, title=f"{len(self)} explanations")
+        return save_page(self, path, title=f"{len(self)} explanations", labels=self.labels)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first of them."""

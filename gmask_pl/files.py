@@ -60,6 +60,15 @@ def whole_file(path: Path | str, *, lasting: bool = True) -> Iterator[Path]:
                 draft.unlink(missing_ok=True)
 
 
+def check_name(path: Path) -> None:
+    """Raises UserError for a name, given by the user, of what is there and is no file."""
+    if "\0" in str(path):
+        raise UserError(f"{path}: this can be no name of a file: it holds a NUL")
+    if os.path.lexists(path) and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no file of data"
+        raise UserError(f"{path}: this is {kind}: give another name")
+
+
 def write_text(path: Path, text: str) -> Path:
     """Writes a UTF-8 file as `whole_file` does."""
     with whole_file(path) as draft:

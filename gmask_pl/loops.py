@@ -117,7 +117,13 @@ class AskingLoop(LightningModule):
         cache = None
         if self.response_cache is not None:
             outputs = 1 if self.classifier.outputs == SCORE else len(self.classifier.labels)
-            cache = ResponseCache(self.response_cache, self.keys(batch, removal), classes=outputs)
+            cache = ResponseCache(
+                self.response_cache,
+                self.keys(batch, removal),
+                classes=outputs,
+                # What a function refers to, such as a service, may have changed unseen.
+                doubted=self.classifier.declared is not None,
+            )
         yield MaskedModel(
             self.classifier,
             batch,

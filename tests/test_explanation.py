@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from dataclasses import replace
@@ -233,3 +234,27 @@ def test_a_notebook_shows_cards_without_scripts() -> None:
     # Its style holds for itself alone.
     style = html[html.index("<style>") : html.index("</style>")]
     assert all(line.startswith(".gmask") for line in re.findall(r"^[^\s@].*{", style, re.M))
+
+
+def test_a_list_is_of_one_model_and_slices_are_lists_of_its_kind(tmp_path: Path) -> None:
+    other = explained(labels=("different", "same"))
+    mixed = Explanations([explained()]) + Explanations([other])
+    assert isinstance(mixed, Explanations)
+    for save in (mixed.save, mixed.to_parquet):
+        with pytest.raises(UserError, match="have the labels .* keep those of one model together"):
+            save(tmp_path / "mixed.html")
+    assert not list(tmp_path.iterdir())
+    assert isinstance(mixed[:1], Explanations)
+    assert mixed[:1].save(tmp_path / "one.html").exists()
+    assert mixed[1] == other
+
+
+@pytest.mark.parametrize("kind", ["html", "svg"])
+def test_a_name_of_something_else_is_refused(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / f"x.{kind}"
+    folder.mkdir()
+    os.mkfifo(tmp_path / f"pipe.{kind}")
+    for path in (folder, tmp_path / f"pipe.{kind}", tmp_path / f"a\0b.{kind}"):
+        with pytest.raises(UserError, match=r"give another name|no name of a file"):
+            explained().save(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"pipe.{kind}", f"x.{kind}"]

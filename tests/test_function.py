@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +174,8 @@ def test_answers_are_kept_on_disk(tmp_path: Path) -> None:
         explain = PairExplainer(function, method="lime", budget=40, cache=tmp_path)
         explain.many(TEXTS)
     assert len(first.asked) > 1
-    assert len(again.asked) == 1  # to see what it gives
+    # To see what it gives, and whether it still gives the same.
+    assert again.asked[1:] == [[pair] for pair in TEXTS]
     changed = Counting(lambda pairs: [2 * s for s in shared(pairs)])
     found = PairExplainer(changed, method="lime", budget=40, cache=tmp_path)(*TEXTS[0])
     assert found.value == 2 * shared([TEXTS[0]])[0]  # it is another function
@@ -214,3 +217,62 @@ def test_what_is_no_model_is_told() -> None:
             PairExplainer(wrong)
     with pytest.raises(NoAnswer):
         FunctionClassifier(lambda pairs: [])
+
+
+def test_answers_kept_are_of_the_texts_and_of_the_function_as_it_is(tmp_path: Path) -> None:
+    """Token ids of a function are numbers in the order of its words; what it refers to changes."""
+    weight = {"w": [1.0]}
+
+    def length(pairs: list[tuple[str, str]]) -> list[float]:
+        return [weight["w"][0] * len(a) for a, _ in pairs]
+
+    def value(one: str, two: str) -> float | None:
+        return PairExplainer(length, method="occlusion", cache=tmp_path)(one, two).value
+
+    class Model:
+        factor = 1.0
+
+        def score(self, pairs: list[tuple[str, str]]) -> list[float]:
+            return [self.factor * len(a) for a, _ in pairs]
+
+    assert value("aa bb", "cc dd") == 5.0
+    assert value("xxxx yyyy", "zz ww") == 9.0
+    model = torch.nn.Linear(1, 1, bias=False)
+    for factor in (1.0, 2.0):
+        torch.nn.init.constant_(model.weight, factor)
+        found = PairExplainer(
+            lambda pairs: [float(model.weight) * len(a) for a, _ in pairs],
+            method="occlusion",
+            cache=tmp_path,
+        )("aa bb", "cc dd")
+        assert found.value == 5.0 * factor
+        assert found.top(1)[0][1] == 3.0 * factor
+
+
+def test_signs_that_no_word_holds_stay_where_nothing_is_removed() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def read(pairs: list[tuple[str, str]]) -> list[float]:
+        asked.extend(pairs)
+        return [float(b.endswith("?")) for _, b in pairs]
+
+    def words(text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\w+", text)]
+
+    found = PairExplainer(read, method="occlusion", segment=words)("«He» is home.", "Is he home?")
+    assert found.value == 1.0
+    assert ("«He» is home.", "Is he home?") in asked
+
+
+@pytest.mark.parametrize(
+    "asked", [{"threshold": math.nan}, {"threshold": "x"}, {"reference": True}]
+)
+def test_numbers_of_a_question_are_checked_at_every_call(asked: dict[str, Any]) -> None:
+    explain = PairExplainer(lambda pairs: [1.0 for _ in pairs], method="random")
+    with pytest.raises(UserError, match=f"{next(iter(asked))}=.*: give a finite number"):
+        explain("a", "b", **asked)
+
+
+def test_what_learns_from_a_network_is_refused_of_a_function() -> None:
+    with pytest.raises(UserError, match="L2X learns from what a network reads"):
+        PairExplainer(lambda pairs: [1.0 for _ in pairs], method="l2x")

@@ -250,3 +250,24 @@ def test_a_judge_is_chosen_on_the_command_line(tmp_path: Path) -> None:
     )
     expected = PairExplainer(model, method="occlusion")(*PAIR)
     assert explain(*PAIR).scores == pytest.approx(expected.scores, abs=1e-5)
+
+
+def test_a_network_that_keeps_no_keys_is_asked_in_full() -> None:
+    model = judge("llama")
+
+    def fails(*given: Any) -> dict[str, Any]:
+        raise AttributeError("no attribute 'past_key_values'")
+
+    model._continued = fails  # type: ignore[method-assign]
+    found = PairExplainer(model, method="occlusion", removal="delete")(*PAIR)
+    assert model._shares is False
+    assert found.probabilities == pytest.approx(
+        by_hand(model, *PAIR).softmax(-1).tolist(), abs=1e-5
+    )
+
+
+def test_a_prompt_that_is_too_long_without_words_is_told() -> None:
+    model = judge("llama", max_length=24)
+    explain = PairExplainer(model, method="random", segment=lambda text: [text.split()[0]])
+    with pytest.raises(UserError, match="more than 24 tokens even without words"):
+        explain("a " + "dog " * 60, "a cat")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -329,3 +330,25 @@ def test_a_stored_re_ranker_says_what_its_output_means(tmp_path: Path) -> None:
         expected = float(encoder.predict([PAIR])[0])
         value = found.value if name == "score" else found.probabilities[1]
         assert value == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_embedding_that_is_cut_is_asked_as_it_is_cut(embedder: SentenceTransformer) -> None:
+    cut = copy.deepcopy(embedder)
+    cut.truncate_dim = 8
+    found = PairExplainer(cut, method="occlusion")(*PAIR)
+    assert found.value == pytest.approx(cosine(cut, *PAIR), abs=1e-6)
+    assert found.value != pytest.approx(cosine(embedder, *PAIR), abs=1e-3)
+
+
+def test_a_pickle_below_a_module_is_refused(stored: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(stored, tmp_path / "model")
+    deep = folder / "1_Pooling" / "deep"
+    deep.mkdir()
+    (deep / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"deep/pytorch_model.bin is a pickle"):
+        PairExplainer.from_pretrained(folder)
+    (deep / "pytorch_model.bin").unlink()
+    index = {"weight_map": {"x": "../../outside.bin"}}
+    (deep / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    with pytest.raises(UserError, match="names '../../outside.bin'"):
+        PairExplainer.from_pretrained(folder)

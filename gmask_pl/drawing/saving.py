@@ -8,7 +8,7 @@ from pathlib import Path
 from gmask_pl.drawing.html import page
 from gmask_pl.drawing.picture import draw
 from gmask_pl.explanation import Explanation
-from gmask_pl.files import write_text
+from gmask_pl.files import check_name, write_text
 from gmask_pl.types import UserError
 
 PAGES, PICTURES = (".html", ".htm"), (".svg", ".png")
@@ -21,14 +21,18 @@ def save(explanation: Explanation, path: str | Path) -> Path:
     if kind not in (*PAGES, *PICTURES):
         raise UserError(f"{path}: save an explanation as .html, .svg or .png")
     if kind in PAGES:
-        return save_page([explanation], path, title="One explanation")
+        labels = explanation.labels
+        return save_page([explanation], path, title="One explanation", labels=labels)
+    check_name(path)
     draw(explanation, path)
     return path
 
 
-def save_page(explanations: Sequence[Explanation], path: Path, *, title: str) -> Path:
+def save_page(
+    explanations: Sequence[Explanation], path: Path, *, title: str, labels: Sequence[str]
+) -> Path:
     """Writes a page of explanations, all of one model."""
-    labels = explanations[0].labels if explanations else ()
+    check_name(path)
     told = {
         "method": {e.method for e in explanations},
         "explained": {e.question for e in explanations},

@@ -38,7 +38,8 @@ def texts_digest(pairs: Iterable[PairExample]) -> str:
 def pair_keys(batch: PairBatch, *asked: str) -> list[str]:
     """A digest of each pair as the model reads it, and of what it is ``asked`` under.
 
-    Padding and the id of a pair take no part.
+    Padding and the id of a pair take no part. Its texts do: the token ids of a function's pairs are
+    numbers in the order in which words were met, and say nothing elsewhere.
     """
     keys = []
     for row in range(len(batch)):
@@ -46,6 +47,6 @@ def pair_keys(batch: PairBatch, *asked: str) -> list[str]:
         fields = (batch.token_ids, batch.segment, batch.word_of_token)
         tokens = [field[row][read].tolist() for field in fields]
         words = batch.word_valid[row].nonzero().flatten().tolist()
-        text = repr((asked, tokens, words))
+        text = repr((asked, batch.keys[row], tokens, words))
         keys.append(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
     return keys

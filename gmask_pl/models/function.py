@@ -149,7 +149,9 @@ def joined(pieces: Sequence[Piece]) -> str:
     text = "".join(
         word + (after or following) for (_, word, after), (following, _, _) in pairwise(pieces)
     )
-    return text + (pieces[-1][1] if pieces else "")
+    if not pieces:
+        return ""
+    return pieces[0][0].lstrip() + text + pieces[-1][1] + pieces[-1][2].rstrip()
 
 
 class _TextEncoder:

@@ -189,12 +189,16 @@ class JudgeClassifier(BertPairClassifier):
         begin = self._shared(inputs, last)
         if begin == 0:
             return self._behind(last, self._named(inputs, reading))
-        found = self._behind(last - begin, self._continued(inputs, reading, begin))
         if self._shares is None:  # some networks do not go on from where they were as they would
             plain = self._behind(last, self._named(inputs, reading))
+            try:
+                found = self._behind(last - begin, self._continued(inputs, reading, begin))
+            except (AttributeError, TypeError, ValueError, RuntimeError, LookupError):
+                self._shares = False
+                return plain
             self._shares = torch.allclose(found, plain, rtol=1e-4, atol=1e-4)
             return plain
-        return found
+        return self._behind(last - begin, self._continued(inputs, reading, begin))
 
     def _behind(self, last: Tensor, named: Mapping[str, Any]) -> Tensor:
         """The logits of the answers behind the token ``last`` (N,) of each row."""
@@ -271,6 +275,11 @@ class _PromptEncoder:
         over = len(ids) - self.classifier.max_length
         for _ in range(over):
             sides = ([i for i, w in enumerate(words) if 0 <= w < n1], _from(words, n1))
+            if not any(sides):
+                raise UserError(
+                    f"pair {example.id}: its prompt has more than {self.classifier.max_length} "
+                    "tokens even without words: give a larger max_length, or shorter texts"
+                )
             place = max(sides, key=len)[-1]
             del ids[place], words[place]
         segment = [0] * len(ids)  # to the tokenizer a prompt is one text

@@ -241,8 +241,12 @@ class BiEncoder(PartedClassifier):
         named = {"input_ids": inputs.token_ids, "attention_mask": inputs.attention.long()}
         if self.sends_segments:
             named["token_type_ids"] = torch.zeros_like(inputs.token_ids)
+        return self._embedding(named)
+
+    def _embedding(self, named: dict[str, Any]) -> Tensor:
+        """The first numbers of the embedding, as many as the embedder is asked for."""
         found: Tensor = self.embedder(named)["sentence_embedding"]
-        return found
+        return found[..., : getattr(self.embedder, "truncate_dim", None)]
 
     def combine(self, one: Tensor, two: Tensor) -> Tensor:
         found: Tensor = self.embedder.similarity_pairwise(one.float(), two.float())  # type: ignore[operator]
@@ -272,7 +276,7 @@ class BiEncoder(PartedClassifier):
                     raise UserError("the embedder takes no embeddings of words")
                 place = length
             named["attention_mask"] = named["attention_mask"].long()
-            found.append(self.embedder(named)["sentence_embedding"])
+            found.append(self._embedding(named))
         return self.combine(*found)[0]
 
 

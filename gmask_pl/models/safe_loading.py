@@ -143,6 +143,7 @@ def load_embedder(source: str, setting: str, *, revision: str | None = None) -> 
     try:
         check_index(source, setting, **hub)
         _check_modules(source, setting, **hub)
+        _check_files(Path(source), setting)
         return SentenceTransformer(
             source,
             revision=revision,
@@ -175,6 +176,18 @@ def _check_modules(source: str, setting: str, **hub: Any) -> None:
                 f"{setting}={source}: {names['pickle']} is a pickle, which is never loaded here: "
                 "save the model anew, which writes safetensors"
             )
+
+
+def _check_files(folder: Path, setting: str) -> None:
+    """Raises UserError for a pickle of weights, or an index of some, anywhere below a folder."""
+    for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if file.name == _FILES["pickle"] and not file.with_name(_FILES["safe"]).exists():
+            raise UserError(
+                f"{setting}={folder}: {file.relative_to(folder)} is a pickle, which is never "
+                "loaded here: save the model anew, which writes safetensors"
+            )
+        if file.name == SAFE_WEIGHTS_INDEX_NAME:
+            check_index(str(file.parent), setting)
 
 
 def json_of(source: str, name: str, **hub: Any) -> Any:
