@@ -14,10 +14,10 @@ CANDIDATES := $(or $(PYTHON),python3.11 python3)
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 # Nothing here may wait for the Hugging Face hub.
-test pytest test-fast demo: export HF_HUB_OFFLINE = 1
+test pytest test-fast demo notebooks: export HF_HUB_OFFLINE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest test-fast test-lowest lint docs bench clean
+.PHONY: help setup demo test pytest test-fast test-lowest lint docs notebooks bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.%-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,11 @@ docs: $(STAMP) ## the site of the documents, in build/site; a warning is an erro
 	$(PY) -c "import latex2mathml, material, mkdocstrings_handlers.python" 2>/dev/null \
 		|| $(PY) -m pip install -c $(CONSTRAINTS) -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+notebooks: $(STAMP) ## every notebook of docs/notebooks anew, its outputs stored in it
+	$(PY) -c "import ipykernel, nbclient" 2>/dev/null \
+		|| $(PY) -m pip install -c $(CONSTRAINTS) -e ".[docs]"
+	$(PY) docs/run_notebooks.py
 
 bench: $(STAMP) ## every script of benchmarks/, one after the other
 	set -e; for name in estimators references growth utilisation kinds; do echo "$$name"; $(PY) -m benchmarks.$$name; done
