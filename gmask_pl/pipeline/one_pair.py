@@ -90,6 +90,7 @@ def shown(found: Explanation, labels: Sequence[str], *, colours: bool) -> str:
     words = [word(text, score) for text, score in zip(found.words, found.scores, strict=True)]
     lines = [f"{decided} ({asked})", *(" ".join(side) for side in _sides(words, found))]
     lines += map(str, found.word_groups)
+    lines += [f"scores: {found.score_meaning}"] if found.score_meaning else []
     lines += map(terminal, found.warnings)
     return "\n".join(lines)
 
