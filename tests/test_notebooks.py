@@ -18,15 +18,15 @@ from gmask_pl.process_switches import apart
 TINY: dict[str, dict[str, Any]] = {
     "black_box": {"budget": 120, "repeats": 1},
     "compare_explainers": {
-        "train_pairs": 60,
+        "train_pairs": 40,
         "epochs": 1,
-        "explained": 3,
+        "explained": 2,
         "explainers": "gmask,random",
     },
-    "explain_your_model": {"train_pairs": 60, "epochs": 1, "explained": 2},
+    "explain_your_model": {"train_pairs": 40, "epochs": 1, "explained": 1},
     "reproduce_a_table": {"resamples": 20, "permutations": 20},
     "reranker": {
-        "train_pairs": 60,
+        "train_pairs": 40,
         "epochs": 1,
         "score_pairs": 32,
         "embedder_pairs": 32,
