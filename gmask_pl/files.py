@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -36,9 +37,9 @@ def whole_file(path: Path | str, *, lasting: bool = True) -> Iterator[Path]:
     """A draft beside ``path`` to write to, which takes its place when the block ends.
 
     When anything fails, the draft goes and an earlier file stays as it was. The file is on disk
-    before its name is (``lasting=False``, for what may be lost: perhaps not), and has the
-    permissions of any file that the user makes, whoever writes it. A folder of that name is set
-    aside. Raises CannotWrite.
+    before its name is (``lasting=False``, for what may be lost: perhaps not). It has the
+    permissions of the file that it replaces, else those of any file that the user makes, whoever
+    writes it. A folder of that name is set aside. Raises CannotWrite.
     """
     path = Path(path)
     draft = _draft_of(path)
@@ -46,7 +47,8 @@ def whole_file(path: Path | str, *, lasting: bool = True) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.touch()
-            mode = draft.stat().st_mode
+            mode = (path if path.is_file() else draft).stat().st_mode
+            draft.chmod(mode | stat.S_IWUSR)  # private from the first byte on
             yield draft
             draft.chmod(mode)
             if lasting:

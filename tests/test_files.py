@@ -134,6 +134,16 @@ def test_all_files_have_the_permissions_of_the_user(tmp_path: Path) -> None:
     assert set(found.values()) == {0o640}, found
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o664])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = write_text(tmp_path / "mine.html", "before")
+    path.chmod(mode)
+    with whole_file(path) as draft:
+        assert draft.stat().st_mode & 0o077 == mode & 0o077
+        draft.write_text("after")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("after", mode)
+
+
 def test_what_is_learnt_and_cannot_be_kept_ends_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
