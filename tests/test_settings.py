@@ -475,6 +475,8 @@ def empty(tmp_path: Path) -> Iterator[Path]:
         ),
         ("train.py explainer=random", "explainer=random: train.py has no explainer to choose"),
         ("gmask_pl.commands.check weights=5", "weights=5: give a text or null"),
+        ("gmask_pl.commands.explain weights=5", "weights=5: give a text or null"),
+        ("gmask_pl.commands.train weights=5", "weights=5: there is no such setting"),
         (
             "collect.py experiment=foo",
             "experiment=foo: there is no such choice. There",

@@ -35,3 +35,9 @@ def run(cfg: DictConfig) -> None:
 
     runtime = HydraConfig.get().runtime
     explain(cfg, Path(runtime.output_dir), runtime.choices["explainer"])
+
+
+if __name__ == "__main__":
+    from gmask_pl.commands import explain
+
+    explain.main()  # of the module by its own name, not of __main__

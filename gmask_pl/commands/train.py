@@ -25,3 +25,9 @@ def main(cfg: DictConfig) -> None:
 
     check_settings(cfg, Train)
     Training(cfg, instantiate(cfg.dataset)).run()
+
+
+if __name__ == "__main__":
+    from gmask_pl.commands import train
+
+    train.main()  # of the module by its own name, not of __main__
