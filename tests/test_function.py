@@ -161,11 +161,14 @@ def test_no_pair_is_asked_about_more_than_the_budget(method: str, budget: int) -
 
 
 def test_a_budget_that_is_too_small_is_told() -> None:
-    with pytest.raises(UserError, match="budget=10: GMask needs at least 32 calls a pair"):
+    least = "budget=10: GMask needs at least 32 calls a pair: give budget=32 or more"
+    with pytest.raises(UserError, match=least):
         PairExplainer(shared, budget=10)
     explain = PairExplainer(shared, method="occlusion", budget=5)
-    with pytest.raises(NotExplained, match="budget=5: more calls are needed than that"):
+    with pytest.raises(NotExplained, match="budget=5: more calls are needed than that") as told:
         explain(*PAIR)
+    assert "give budget=10 or more" in str(told.value)  # each of 9 words, and the whole pair
+    PairExplainer(shared, method="occlusion", budget=10)(*PAIR)
 
 
 def test_answers_are_kept_on_disk(tmp_path: Path) -> None:

@@ -125,7 +125,10 @@ class Explainer(ABC):
 def small_enough(name: str, least: int, budget: int) -> None:
     """Raises UserError for a budget below the least that a method can do with."""
     if budget < least:
-        raise UserError(f"budget={budget}: {name} needs at least {least} calls a pair")
+        raise UserError(
+            f"budget={budget}: {name} needs at least {least} calls a pair: give budget={least} or "
+            "more, or a method that asks less, such as lime"
+        )
 
 
 def example_generators(seed: int, keys: Sequence[str]) -> list[torch.Generator]:

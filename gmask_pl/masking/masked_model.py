@@ -215,12 +215,13 @@ class MaskedModel:
         if self.most is None:
             return
         if over := (self.evaluations > self.most).nonzero().flatten().tolist():
-            reason = (
-                f"budget={self.most}: more calls are needed than that (already "
-                f"{int(self.evaluations[over].max())}): give a larger budget, or a method that "
-                "asks less, such as lime"
-            )
-            raise PairsFailed(dict.fromkeys(over, reason), self.batch.ids)
+            needed = self.evaluations.tolist()
+            reasons = {
+                row: f"budget={self.most}: more calls are needed than that: give budget="
+                f"{int(needed[row])} or more, or a method that asks less, such as lime"
+                for row in over
+            }
+            raise PairsFailed(reasons, self.batch.ids)
 
     def _refuse(self, rows: Tensor, finite: Tensor) -> None:
         """Raises PairsFailed for those of the pairs ``rows`` (N,) whose answer is not finite."""
