@@ -149,6 +149,21 @@ def test_a_long_text_is_cut_and_never_the_prompt() -> None:
     assert len(kept) == 2
 
 
+def test_cutting_takes_the_last_token_of_the_longer_text_again_and_again() -> None:
+    model, whole = judge("llama", max_length=24), judge("llama", max_length=96)
+    texts = [("the man " * 9, "the dog " * n) for n in (2, 9, 14)]
+    for example in Given(texts_of(texts), model.labels, clean=False).pairs:
+        batch, n1 = whole.encoder("word")([example]), len(example.words1)
+        tokens = list(
+            zip(batch.token_ids[0].tolist(), batch.word_of_token[0].tolist(), strict=True)
+        )
+        while len(tokens) > 24:
+            first = [i for i, (_, word) in enumerate(tokens) if 0 <= word < n1]
+            second = [i for i, (_, word) in enumerate(tokens) if word >= n1]
+            del tokens[max(first, second, key=len)[-1]]
+        assert model.encoder("word")([example]).token_ids[0].tolist() == [id for id, _ in tokens]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -271,17 +271,16 @@ class _PromptEncoder:
         n1 = len(example.spans1)
         owner |= words_at([(s + second, e + second) for s, e in example.spans2], n1)
         words = [word_at(owner, span) for span in tokens.offsets]
-        ids = list(tokens.ids)
-        over = len(ids) - self.classifier.max_length
-        for _ in range(over):
-            sides = ([i for i, w in enumerate(words) if 0 <= w < n1], _from(words, n1))
-            if not any(sides):
-                raise UserError(
-                    f"pair {example.id}: its prompt has more than {self.classifier.max_length} "
-                    "tokens even without words: give a larger max_length, or shorter texts"
-                )
-            place = max(sides, key=len)[-1]
-            del ids[place], words[place]
+        over = len(words) - self.classifier.max_length
+        sides = ([i for i, w in enumerate(words) if 0 <= w < n1], _from(words, n1))
+        if sum(map(len, sides)) < over:
+            raise UserError(
+                f"pair {example.id}: its prompt has more than {self.classifier.max_length} "
+                "tokens even without words: give a larger max_length, or shorter texts"
+            )
+        cut = {max(sides, key=len).pop() for _ in range(over)}
+        read = [place for place in range(len(words)) if place not in cut]
+        ids, words = [tokens.ids[place] for place in read], [words[place] for place in read]
         segment = [0] * len(ids)  # to the tokenizer a prompt is one text
         words1, words2 = example.words1, example.words2
         return EncodedPair(ids, segment, words, words1, words2, truncated=over > 0)
