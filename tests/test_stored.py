@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 import zoo
 from conftest import LABELS, OPTIMIZER, make_example
+from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import save_file
 
 from gmask_pl.models import safe_loading as stored
+from gmask_pl.models.adapters import stored_model
 from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.models.model_check import check
+from gmask_pl.models.parts import BiEncoder
 from gmask_pl.types import UserError
 
 INDEX = "model.safetensors.index.json"
@@ -77,10 +81,50 @@ def test_an_index_names_safetensors_of_its_folder_alone(folder: Path, name: str)
         read(inner)
 
 
-@pytest.mark.parametrize("place", ["/no/such/folder", "./none"])
+@pytest.mark.parametrize("place", ["/no/such/folder", "./none", "~/none", "runs/bert/none"])
 def test_a_folder_that_is_not_there_is_no_hub_id(place: str) -> None:
     with pytest.raises(UserError, match=rf"weights={place}: there is no such folder"):
         BertPairClassifier.from_weights(place)
+
+
+def test_a_name_that_nobody_knows_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*named: Any, **settings: Any) -> None:
+        pytest.fail("a file was asked for")
+
+    monkeypatch.setattr(stored, "cached_file", never)
+    for load in (stored_model, BertPairClassifier.from_weights, BiEncoder.from_weights):
+        with pytest.raises(UserError, match="my/modle: there is no such folder, and the hub can"):
+            load("my/modle")  # the tests have no network
+
+    def unknown(*named: Any, **settings: Any) -> None:
+        response = mock.Mock(headers={}, request=mock.Mock())
+        raise RepositoryNotFoundError("404", response=response)
+
+    monkeypatch.setattr(stored, "model_info", unknown)
+    with pytest.raises(UserError, match="my/modle: there is no such folder, and no such model on"):
+        stored_model("my/modle")
+
+
+def test_an_adapter_is_not_taken_for_its_model(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}', "utf-8")
+    for load in (stored_model, read):
+        with pytest.raises(UserError, match="an adapter of peft.*merge_and_unload"):
+            load(folder)
+
+
+def test_what_a_configuration_says_wrong_is_not_told_as_missing_files(folder: Path) -> None:
+    one = {"id2label": {"0": "yes"}, "label2id": {"yes": 0}}
+    change(folder / "config.json", problem_type="single_label_classification", **one)
+    with pytest.raises(UserError, match="take problem_type out") as told:
+        stored_model(folder)
+    assert "model.safetensors" not in str(told.value)
+    change(folder / "config.json", problem_type=None, **one, hidden_size="many")
+    with pytest.raises(UserError, match="the files of a model are there") as told:
+        stored_model(folder)
+    assert "that holds config.json" not in str(told.value)
+    (folder / "config.json").unlink()
+    with pytest.raises(UserError, match=r"that holds config\.json"):
+        stored_model(folder)
 
 
 def test_weights_named_by_the_configuration_stay_in_the_folder(folder: Path) -> None:
@@ -123,13 +167,14 @@ def test_a_revision_is_of_a_hub_id(folder: Path, monkeypatch: pytest.MonkeyPatch
             raise OSError("not here")
 
     monkeypatch.setattr(stored, "cached_file", found)
+    monkeypatch.setattr(stored, "model_info", lambda *named, **settings: None)
     for name in ("AutoModelForSequenceClassification", "AutoTokenizer"):
         monkeypatch.setattr(getattr(stored, name), "from_pretrained", found)
     with pytest.raises(UserError, match="not here"):
         BertPairClassifier.from_weights(
             "org/name", labels=LABELS, label_order=None, revision="v1", max_length=40, **OPTIMIZER
         )
-    assert asked == [("org/name", "v1", None), ("org/name", "v1", False)]
+    assert asked == [*[("org/name", "v1", None)] * 2, ("org/name", "v1", False)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gmask_pl.models.function import FunctionClassifier
 from gmask_pl.models.judge import JudgeClassifier
 from gmask_pl.models.pair_classifier import CONFIG, PairClassifier
 from gmask_pl.models.parts import BiEncoder
-from gmask_pl.models.safe_loading import is_embedder, json_of, load, of_activation
+from gmask_pl.models.safe_loading import check_there, is_embedder, json_of, load, of_activation
 from gmask_pl.types import UserError
 
 JUDGE = "judge"
@@ -113,6 +113,7 @@ def stored_model(
 
     See `classifier_of` for the settings. revision: of a hub id. Raises UserError.
     """
+    check_there(str(source), "weights", revision=revision)
     given: dict[str, Any] = {"outputs": outputs, "max_length": max_length}
     prompt: dict[str, Any] = {"template": template, "answers": answers}
     kind = kind_of(source, revision=revision)

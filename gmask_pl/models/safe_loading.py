@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from huggingface_hub import model_info, try_to_load_from_cache
+from huggingface_hub.errors import RepositoryNotFoundError, StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -15,7 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils.hub import cached_file
 
 from gmask_pl.command_names import command_name
@@ -28,9 +30,15 @@ OUTPUTS = ("softmax", "sigmoid", "logit", "score")  # what outputs of a network 
 _OWN_CONFIG, _MODULES = "config_sentence_transformers.json", "modules.json"
 _OF_ITS_CONFIG, _EMBEDDER = "sentence_transformers", "SentenceTransformer"
 _FILES = {"safe": "model.safetensors", "pickle": "pytorch_model.bin"}
+_ADAPTER = "adapter_config.json"  # of the package peft
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+_WAIT = 10  # seconds for the hub to say whether it has a model
 _ACTIVATIONS = {"Identity": "score", "Sigmoid": "logit"}  # by their classes in torch
 # What a damaged or strange folder leads transformers to.
-_UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError)
+_UNREADABLE = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+    StrictDataclassError,  # of a configuration
+)
 
 
 def load(
@@ -49,8 +57,7 @@ def load(
     UserError for whatever cannot be loaded, for weights that are not in safetensors files of the
     folder itself, and for a model that brings its code.
     """
-    if not Path(source).exists() and (Path(source).is_absolute() or source.startswith(".")):
-        raise UserError(f"{setting}={source}: there is no such folder")
+    check_there(source, setting, revision=revision)
     if revision is not None and Path(source).is_dir():
         raise UserError(
             f"model.revision={revision}: {setting}={source} is a folder, which has none; leave it "
@@ -59,6 +66,7 @@ def load(
     hub: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         check_index(source, setting, **hub)
+        _check_whole(source, setting, **hub)
         network, found = head.from_pretrained(
             source,
             dtype=torch.float32,
@@ -89,6 +97,53 @@ def load(
     return network, right_tokenizer(network, tokenizer, f"{setting}={source}")
 
 
+def check_there(source: str, setting: str, *, revision: str | None = None) -> None:
+    """Raises UserError for what is neither a folder nor a model of the hub that can be had.
+
+    Loading asks for one file after the other, and waits long for each where nobody answers. So the
+    hub is asked once, of a model that no earlier download has left here.
+    """
+    if Path(source).exists():
+        return
+    if source.count("/") > 1 or source.startswith((".", "~", "/")) or Path(source).is_absolute():
+        raise UserError(f"{setting}={source}: there is no such folder")
+    try:
+        files = (CONFIG_NAME, _MODULES)
+        if any(isinstance(_cached(source, name, revision), str) for name in files):
+            return
+        model_info(source, revision=revision, timeout=_WAIT)
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"{setting}={source}: there is no such folder, and no such model on the hub that this "
+            "machine may see: correct the name, or log in by `hf auth login` for a private one"
+        ) from error
+    except Exception as error:  # the library for requests has errors of its own, as has a proxy
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{setting}={source}: there is no such folder, and the hub cannot be asked for a model "
+            f"of this name ({reason}): set {setting} to a local folder that holds {CONFIG_NAME}, "
+            f"{_FILES['safe']} and the tokenizer, or to a hub id that this machine can reach"
+        ) from error
+
+
+def _cached(source: str, name: str, revision: str | None) -> object:
+    return try_to_load_from_cache(source, name, revision=revision)
+
+
+def _check_whole(source: str, setting: str, **hub: Any) -> None:
+    """Raises UserError for an adapter, without which the model beside it would be explained."""
+    if _there(source, _ADAPTER, **hub) is not None:
+        raise UserError(_of_an_adapter(f"{setting}={source}"))
+
+
+def _of_an_adapter(told: str) -> str:
+    return (
+        f"{told}: it holds {_ADAPTER}, an adapter of peft, which is not read here: merge it into "
+        "its model, by model.merge_and_unload().save_pretrained(FOLDER) with peft, save the "
+        "tokenizer there too, and name that folder"
+    )
+
+
 def _why(source: str, setting: str, error: BaseException) -> str:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if "custom code" in reason:
@@ -96,11 +151,30 @@ def _why(source: str, setting: str, error: BaseException) -> str:
             f"{setting}={source}: the model brings its own Python code, which is never run here; "
             "choose one that transformers knows by itself"
         )
+    if "single_label_classification" in reason and "num_labels" in reason:
+        return (
+            f"{setting}={source}: its {CONFIG_NAME} has one label, and a problem_type of "
+            "single_label_classification, which is of two and more: take problem_type out where "
+            "the output is a logit (its sigmoid is a probability), or set it to regression where "
+            "it is a score"
+        )
+    if _complete(Path(source)):
+        return (
+            f"{setting}={source}: the files of a model are there, and it cannot be made of them "
+            f"({reason}): correct what this names, or save the model and its tokenizer anew by "
+            "save_pretrained"
+        )
     return (
         f"{setting}={source}: no safetensors model could be loaded from there ({reason}). "
         f"Set {setting} to a local folder that holds config.json, model.safetensors and "
         "the tokenizer, or to a hub id that this machine can reach"
     )
+
+
+def _complete(folder: Path) -> bool:
+    """Whether a folder has a configuration, weights and a tokenizer, whatever they hold."""
+    kinds = ((CONFIG_NAME,), (_FILES["safe"], SAFE_WEIGHTS_INDEX_NAME), _TOKENIZER)
+    return all(any((folder / name).is_file() for name in names) for names in kinds)
 
 
 def is_embedder(source: str, *, revision: str | None = None) -> bool:
@@ -139,9 +213,11 @@ def load_embedder(source: str, setting: str, *, revision: str | None = None) -> 
             f"{setting}={source}: an embedder needs sentence-transformers: "
             "pip install sentence-transformers"
         ) from error
+    check_there(source, setting, revision=revision)
     hub: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         check_index(source, setting, **hub)
+        _check_whole(source, setting, **hub)
         _check_modules(source, setting, **hub)
         _check_files(Path(source), setting)
         return SentenceTransformer(
@@ -179,8 +255,10 @@ def _check_modules(source: str, setting: str, **hub: Any) -> None:
 
 
 def _check_files(folder: Path, setting: str) -> None:
-    """Raises UserError for a pickle of weights, or an index of some, anywhere below a folder."""
+    """Raises UserError for a pickle of weights, an index of some or an adapter below a folder."""
     for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if file.name == _ADAPTER:
+            raise UserError(_of_an_adapter(f"{setting}={file.parent}"))
         if file.name == _FILES["pickle"] and not file.with_name(_FILES["safe"]).exists():
             raise UserError(
                 f"{setting}={folder}: {file.relative_to(folder)} is a pickle, which is never "
