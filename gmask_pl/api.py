@@ -6,18 +6,16 @@ import copy
 import math
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.in_memory import Given, Texts, texts_of
+from gmask_pl.data.in_memory import Given, Texts, in_full, texts_of
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
@@ -29,12 +27,14 @@ from gmask_pl.masking.masked_model import RemovalName
 from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.adapters import classifier_of, stored_model
 from gmask_pl.models.model_check import Verdict
+from gmask_pl.models.only_asked import only_asked
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.parts import Compared, compared_example
 from gmask_pl.models.units import encoder_of
 from gmask_pl.process_switches import apart
-from gmask_pl.processes import new_trainer
+from gmask_pl.processes import new_trainer, trainer_on
 from gmask_pl.question import Question
+from gmask_pl.seed_agreement import disagreement
 from gmask_pl.settings import Count, Seed, Whole, checked
 from gmask_pl.suitability import removal_for, tried
 from gmask_pl.types import UserError
@@ -191,11 +191,11 @@ class PairExplainer:
         self.unit, self.batch_size, self.seed, self.budget = unit, batch_size, seed, budget
         self.token_budget, self.cache, self.clean = token_budget, cache, clean
         self.workers, self.segment, self.seeds = workers, segment, seeds
-        self.trainer = {**_TRAINER, **_trainer_on(device), **(trainer or {})}
+        self.trainer = {**_TRAINER, **trainer_on(device), **(trainer or {})}
         devices = self.trainer.setdefault("devices", 1)
         if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
             raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
-        with apart(), _asked(classifier):
+        with apart(), only_asked(classifier):
             encoder_of(classifier, unit)
             if self.explainer.learns and classifier.declared is not None:
                 raise UserError(
@@ -313,13 +313,13 @@ class PairExplainer:
             failed.update({int(id) - 1: reason for id, reason in lacking.items()})
 
         if given.pairs:
-            with apart(), _asked(self.classifier):
+            with apart(), only_asked(self.classifier):
                 self._explain(given, keep, question, progress=progress)
                 again = [self._reseeded(given, question, i) for i in range(1, self.seeds)]
             for i, one in found.items():
                 others = [other[one.id] for other in again if one.id in other]
                 named = self._named(one, self.instead, disagreement([one, *others]))
-                found[i] = _in_full(named, texts[i], clean=self.clean)
+                found[i] = in_full(named, texts[i], clean=self.clean)
         if cut := [str(i + 1) for i in sorted(found) if found[i].truncated]:
             first = ", ".join(cut[:10]) + ", ..." * (len(cut) > 10)
             told = f"{len(cut)} of {count} pairs are longer than the model reads (pair {first})"
@@ -368,7 +368,7 @@ class PairExplainer:
             found.extend(explained)
             failed.update(lacking)
 
-        with apart(), _asked(self.classifier):
+        with apart(), only_asked(self.classifier):
             explainer = copy.deepcopy(self.explainer)
             explainer.removal, instead = removal_for(explainer, model)
             self._explain(given, keep, model.question(), model=model, explainer=explainer)
@@ -377,7 +377,7 @@ class PairExplainer:
         if found[0].truncated:
             told = "a document is longer than the model reads: explained by what it read"
             warnings.warn(told, Truncated, stacklevel=2)
-        return _in_full(self._named(found[0], instead), (query, None), clean=self.clean)
+        return in_full(self._named(found[0], instead), (query, None), clean=self.clean)
 
     def check(self) -> Verdict:
         """What is right for the model: removals, their gradients, its attention.
@@ -389,7 +389,7 @@ class PairExplainer:
         >>> verdict.right(gradients=False)
         ['pad', 'delete']
         """
-        with apart(), _asked(self.classifier):
+        with apart(), only_asked(self.classifier):
             return tried(self.classifier, None, gradients=True)
 
     def _reseeded(self, given: Given, question: Question, more: int) -> dict[str, Explanation]:
@@ -518,59 +518,3 @@ def _explainer(
         for part in found.parts() if removal is not None else ():
             part.removal = removal
     return found if budget is None else found.within(budget)
-
-
-def _in_full(found: Explanation, given: Texts, *, clean: bool) -> Explanation:
-    """With the texts as they were given, and spans into them.
-
-    The model reads them without the white space at their ends. Of a clean text other characters
-    are gone as well: there it stays what the model read.
-    """
-    own: dict[str, Any] = {}
-    for side, text in enumerate(given, start=1) if not clean else ():
-        read, spans = getattr(found, f"text{side}"), getattr(found, f"spans{side}")
-        if text is not None and (start := text.find(read)) >= 0:
-            own[f"text{side}"] = text
-            own[f"spans{side}"] = tuple((one + start, two + start) for one, two in spans)
-    return replace(found, **own)
-
-
-def disagreement(found: Sequence[Explanation]) -> str:
-    """What explanations of one pair under several seeds do not agree on; "" where they do.
-
-    They do where the word with the highest score is the same, and at least half of the words of
-    the most important group are in it under every seed.
-    """
-    told = []
-    if len({one.ranked()[0] for one in found}) > 1:
-        told.append("the word with the highest score")
-    groups = [one.word_groups[0].positions if one.word_groups else () for one in found]
-    every = set(groups[0]).intersection(*groups)
-    if 2 * len(every) < len(set(groups[0]).union(*groups)):
-        told.append("the most important group")
-    return f"unstable: {' and '.join(told)} changes with the seed" if told else ""
-
-
-def _trainer_on(device: str | None) -> dict[str, Any]:
-    """Settings of a Trainer on a device, such as cpu or cuda:1. Raises UserError for another."""
-    if device is None:
-        return {}
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise UserError(f"device={device}: give a device such as cpu or cuda:0") from error
-    kind = {"cuda": "gpu"}.get(place.type, place.type)
-    return {"accelerator": kind, "devices": 1 if place.index is None else [place.index]}
-
-
-@contextmanager
-def _asked(classifier: PairClassifier) -> Iterator[None]:
-    """Within it a model only answers; afterwards it is as it was, and where it was."""
-    with ExitStack() as stack:
-        for weight in classifier.parameters():
-            stack.callback(weight.requires_grad_, weight.requires_grad)
-        for module in classifier.modules():
-            stack.callback(setattr, module, "training", module.training)
-        stack.callback(classifier.to, classifier.device)
-        classifier.eval().requires_grad_(False)
-        yield

@@ -49,6 +49,18 @@ def new_trainer(make: Callable[..., Trainer] = Trainer, **settings: Any) -> Trai
         raise UserError(f"trainer: {error.__cause__ or error}") from error
 
 
+def trainer_on(device: str | None) -> dict[str, Any]:
+    """Settings of a Trainer on a device, such as cpu or cuda:1. Raises UserError for another."""
+    if device is None:
+        return {}
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"device={device}: give a device such as cpu or cuda:0") from error
+    kind = {"cuda": "gpu"}.get(place.type, place.type)
+    return {"accelerator": kind, "devices": 1 if place.index is None else [place.index]}
+
+
 def place_of(trainer: Trainer | None) -> tuple[int, int]:
     """The rank of this process, and how many there are."""
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)

@@ -15,11 +15,12 @@ from conftest import explainer_of
 from PIL import Image
 
 from gmask_pl import Explanations, PairExplainer, read_explanations
-from gmask_pl.api import Truncated, disagreement
+from gmask_pl.api import Truncated
 from gmask_pl.drawing.cards import make_card
 from gmask_pl.drawing.picture import MARGIN, WIDTH, laid_out
 from gmask_pl.explainers.methods import METHODS, method_named
 from gmask_pl.explanation import TRUNCATED, Explanation
+from gmask_pl.seed_agreement import disagreement
 from gmask_pl.types import Groups, UserError
 
 ONE, TWO = "  Two dogs run,\nthey say! ", "\tA dog sleeps."

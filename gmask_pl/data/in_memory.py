@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gmask_pl.data.cleaning import Segment, check_cut
 from gmask_pl.data.jsonl import whole_characters
 from gmask_pl.data.source import Row, to_example
 from gmask_pl.data.split_files import BrokenRow, need_columns, shown
+from gmask_pl.explanation import Explanation
 from gmask_pl.types import PairExample, PairSource, UserError
 
 Texts = tuple[str | None, str | None]  # None: missing
@@ -108,6 +110,21 @@ class Given:
 
     def failed(self, split: str) -> dict[str, str]:
         return {}
+
+
+def in_full(found: Explanation, given: Texts, *, clean: bool) -> Explanation:
+    """With the texts as they were given, and spans into them.
+
+    The model reads them without the white space at their ends. Of a clean text other characters
+    are gone as well: there it stays what the model read.
+    """
+    own: dict[str, Any] = {}
+    for side, text in enumerate(given, start=1) if not clean else ():
+        read, spans = getattr(found, f"text{side}"), getattr(found, f"spans{side}")
+        if text is not None and (start := text.find(read)) >= 0:
+            own[f"text{side}"] = text
+            own[f"spans{side}"] = tuple((one + start, two + start) for one, two in spans)
+    return replace(found, **own)
 
 
 class OnlyPairs:
