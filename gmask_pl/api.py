@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import tempfile
 import warnings
@@ -15,7 +16,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from gmask_pl.data.cleaning import Segment
 from gmask_pl.data.datamodule import PairDataModule
-from gmask_pl.data.in_memory import Given, Texts, in_full, texts_of
+from gmask_pl.data.in_memory import Given, Handed, class_numbers, handed, in_full, own_ids, texts_of
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explainers.methods import method_named
 from gmask_pl.explainers.training_context import TrainingContext
@@ -30,12 +31,12 @@ from gmask_pl.models.model_check import Verdict
 from gmask_pl.models.only_asked import only_asked
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.parts import Compared, compared_example
-from gmask_pl.models.units import encoder_of
+from gmask_pl.models.units import encoder_of, sides_of
 from gmask_pl.process_switches import apart
 from gmask_pl.processes import new_trainer, trainer_on
-from gmask_pl.question import Question
+from gmask_pl.question import SCORE, Question
 from gmask_pl.seed_agreement import disagreement
-from gmask_pl.settings import Count, Seed, Whole, checked
+from gmask_pl.settings import Count, Seed, Whole, check_keywords, checked
 from gmask_pl.suitability import removal_for, tried
 from gmask_pl.types import UserError
 
@@ -191,10 +192,7 @@ class PairExplainer:
         self.unit, self.batch_size, self.seed, self.budget = unit, batch_size, seed, budget
         self.token_budget, self.cache, self.clean = token_budget, cache, clean
         self.workers, self.segment, self.seeds = workers, segment, seeds
-        self.trainer = {**_TRAINER, **trainer_on(device), **(trainer or {})}
-        devices = self.trainer.setdefault("devices", 1)
-        if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
-            raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
+        self.trainer = _trainer_settings(device, trainer)
         with apart(), only_asked(classifier):
             encoder_of(classifier, unit)
             if self.explainer.learns and classifier.declared is not None:
@@ -228,6 +226,7 @@ class PairExplainer:
         >>> explain.labels
         ('no', 'yes')
         """
+        _check_settings(settings)
         own = ("labels", "outputs", "max_length", "template", "answers")
         of_model = {key: settings.pop(key, None) for key in own}
         return cls(stored_model(source, revision=revision, **of_model), **settings)
@@ -250,10 +249,13 @@ class PairExplainer:
 
         return from_settings(*overrides)
 
-    def __call__(self, text1: str, text2: str, **asked: Any) -> Explanation:
+    def __call__(
+        self, text1: str, text2: str, *, progress: bool = False, **asked: Any
+    ) -> Explanation:
         """The explanation of one pair.
 
         - text1, text2: its texts.
+        - progress: show a progress bar.
         - asked: what to ask in place of what the constructor said, see `many`, which raises the
           same errors.
 
@@ -263,7 +265,7 @@ class PairExplainer:
         >>> PairExplainer(shared, method="occlusion")("two dogs run", "dogs sleep").top(1)
         [('dogs', 1.0)]
         """
-        return self._many(texts_of([(text1, text2)]), asked)[0]
+        return self._many(handed([(text1, text2)]), asked, progress=progress)[0]
 
     def many(
         self,
@@ -271,6 +273,8 @@ class PairExplainer:
         *,
         text1: str | None = None,
         text2: str | None = None,
+        id: str | None = None,
+        label: str | None = None,
         progress: bool = False,
         **asked: Any,
     ) -> Explanations:
@@ -279,14 +283,19 @@ class PairExplainer:
         - pairs: a list, or anything else that gives pairs of strings one after the other; or a
           table, such as a DataFrame.
         - text1, text2: the names of its columns; None: ``text1`` and ``text2``.
+        - id, label: those of the pairs' own names and of their known classes, which explanations
+          then have, too; None: ``id`` and ``label`` where there are such columns. A class is one of
+          ``labels`` or its number; null and -1 are unknown. A score has no classes, so there a
+          column of this name counts only where it is asked for.
         - progress: show a progress bar.
         - asked: ``target``, ``against``, ``threshold`` or ``reference`` in place of those of the
           constructor.
 
         ``prediction`` is an index of ``labels``. Warns of pairs that the model could not read
         whole (`Truncated`); their ``truncated`` is true. Raises UserError, before anything is
-        explained, for what is no pair of strings; and NotExplained, with the explanations of the
-        other pairs, where a text is missing or has no words, or the model gives no finite answer.
+        explained, for what is no pair of strings, an id of two pairs and an unknown label; and
+        NotExplained, with the explanations of the other pairs, where a text is missing or has no
+        words, or the model gives no finite answer.
 
         >>> from gmask_pl import PairExplainer
         >>> def shared(pairs):
@@ -296,15 +305,18 @@ class PairExplainer:
         [<Explanation of 'two dogs run' | 'dogs sleep': score 1.000; dogs +1.00, dogs +1.00>,
          <Explanation of 'a cat' | 'a dog': score 1.000; a +1.00, a +1.00>]
         """
-        return self._many(texts_of(pairs, text1, text2), asked, progress=progress)
+        scored = self.classifier.outputs == SCORE
+        known = handed(pairs, text1, text2, id, label, labelled=label is not None or not scored)
+        return self._many(known, asked, progress=progress)
 
     def _many(
-        self, texts: Sequence[Texts], asked: Mapping[str, Any], *, progress: bool = False
+        self, pairs: Handed, asked: Mapping[str, Any], *, progress: bool = False
     ) -> Explanations:
         question = self._question(asked)
         if question != self.question:
             self._refuse_what_is_learnt(question.name)
-        given = Given(texts, self.labels, clean=self.clean, segment=self.segment)
+        ids, classes = own_ids(pairs.ids), class_numbers(pairs.labels, self.labels)
+        given = Given(pairs.texts, self.labels, clean=self.clean, segment=self.segment)
         found, failed = dict[int, Explanation](), given.unread
         count = len(given.pairs) + len(failed)
 
@@ -319,7 +331,8 @@ class PairExplainer:
             for i, one in found.items():
                 others = [other[one.id] for other in again if one.id in other]
                 named = self._named(one, self.instead, disagreement([one, *others]))
-                found[i] = in_full(named, texts[i], clean=self.clean)
+                whole = in_full(named, pairs.texts[i], clean=self.clean)
+                found[i] = replace(whole, id=ids[i], label=classes[i])
         if cut := [str(i + 1) for i in sorted(found) if found[i].truncated]:
             first = ", ".join(cut[:10]) + ", ..." * (len(cut) > 10)
             told = f"{len(cut)} of {count} pairs are longer than the model reads (pair {first})"
@@ -505,6 +518,26 @@ class PairExplainer:
 
     def _new_trainer(self, **settings: Any) -> Trainer:
         return new_trainer(**{**self.trainer, "logger": False, **settings})
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises UserError for settings that are right of no model, before one is loaded."""
+    given = inspect.signature(PairExplainer).bind(None, **settings)
+    check_keywords(PairExplainer, settings)
+    given.apply_defaults()
+    named = given.arguments
+    _explainer(named["method"], named["seed"], named["removal"], named["budget"])
+    sides_of(named["unit"])
+    with apart():
+        new_trainer(**_trainer_settings(named["device"], named["trainer"]) | {"logger": False})
+
+
+def _trainer_settings(device: str | None, trainer: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = {**_TRAINER, **trainer_on(device), **(trainer or {})}
+    devices = found.setdefault("devices", 1)
+    if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
+        raise UserError(f"trainer.devices={devices}: pairs from Python need 1")
+    return found
 
 
 def _explainer(

@@ -215,13 +215,21 @@ def checked(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         given = signature.bind(*args, **kwargs).arguments
-        for name, value in (given | kwargs).items():
-            if name in kinds() and not allowed(kinds()[name], value):
-                owner = type(args[0]).__name__
-                raise UserError(refusal(f"{owner}.{name}", value, kinds()[name]))
+        _check_values(type(args[0]).__name__, kinds(), given | kwargs)
         function(*args, **kwargs)
 
     return wrapped
+
+
+def check_keywords(kind: type, given: Mapping[str, Any]) -> None:
+    """Raises UserError for what a `checked` constructor would refuse of these keywords."""
+    _check_values(kind.__name__, kinds_of(kind.__init__), given)  # type: ignore[misc]
+
+
+def _check_values(owner: str, kinds: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name in kinds and not allowed(kinds[name], value):
+            raise UserError(refusal(f"{owner}.{name}", value, kinds[name]))
 
 
 def checked_fields(kind: type[T]) -> type[T]:

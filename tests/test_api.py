@@ -175,6 +175,58 @@ TABLES: dict[str, Any] = {
 }
 
 
+def test_ids_and_labels_of_a_table_are_checked(explain: PairExplainer) -> None:
+    pandas = pytest.importorskip("pandas")
+    one, two = zip(*TEXTS, strict=True)
+    table = pandas.DataFrame({"text1": one, "text2": two, "name": [5, 6, 5], "gold": [0, 1, 9]})
+    assert [(e.id, e.label) for e in explain.many(table)] == [("1", None), ("2", None), ("3", None)]
+    with pytest.raises(UserError, match="id '5' is that of pair 1 and of pair 3"):
+        explain.many(table, id="name")
+    with pytest.raises(UserError, match=f"label of pair 3 is 9, .* labels are {', '.join(LABELS)}"):
+        explain.many(table, label="gold")
+    with pytest.raises(UserError, match="no column 'nam'; did you mean name"):
+        explain.many(table, id="nam")
+    with pytest.raises(UserError, match="id=name: these are columns of a table"):
+        explain.many(TEXTS, id="name")
+    with pytest.raises(NotExplained) as told:
+        explain.many(table.assign(text2=["a dog", "", "a cat"], id=["x", "y", "z"]))
+    assert told.value.reasons.keys() == {1}
+    assert [e and e.id for e in told.value.explanations] == ["x", None, "z"]
+    scored = PairExplainer(lambda pairs: [float(len(a)) for a, _ in pairs], method="random")
+    assert [e.label for e in scored.many(table.assign(label=[3.5, 0.1, 1]))] == [None] * 3
+
+
+def test_one_pair_has_a_progress_bar_where_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    explain = PairExplainer(lambda pairs: [float(len(a)) for a, _ in pairs], method="random")
+    explain(*TEXTS[0])
+    assert "Predicting" not in "".join(capsys.readouterr())
+    explain(*TEXTS[0], progress=True)
+    assert "Predicting" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"method": "typo"}, "method=typo: there is no such method"),
+        ({"budget": 3}, "budget=3: GMask needs at least 32"),
+        ({"batch_size": 0}, "PairExplainer.batch_size=0: give a whole number from 1"),
+        ({"max_length": 0}, "PairExplainer.max_length=0: give a whole number from 1"),
+        ({"unit": "letter"}, "unit='letter': choose one of"),
+        ({"device": "abacus"}, "device=abacus: give a device"),
+        ({"trainer": {"precision": "64"}}, "trainer.precision=64"),
+        ({"mehtod": "lime"}, "mehtod"),
+    ],
+)
+def test_wrong_settings_are_told_before_a_model_is_loaded(
+    weights: Path, wrong: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gmask_pl.api.stored_model", lambda *named, **given: pytest.fail("loaded"))
+    with pytest.raises((UserError, TypeError), match=why):
+        PairExplainer.from_pretrained(weights, **wrong)
+
+
 @pytest.mark.parametrize("library", TABLES)
 def test_a_table_is_explained_by_its_columns(explain: PairExplainer, library: str) -> None:
     module = pytest.importorskip(library)
@@ -188,11 +240,18 @@ def test_a_table_is_explained_by_its_columns(explain: PairExplainer, library: st
         explain.many(named)
     with pytest.raises(UserError, match="no column 'premis'; did you mean premise"):
         explain.many(named, text1="premis", text2="claim")
-    with pytest.raises(UserError, match="text1=premise, text2=None: these are columns of a table"):
+    with pytest.raises(UserError, match="text1=premise: these are columns of a table"):
         explain.many(TEXTS, text1="premise")
     with pytest.raises(NotExplained, match="pair 2: text 1 is missing"):
         explain.many(make(module, {"text1": ["a", None], "text2": ["b", "c"]}))
+    of_files = {"id": ["a", None, 7], "label": [LABELS[2], None, LABELS[0]]}
+    known = {"text1": one, "text2": two, "id": ["a", "b", "c"], "label": of_files["label"]}
+    found = explain.many(make(module, known))
+    assert [(e.id, e.label) for e in found] == [("a", 2), ("b", None), ("c", 0)]
+    assert close(found, expected)
     if library == "pandas":
+        mixed = explain.many(make(module, known | of_files | {"label": [2, None, -1]}))
+        assert [(e.id, e.label) for e in mixed] == [("a", 2), ("2", None), ("7", None)]
         table = make(module, {"text1": one, "text2": two})
         assert close(explain.many(table.itertuples(index=False)), expected)
         assert close(explain.many(table.to_numpy().tolist()), expected)

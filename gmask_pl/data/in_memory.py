@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gmask_pl.data.cleaning import Segment, check_cut
@@ -20,31 +20,71 @@ _SHOWN = 3  # pairs in a message
 _HOW = "give a list of pairs of strings, [(text1, text2), ...]"
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Pairs as they were handed over.
+
+    texts: None for one that is missing (None, or NaN as pandas has it). ids, labels: as a table has
+    them, see `own_ids` and `class_numbers`; None where there is none.
+    """
+
+    texts: list[Texts]
+    ids: list[Any]
+    labels: list[Any]
+
+
 def texts_of(pairs: Any, text1: str | None = None, text2: str | None = None) -> list[Texts]:
-    """The two texts of every pair, None for one that is missing (None, or NaN as pandas has it).
+    """The two texts of every pair, see `handed`."""
+    return handed(pairs, text1, text2).texts
+
+
+def handed(
+    pairs: Any,
+    text1: str | None = None,
+    text2: str | None = None,
+    id: str | None = None,
+    label: str | None = None,
+    *,
+    labelled: bool = True,
+) -> Handed:
+    """What is known of the pairs that somebody hands over.
 
     pairs: a list of pairs, whatever gives pairs one after the other, or a table with a column for
     each text: a DataFrame of pandas or polars, a Table of pyarrow, a Dataset of datasets, or what
-    gives itself as a stream of Arrow's. text1,
-    text2: the names of its columns; None: ``text1`` and ``text2``. Raises UserError for what is
-    none of these, and with the positions, counted from 1, of what is no pair of strings.
+    gives itself as a stream of Arrow's. text1, text2, id, label: the names of its columns; None:
+    as these are called, of the last two where there are such columns. labelled: read labels.
+
+    Raises UserError for what is none of these, and with the positions, counted from 1, of what is
+    no pair of strings.
     """
     if hasattr(pairs, "__arrow_c_stream__") and _columns(pairs) is None:
         import pyarrow as pa  # of those alone who have such a table
 
         pairs = pa.table(pairs)
+    ids: list[Any] = []
+    labels: list[Any] = []
     if (columns := _columns(pairs)) is not None:
         names = (text1 or "text1", text2 or "text2")
-        need_columns("pairs", columns, names)
+        asked = [name for name in (id, label) if name is not None]
+        need_columns("pairs", columns, [*names, *asked])
+        table = pairs
         try:
-            pairs = list(zip(*(_values(pairs[name]) for name in names), strict=True))
+            pairs = list(zip(*(_values(table[name]) for name in names), strict=True))
+            if (id or "id") in columns:
+                ids = _values(table[id or "id"])
+            if labelled and (label or "label") in columns:
+                labels = _values(table[label or "label"])
         except TypeError as error:  # as of a polars.LazyFrame
             reason = " ".join(str(error).split())
             raise UserError(
-                f"pairs: {_told(pairs)} has no columns of texts yet ({reason})"
+                f"pairs: {_told(table)} has no columns of texts yet ({reason})"
             ) from None
-    elif text1 is not None or text2 is not None:
-        raise UserError(f"text1={text1}, text2={text2}: these are columns of a table, and {_HOW}")
+    elif given := [
+        f"{key}={name}"
+        for key, name in {"text1": text1, "text2": text2, "id": id, "label": label}.items()
+        if name is not None
+    ]:
+        raise UserError(f"{', '.join(given)}: these are columns of a table, and {_HOW}")
     if isinstance(pairs, str | bytes | Mapping | set | frozenset):
         raise UserError(f"pairs: {_told(pairs)}: {_HOW}")
     try:
@@ -58,7 +98,58 @@ def texts_of(pairs: Any, text1: str | None = None, text2: str | None = None) -> 
         first = [f"pair {i}: {why}" for i, why in list(wrong.items())[:_SHOWN]]
         more = [f"{len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise UserError(f"{'; '.join(first + more)}: {_HOW}")
-    return [(_text(one), _text(two)) for one, two in every]
+    return Handed(
+        texts=[(_text(one), _text(two)) for one, two in every],
+        ids=ids or [None] * len(every),
+        labels=labels or [None] * len(every),
+    )
+
+
+def own_ids(given: Sequence[Any]) -> list[str]:
+    """The ids as texts, the position from 1 of a pair without any. Raises UserError for equals."""
+    places: dict[str, int] = {}
+    for place, value in enumerate(given, start=1):
+        id = str(place if _is_missing(value) else _whole(value))
+        if id in places:
+            raise UserError(
+                f"pairs: id {shown(id)} is that of pair {places[id]} and of pair {place}: give "
+                "each an id of its own, or leave the column out"
+            )
+        places[id] = place
+    return list(places)
+
+
+def class_numbers(given: Sequence[Any], labels: Sequence[str]) -> list[int | None]:
+    """The numbers of known classes, which are told by name or number; None is unknown, as is -1.
+
+    Raises UserError for what is no class.
+    """
+    found: list[int | None] = []
+    for place, value in enumerate(given, start=1):
+        label = None if _is_missing(value) else _whole(value)
+        if label is None or label == -1:
+            found.append(None)
+        elif str(label) in labels:
+            found.append(labels.index(str(label)))
+        elif isinstance(label, int) and 0 <= label < len(labels):
+            found.append(label)
+        else:
+            raise UserError(
+                f"pairs: the label of pair {place} is {shown(value)}, and the model's labels are "
+                f"{', '.join(labels)}: give these or their numbers, null where it is not known, or "
+                "leave the column out"
+            )
+    return found
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _whole(value: Any) -> Any:
+    """A number of NumPy as Python has it; a whole one is no fraction, as beside NaN in pandas."""
+    value = value.item() if hasattr(value, "item") else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _columns(table: Any) -> list[str] | None:
@@ -171,8 +262,7 @@ def _no_pair(pair: Any) -> str:
 
 
 def _is_text(text: Any) -> bool:
-    missing = text is None or (isinstance(text, float) and text != text)
-    return missing or isinstance(text, str)
+    return _is_missing(text) or isinstance(text, str)
 
 
 def _text(text: Any) -> str | None:
