@@ -13,7 +13,9 @@ from hydra.utils import instantiate
 
 from gmask_pl import suitability as trust
 from gmask_pl.api import PairExplainer
+from gmask_pl.commands.check import stored_model, table
 from gmask_pl.identity.of_model import identity_of_model
+from gmask_pl.models.bert import BertPairClassifier
 from gmask_pl.pipeline.build import stored_classifier
 from gmask_pl.pipeline.from_python import composed
 from gmask_pl.pipeline.removal_choice import settled
@@ -182,3 +184,22 @@ def test_the_verdict_is_a_table(weights: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: weights=")
     assert "Traceback" not in wrong.stderr
+
+
+def test_a_model_is_checked_at_its_own_length(tmp_path: Path) -> None:
+    model = zoo.made("bert")
+    model.network.config.num_labels, model.network.config.problem_type = 1, "regression"
+    model.network.config.max_position_embeddings = 200
+    network = type(model.network)(model.network.config).eval()
+    model.tokenizer.model_max_length = 200
+    network.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    weights = f"weights={tmp_path}"
+    for own in ([weights], ["model=bert", weights]):
+        found = stored_model(own)
+        assert isinstance(found, BertPairClassifier)
+        assert found.max_length == 200
+    assert stored_model([weights, "model.net.max_length=50"]).longest == 50
+    told = table(found, tried(found, None, gradients=False))
+    assert "longest input  200 tokens" in told
+    assert "at least the threshold (0 unless question.threshold says another)" in told

@@ -1,4 +1,4 @@
-"""Says what a model may be asked for: ``gmask-check model=bert weights=FOLDER``.
+"""Says what a model may be asked for: ``gmask-check weights=FOLDER``.
 
 Takes the overrides of explain.py that choose a model. The model is asked about trial pairs of its
 own vocabulary and held against its own direct call (`gmask_pl.models.model_check`).
@@ -15,13 +15,15 @@ from gmask_pl.models.model_check import Trial, Verdict, check, name_of
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.pipeline.build import network_of, weights_to_ask
 from gmask_pl.pipeline.command import command
+from gmask_pl.pipeline.own_things import implied
 from gmask_pl.pipeline.settings_check import explain_settings
 from gmask_pl.process_switches import quieten
+from gmask_pl.question import SCORE
 
 MEANINGS = {
     "softmax": "a softmax over classes",
     "sigmoid": "a sigmoid of every label",
-    "score": "one score, which decides between",
+    SCORE: "one score, which decides between",
 }
 BATCHES = {
     "any": "in padded batches",
@@ -31,10 +33,17 @@ BATCHES = {
 
 
 def stored_model(arguments: Sequence[str]) -> PairClassifier:
-    """The model that overrides of explain.py choose, with its own outputs whatever they mean."""
+    """The model that overrides of explain.py choose, with its own outputs whatever they mean.
+
+    Where they do not say of what kind it is and how long its inputs are, it does.
+    """
     quieten()
-    cfg = explain_settings(arguments)
+    typed = {text.partition("=")[0] for text in arguments}
+    own = () if {"dataset", "experiment"} & typed else implied(["dataset=pairs", *arguments])
+    cfg = explain_settings([*own, *arguments])
     weights, (model, settings) = weights_to_ask(cfg), network_of(cfg)
+    if "max_length" in settings and "model.net.max_length" not in typed:
+        settings["max_length"] = None
     return model.as_stored(weights, **settings).requires_grad_(False).eval()
 
 
@@ -55,6 +64,7 @@ def table(classifier: PairClassifier, verdict: Verdict) -> str:
     ]
     attention = verdict.attention
     longest = "no limit" if verdict.longest is None else f"{verdict.longest} tokens"
+    by = " (0 unless question.threshold says another)" if verdict.outputs == SCORE else ""
     window = f", a window of attention of {verdict.window} tokens" if verdict.window else ""
     return "\n".join(
         [
@@ -62,7 +72,7 @@ def table(classifier: PairClassifier, verdict: Verdict) -> str:
             *lines,
             f"attention      {'right' if attention.ok else attention.reason}",
             f"longest input  {longest}{window}",
-            f"outputs        {MEANINGS[verdict.outputs]}: {', '.join(classifier.labels)}",
+            f"outputs        {MEANINGS[verdict.outputs]}: {', '.join(classifier.labels)}{by}",
             f"asked          {BATCHES[verdict.together]}",
         ]
     )
@@ -81,7 +91,7 @@ def _numbers(trial: Trial) -> tuple[str, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     as_of = command_name("explain")
-    parser.add_argument("overrides", nargs="*", help=f"as of {as_of}: weights=FOLDER model=bert")
+    parser.add_argument("overrides", nargs="*", help=f"as of {as_of}: weights=FOLDER")
     classifier = stored_model(parser.parse_args().overrides)
     print(table(classifier, check(classifier)))
 
