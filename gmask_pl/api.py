@@ -88,7 +88,8 @@ class PairExplainer:
     - labels: names of the classes, in the order of the outputs; None: the model's own. outputs:
       what these mean, see `BertPairClassifier`; None: what the model says itself.
     - target, against, threshold, reference: what is asked, see `question_about`; None: the
-      probability of the class that is predicted. A call may ask something else.
+      probability of the class that is predicted, or the score, which decides by a threshold of 0.
+      A call may ask something else.
     - budget: the most masked inputs of a pair that the model is asked about; the method is made
       small enough for it. None: as many as the method's settings say.
     - unit: what gets a score, a ``word``, a ``token`` or a ``sentence``; or one of each side, as in

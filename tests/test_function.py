@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_it_is_asked_about_the_texts_without_the_removed_words() -> None:
     """Each word goes with the spaces behind it; the whole pair is asked about as it is."""
     function = Counting()
     found = PairExplainer(function, method="occlusion", batch_size=4)(*PAIR)
-    asked = [pair for pairs in function.asked[1:] for pair in pairs]
+    asked = [pair for pairs in function.asked[2:] for pair in pairs]
     one, two = PAIR
     assert asked[0] == PAIR
     assert set(asked[1:]) == {
@@ -171,6 +172,20 @@ def test_a_budget_that_is_too_small_is_told() -> None:
     PairExplainer(shared, method="occlusion", budget=10)(*PAIR)
 
 
+def test_an_answer_that_drifts_is_told() -> None:
+    answers = itertools.count()
+
+    def drifts(pairs: Pairs) -> list[float]:
+        return [float(next(answers)) for _ in pairs]
+
+    with pytest.warns(UserWarning, match=r"gave 0\.0 for a pair, and 2\.0 for the same pair"):
+        PairExplainer(drifts, method="random")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PairExplainer(shared, method="random")
+        PairExplainer(chances, labels=["no", "yes"], method="random")
+
+
 def test_answers_are_kept_on_disk(tmp_path: Path) -> None:
     first, again = Counting(), Counting()
     for function in (first, again):
@@ -178,7 +193,7 @@ def test_answers_are_kept_on_disk(tmp_path: Path) -> None:
         explain.many(TEXTS)
     assert len(first.asked) > 1
     # To see what it gives, and whether it still gives the same.
-    assert again.asked[1:] == [[pair] for pair in TEXTS]
+    assert again.asked[2:] == [[pair] for pair in TEXTS]
     changed = Counting(lambda pairs: [2 * s for s in shared(pairs)])
     found = PairExplainer(changed, method="lime", budget=40, cache=tmp_path)(*TEXTS[0])
     assert found.value == 2 * shared([TEXTS[0]])[0]  # it is another function
@@ -187,7 +202,7 @@ def test_answers_are_kept_on_disk(tmp_path: Path) -> None:
 def test_a_mask_stands_in_the_place_of_words() -> None:
     function = Counting()
     PairExplainer(function, method="occlusion", mask="[MASK]", removal="mask")("a dog", "dogs")
-    asked = {pair for pairs in function.asked[1:] for pair in pairs}
+    asked = {pair for pairs in function.asked[2:] for pair in pairs}
     assert asked == {
         ("a dog", "dogs"),
         ("[MASK] dog", "dogs"),

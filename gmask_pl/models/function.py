@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -28,6 +29,7 @@ Piece = tuple[str, str, str]  # a word, and what stands before and after it
 Function = Callable[[list[tuple[str, str]]], Any]
 _LEAST = 1e-12  # a probability of 0 has no finite logit
 _SUM = 1e-3  # how far from 1 probabilities may add up, by rounding
+_SAME = 1e-5  # what two answers to one pair may differ by
 _TRIAL = [("one text", "another text"), ("this", "that")]
 
 
@@ -43,8 +45,10 @@ class FunctionClassifier(PairClassifier):
       None: that removal is not to be had.
 
     A removed word is taken out of its text, and the spaces around it close up: ``delete``, which is
-    the usual removal here. The function is called once, with two pairs, to see what it gives. calls
-    and asked count the calls and their pairs.
+    the usual removal here. The function is first called with two pairs, to see what it gives, and
+    with one of them again: a warning says where its answer is then another. calls and asked count
+    the calls and their pairs. Its numbers are kept in float32, as those of networks are: of scores
+    near 1000, differences below 0.0001 are lost, so give such scores less a constant.
 
     Raises UserError where the function fails or gives something else.
 
@@ -75,7 +79,9 @@ class FunctionClassifier(PairClassifier):
         super().__init__(labels=names)
         self.function, self.batch_size, self.mask = function, batch_size, mask
         self._outputs = outputs
-        self.calls, self.asked = 1, len(_TRIAL)
+        self.calls, self.asked = 2, len(_TRIAL) + 1
+        if drift := _drift(function, found):
+            warnings.warn(drift, stacklevel=2)
         # By their token ids, of which 0 is padding and 1 the mask.
         self.pieces: list[Piece] = [("", "", ""), (" ", mask or "", " ")]
         self.index: dict[Piece, int] = {}
@@ -207,6 +213,24 @@ def _numbers(function: Function, pairs: list[tuple[str, str]]) -> Tensor:
         told = f"numbers of shape {shape} for {len(pairs)} pairs"
         raise NoAnswer(f"{name} gave {told}: give {wanted}")
     return found
+
+
+def _drift(function: Function, found: Tensor) -> str:
+    """What it says otherwise of a trial pair when it is asked again, alone; "" where it does not.
+
+    found: its answers to the trial pairs before.
+    """
+    again, before = _numbers(function, _TRIAL[:1]), found[:1]
+    if again.shape == before.shape and torch.allclose(
+        again, before, rtol=_SAME, atol=_SAME, equal_nan=True
+    ):
+        return ""
+    name = getattr(function, "__name__", type(function).__name__)
+    return (
+        f"{name} gave {before[0].tolist()} for a pair, and {again[0].tolist()} for the same pair "
+        "alone: its answers drift, or depend on the other pairs of a call, so explanations are not "
+        "sound: make it give one answer for a pair, as by a fixed seed"
+    )
 
 
 def _meaning(found: Tensor, labels: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
