@@ -290,7 +290,7 @@ def test_an_embedder_is_read_from_its_folder(embedder: SentenceTransformer, stor
             ('"SentenceTransformer"', '"SparseEncoder"'),
             "it holds a SparseEncoder of sentence-transformers, which is not known",
         ),
-        ("modules.json", ("[", "{"), "no safetensors model could be loaded"),
+        ("modules.json", ("[", "{"), "the files of a model are there"),
     ],
 )
 def test_a_folder_that_brings_code_is_refused(
