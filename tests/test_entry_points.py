@@ -89,7 +89,8 @@ def test_a_multirun_puts_its_runs_side_by_side(
 ) -> None:
     assert first.returncode == 0
     settings = ("-m", "explainer=imask,random", "limit=3", "metric.removal=[pad,mask]")
-    found = run("explain.py", folder, *settings, *SMALL)
+    asked = ("question.target=entailment", "question.against=neutral")
+    found = run("explain.py", folder, *settings, *asked, *SMALL)
     assert found.returncode == 0, found.stderr[-2000:]
     summary = found.stdout[found.stdout.rindex("\nrun ") :]
     assert "imask" in summary

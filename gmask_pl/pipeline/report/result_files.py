@@ -30,6 +30,7 @@ _RESULTS = {
     "failed": {...: {...: str}},
     "by_removal": dict,
     "scoring": {"removals": [str]},
+    "question": str,  # other than why the predicted class
     "pairs": str,  # in an archive
     ...: _METRIC,
 }
