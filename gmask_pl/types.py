@@ -308,6 +308,11 @@ class Groups:
         by_importance = sorted(found, key=lambda group: (-self.psi[group], group))
         return {group: frozenset(found[group]) for group in by_importance}
 
+    @property
+    def names(self) -> dict[int, str]:
+        """What people read of each group of `members`: G1 is the most important one."""
+        return {group: f"G{rank}" for rank, group in enumerate(self.members, start=1)}
+
 
 @dataclass(frozen=True, slots=True)
 class Interactions:

@@ -60,6 +60,7 @@ def test_groups_come_by_importance_without_empty_ones() -> None:
     phi = ((0.2, 0.7, 0.1), (0.6, 0.3, 0.1), (0.1, 0.5, 0.4))
     groups = Groups((4, 7, 2), phi, (0.3, 0.5, 0.2))
     assert list(groups.members.items()) == [(1, frozenset({4, 2})), (0, frozenset({7}))]
+    assert groups.names == {1: "G1", 0: "G2"}
     pair = explained(make_example("one", "a man plays guitar", "the man plays banjo"), groups)
     assert pair.word_groups == (
         WordGroup(("plays", "the"), (2, 4), 0.5),

@@ -133,13 +133,22 @@ def test_groups_stand_by_importance_with_their_words() -> None:
     card = make_card(explanation(), LABELS)
     shown = [(g.name, g.psi, [(w.text, w.side, w.faint) for w in g.words]) for g in card.groups]
     assert shown == [
-        ("G2", 0.6, [("guitar", "one", False)]),
-        ("G3", 0.3, [("banjo", "two", False), ("guitar", "one", True)]),
-        ("G1", 0.1, [("a", "one", False)]),
+        ("G1", 0.6, [("guitar", "one", False)]),
+        ("G2", 0.3, [("banjo", "two", False), ("guitar", "one", True)]),
+        ("G3", 0.1, [("a", "one", False)]),
     ]
     assert card.groups[1].words[0].strength == 0.8
     idle = Groups((1, 4), ((0.9, 0.1), (0.2, 0.8)), (0.996, 0.004))
     assert [g.name for g in make_card(explanation(groups=idle), LABELS).groups] == ["G1"]
+
+
+def test_a_group_without_a_word_is_neither_drawn_nor_numbered() -> None:
+    phi = ((0.1, 0.45, 0.45), (0.0, 0.4, 0.6))  # of the first, no word is the most important's
+    found = explanation(groups=Groups((1, 4), phi, (0.5, 0.2, 0.3)))
+    card = make_card(found, LABELS)
+    shown = [(g.name, tuple(w.text for w in g.words if not w.faint)) for g in card.groups]
+    assert shown == [("G1", ("banjo",)), ("G2", ("guitar",))]
+    assert [words for _, words in shown] == [group.words for group in found.word_groups]
 
 
 def test_pairs_of_words_stand_by_the_strength_of_their_interaction(tmp_path: Path) -> None:

@@ -99,18 +99,17 @@ def _attributions(
 def _groups(axes: Axes, y: list[float], grouped: Explanation, longest: int) -> None:
     groups = grouped.groups
     assert groups is not None
-    t = len(groups.psi)
-    places = [y[0] - (i + 0.5) * (y[0] - y[-1]) / t for i in range(t)]
-    order = sorted(range(t), key=lambda i: -groups.psi[i])  # the most important first
+    names = groups.names
+    places = [y[0] - (i + 0.5) * (y[0] - y[-1]) / len(names) for i in range(len(names))]
     largest = max(groups.psi)
     start = LEFT + WORDS + 0.15 + 0.12 * longest
-    for place, group in zip(places, order, strict=True):
+    for place, (group, name) in zip(places, names.items(), strict=True):
         for word, phi in zip(groups.candidates, groups.phi, strict=True):
             x, alpha = [start, GROUPS - 0.05], min(1.0, phi[group])
             axes.plot(x, [y[word], place], color=PURPLE, alpha=alpha, linewidth=1.6)
         _block(axes, GROUPS, place, groups.psi[group] / largest, size=0.9)
-        name = f"G{group + 1}  ψ {groups.psi[group]:.2f}"
-        axes.text(GROUPS + 0.8, place, name, va="center", fontsize=9)
+        told = f"{name}  ψ {groups.psi[group]:.2f}"
+        axes.text(GROUPS + 0.8, place, told, va="center", fontsize=9)
 
 
 def _block(axes: Axes, x: float, y: float, share: float, size: float = 0.78) -> None:

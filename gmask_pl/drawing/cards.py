@@ -179,26 +179,24 @@ def _word_pairs(words: tuple[Word, ...], interactions: Interactions) -> tuple[Pa
 
 
 def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
-    """Groups by falling psi (Figure 1), each with the words that belong to it most (argmax of phi).
+    """Groups that have words by falling psi (Figure 1), each with its words.
 
     Those whose psi is 0.00 to two places do nothing, and are left out. A word also appears, faint,
     in any other group that holds more of it than an even share 1/t.
     """
-    words, t = e.words, len(groups.psi)
-    members: list[list[tuple[bool, float, Word]]] = [[] for _ in range(t)]
-    for position, phi in zip(groups.candidates, groups.phi, strict=True):
-        home = max(range(t), key=lambda group: phi[group])
-        for group, share in enumerate(phi):
-            if group == home or share > 1 / t:
-                title = f"φ {share:.3f} in G{group + 1}"
-                faint = group != home
-                word = Word(words[position], _side(e, position), share, title, faint=faint)
-                members[group].append((faint, -share, word))
+    even, names = 1 / len(groups.psi), groups.names
     shown = []
-    for i, psi in enumerate(groups.psi):
-        ordered = sorted(members[i], key=lambda member: member[:2])
+    for group, members in groups.members.items():
+        psi, words = groups.psi[group], list[tuple[bool, float, Word]]()
+        for position, phi in zip(groups.candidates, groups.phi, strict=True):
+            share, faint = phi[group], position not in members
+            if not faint or share > even:
+                title = f"φ {share:.3f} in {names[group]}"
+                word = Word(e.words[position], _side(e, position), share, title, faint=faint)
+                words.append((faint, -share, word))
+        words.sort(key=lambda word: word[:2])
         told = (("alone", groups.kept), ("without it", groups.removed))
-        effect = ", ".join(f"{name} {value[i]:.3f}" for name, value in told if value)
-        shown.append(Group(f"G{i + 1}", psi, tuple(word for _, _, word in ordered), effect))
-    there = [group for group in shown if group.psi >= NO_PSI]
-    return tuple(sorted(there, key=lambda group: -group.psi))
+        effect = ", ".join(f"{name} {value[group]:.3f}" for name, value in told if value)
+        if psi >= NO_PSI:
+            shown.append(Group(names[group], psi, tuple(word for *_, word in words), effect))
+    return tuple(shown)

@@ -100,7 +100,6 @@ def laid_out(card: Card, measure: Measure) -> list[Piece]:
         rows += map(_mirrored, lines) if _leftwards(side) else lines
     for group in card.groups:
         words = [piece for word in group.words for piece in texts.word(word)]
-        words = words or [texts.plain("no word of its own", SMALL, SOFT)]
         effect = [texts.plain(group.effect, SMALL, SOFT)] if group.effect else []
         psi = texts.plain(f"ψ {group.psi:.2f}", SMALL, SOFT)
         rows += _wrapped([texts.plain(group.name, SMALL, SOFT), psi, *words, *effect], indent=62.0)
