@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,21 @@ from gmask_pl.escaping import visible
 from gmask_pl.types import JSON, Groups, Interactions, Span, UserError
 
 TRUNCATED = "truncated: the pair is longer than the model reads, and is explained by what it read"
+NOISE = 1e-6  # at most so large, by itself or against the largest of the pair, a score counts as 0
 _SHOWN = 40  # characters of a text in a repr
+
+
+def counted(scores: Sequence[float]) -> tuple[float, ...]:
+    """Scores as people are told them: rounding errors of the model are 0.
+
+    They are those of `NOISE`. The scores of an explanation stay as they were found.
+
+    >>> from gmask_pl.explanation import counted
+    >>> counted((0.5, -1e-9, 0.0))
+    (0.5, 0.0, 0.0)
+    """
+    least = NOISE * max(1.0, *map(abs, scores)) if scores else NOISE
+    return tuple(0.0 if abs(score) <= least else score for score in scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +293,16 @@ class Explanation:
         pair = " | ".join(f"'{_short(text)}'" for text in texts)
         said = "" if self.value is None else f" {self.value:.3f}"
         what = visible(self.predicted if self.probabilities else self.question or "score")
-        top = ", ".join(f"{visible(word)} {score:+.2f}" for word, score in self.top(3) if score > 0)
+        top = ", ".join(f"{visible(word)} {score:+.2f}" for word, score in top_counted(self, 3))
         count = len(self.warnings)
         told = f"; {count} warning{'s' * (count > 1)}" if count else ""
         return f"<Explanation of {pair}: {what}{said}; {top or 'no word counts'}{told}>"
+
+
+def top_counted(explanation: Explanation, n: int) -> list[tuple[str, float]]:
+    """The top words as people are told them: at most n, none that counts as 0, see `counted`."""
+    words, told = explanation.words, counted(explanation.scores)
+    return [(words[word], told[word]) for word in explanation.ranked()[:n] if told[word] > 0]
 
 
 def pandas_for(what: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
-from gmask_pl.explanation import Explanation, pandas_for
+from gmask_pl.explanation import Explanation, pandas_for, top_counted
 from gmask_pl.types import UserError
 
 SHOWN = 20  # in a notebook
@@ -68,7 +68,7 @@ class Explanations(list[Explanation]):
                 "predicted": e.predicted,
                 "question": e.question,
                 "value": e.value,
-                "top_words": " ".join(word for word, score in e.top(top) if score > 0),
+                "top_words": " ".join(word for word, _ in top_counted(e, top)),
                 "top_group": " ".join(e.top_group),
                 "evaluations": e.evaluations,
                 "seconds": e.seconds,

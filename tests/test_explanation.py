@@ -19,7 +19,8 @@ from gmask_pl.api import Truncated
 from gmask_pl.drawing.cards import make_card
 from gmask_pl.drawing.picture import MARGIN, WIDTH, laid_out
 from gmask_pl.explainers.methods import METHODS, method_named
-from gmask_pl.explanation import TRUNCATED, Explanation
+from gmask_pl.explanation import TRUNCATED, Explanation, counted
+from gmask_pl.pipeline.one_pair import shown as in_terminal
 from gmask_pl.seed_agreement import disagreement
 from gmask_pl.types import Groups, UserError
 
@@ -147,6 +148,33 @@ def test_a_repr_is_one_line_that_a_person_can_read() -> None:
     hostile = repr(explained(text1="\x1b[2J" + "x" * 100, scores=(0.0,) * 5))
     assert hostile.isprintable()
     assert hostile.endswith("x…' | 'a banjo': yes 0.750; no word counts>")
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((1e-9, 0.5, -1e-9, 0.1, 1e-3), (0.0, 0.5, 0.0, 0.1, 1e-3)),
+        ((1e-9, -1e-9, 1e-9, 0.0, 0.0), (0.0,) * 5),
+        ((1e-3, -1e-3, 5e3, 1.0, -1.0), (0.0, 0.0, 5e3, 1.0, -1.0)),  # against the largest
+        ((), ()),
+    ],
+)
+def test_rounding_errors_count_as_no_score(
+    scores: tuple[float, ...], told: tuple[float, ...]
+) -> None:
+    assert counted(scores) == told
+
+
+def test_a_word_that_changes_nothing_is_not_told_to_count() -> None:
+    noise = explained(scores=(1e-9, -1e-9, 1e-9, 0.0, -1e-9), groups=None)
+    words = [word for side in make_card(noise, noise.labels).sides for word in side]
+    assert not any(word.top or word.negative or word.strength for word in words)
+    assert repr(noise).endswith("no word counts>")
+    assert Explanations([noise]).to_frame()["top_words"].tolist() == [""]
+    assert "\x1b[3" not in in_terminal(noise, noise.labels, colours=True)
+    assert "-0.00" not in in_terminal(noise, noise.labels, colours=False)
+    assert noise.scores[0] == 1e-9
+    assert noise.top(1) == [("a", 1e-9)]  # as it was found
 
 
 @pytest.mark.parametrize("kind", ["html", "svg", "png"])

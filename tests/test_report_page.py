@@ -117,6 +117,8 @@ def test_words_carry_side_strength_rank_and_sign(tmp_path: Path) -> None:
         ((-1.0, 0.5, 0.25), (1, 0.5, 0.25)),  # signed: from zero
         ((-2.0, -1.0), (1, 0.5)),
         ((0.5, 0.5), (0, 0)),
+        ((0.5, 0.5 + 1e-9, 0.5), (0, 0, 0)),  # rounding errors
+        ((1e-9, -1e-9), (0, 0)),
         ((0.0, 0.0), (0, 0)),
         ((), ()),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gmask_pl.explanation import Explanation
+from gmask_pl.explanation import NOISE, Explanation, counted
 from gmask_pl.question import PREDICTED
 from gmask_pl.types import BETWEEN, Groups, Interactions, Span, UserError
 
@@ -110,12 +110,16 @@ def strengths(scores: Sequence[float]) -> list[float]:
     """Saturation in [0, 1] of each score (W,), comparable within one pair only.
 
     The largest magnitude is 1. The palest is 0, or the lowest score where all are positive
-    (masks are probabilities and often lie close together). Equal scores are all 0.
+    (masks are probabilities and often lie close together). Equal scores are all 0. Rounding errors
+    are no difference.
     """
+    scores = counted(scores)
     largest = max(map(abs, scores), default=0.0)
     floor = max(0.0, min(scores, default=0.0))
     spread = largest - floor
-    return [(abs(score) - floor) / spread if spread > 0 else 0.0 for score in scores]
+    if spread <= NOISE * largest:
+        return [0.0] * len(scores)
+    return [(abs(score) - floor) / spread for score in scores]
 
 
 def ranks(scores: Sequence[float]) -> list[int]:
@@ -132,7 +136,7 @@ def _side(explanation: Explanation, position: int) -> str:
 
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
-    words, rank, strength = e.words, ranks(e.scores), strengths(e.scores)
+    words, rank, strength, told = e.words, ranks(e.scores), strengths(e.scores), counted(e.scores)
     around = [
         *_around(e.words1, e.text1, e.spans1),
         *_around(e.words2, e.text2, e.spans2),
@@ -148,7 +152,7 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             before=around[i][0],
             after=around[i][1],
         )
-        for i, (word, score) in enumerate(zip(words, e.scores, strict=True))
+        for i, (word, score) in enumerate(zip(words, told, strict=True))
     )
 
 

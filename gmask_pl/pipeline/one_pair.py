@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from gmask_pl.api import NotExplained, PairExplainer
 from gmask_pl.escaping import terminal
-from gmask_pl.explanation import Explanation
+from gmask_pl.explanation import Explanation, counted
 from gmask_pl.pipeline.own_things import implied
 from gmask_pl.types import UserError
 
@@ -73,7 +73,8 @@ def shown(found: Explanation, labels: Sequence[str], *, colours: bool) -> str:
 
     colours: words by their scores, else the scores behind them.
     """
-    largest = max(map(abs, found.scores), default=0.0) or 1.0
+    scores = counted(found.scores)
+    largest = max(map(abs, scores), default=0.0) or 1.0
 
     def word(text: str, score: float) -> str:
         text = terminal(text)
@@ -87,7 +88,7 @@ def shown(found: Explanation, labels: Sequence[str], *, colours: bool) -> str:
 
     decided = terminal(labels[found.prediction])
     asked = f"{terminal(found.question or '')} {found.value:.3f}" if found.value is not None else ""
-    words = [word(text, score) for text, score in zip(found.words, found.scores, strict=True)]
+    words = [word(text, score) for text, score in zip(found.words, scores, strict=True)]
     lines = [f"{decided} ({asked})", *(" ".join(side) for side in _sides(words, found))]
     lines += map(str, found.word_groups)
     lines += [f"scores: {found.score_meaning}"] if found.score_meaning else []

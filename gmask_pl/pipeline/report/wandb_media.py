@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gmask_pl.drawing.cards import TOP_WORDS, make_card, ranks
+from gmask_pl.drawing.cards import TOP_WORDS, make_card
 from gmask_pl.escaping import visible
-from gmask_pl.explanation import Explanation
+from gmask_pl.explanation import Explanation, top_counted
 from gmask_pl.metrics.presentation import presented
 from gmask_pl.pipeline.report.result_files import lines, number
 
@@ -88,8 +88,6 @@ def scalars(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any]:
     """One explanation as plain text under COLUMNS."""
     e, card = explanation, make_card(explanation, labels)
-    words, rank = e.words, ranks(e.scores)
-    top = sorted((place, word) for place, word in zip(rank, words, strict=True))[:TOP_WORDS]
     groups = (
         f"{group.name} {group.psi:.2f}: {' '.join(w.text for w in group.words if not w.faint)}"
         for group in card.groups
@@ -101,7 +99,7 @@ def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any
         card.predicted,
         card.probability,
         card.gold,
-        ", ".join(word for _, word in top),
+        ", ".join(word for word, _ in top_counted(e, TOP_WORDS)),
         " | ".join(groups),
         e.evaluations,
         e.seconds,
