@@ -16,6 +16,7 @@ from torch import Tensor
 
 Span = tuple[int, int]
 BETWEEN = "\x1e"  # stands between two documents in one text: the record separator of ASCII
+A_AND_B = ("B is ahead", "A is ahead")  # the labels of a comparison: A is the first document
 
 
 class OwnError(Exception):

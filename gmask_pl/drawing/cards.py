@@ -9,11 +9,16 @@ from itertools import pairwise
 
 from gmask_pl.explanation import NOISE, Explanation, counted
 from gmask_pl.question import PREDICTED
-from gmask_pl.types import BETWEEN, Groups, Interactions, Span, UserError
+from gmask_pl.types import A_AND_B, BETWEEN, Groups, Interactions, Span, UserError
 
 TOP_WORDS = 4  # Table 3 highlights the top four words
 TOP_PAIRS = 5
 NO_PSI = 0.005  # below it a group does nothing
+BORDER = "‖"  # shows what stands between two documents
+DOCUMENTS = (
+    f"A is the document before {BORDER}, B the one after it. "
+    "Words with a positive score speak for A."
+)
 LEAST = 0.05  # share of the largest score below which a word is not said to speak against
 
 
@@ -62,7 +67,8 @@ class Card:
 
     gold: None where unknown; wrong: it is not the prediction. probability: of the prediction, None
     of a score. distribution: the probabilities of all classes. asked: the number that is explained,
-    "" for the probability of the prediction.
+    "" for the probability of the prediction. documents: which of two documents is A and which B, ""
+    of a pair that is no comparison.
     """
 
     id: str
@@ -77,6 +83,7 @@ class Card:
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...]
+    documents: str
 
 
 def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
@@ -103,6 +110,7 @@ def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
         groups=() if e.groups is None else _word_groups(e, e.groups),
         pairs=() if e.interactions is None else _word_pairs(words, e.interactions),
         warnings=e.warnings,
+        documents=DOCUMENTS if tuple(labels) == A_AND_B and BETWEEN in (e.text2 or "") else "",
     )
 
 
@@ -172,7 +180,7 @@ def _around(
 
 def _gap(text: str) -> str:
     """What stands between two words, on one line."""
-    return re.sub(r"\s+", " ", text.replace(BETWEEN, " ‖ "))
+    return re.sub(r"\s+", " ", text.replace(BETWEEN, f" {BORDER} "))
 
 
 def _word_pairs(words: tuple[Word, ...], interactions: Interactions) -> tuple[Pair, ...]:

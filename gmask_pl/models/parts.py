@@ -23,6 +23,7 @@ from gmask_pl.models.reading_traits import tokenizer_words
 from gmask_pl.models.safe_loading import load_embedder, right_tokenizer
 from gmask_pl.question import OF_A_SCORE, SCORE
 from gmask_pl.types import (
+    A_AND_B,
     BETWEEN,
     ModelInput,
     PairBatch,
@@ -290,7 +291,7 @@ class Compared(PartedClassifier):
     """
 
     def __init__(self, model: PairClassifier, target: str | None = None) -> None:
-        super().__init__(("B is ahead", "A is ahead"))
+        super().__init__(A_AND_B)
         self.model = model
         labels = model.labels
         if target is not None and target not in labels:
