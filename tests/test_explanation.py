@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from PIL import Image
 from gmask_pl import Explanations, PairExplainer, read_explanations
 from gmask_pl.api import Truncated
 from gmask_pl.drawing.cards import make_card
-from gmask_pl.drawing.picture import MARGIN, WIDTH, laid_out
+from gmask_pl.drawing.legend import facts, legend
+from gmask_pl.drawing.picture import DPI, MARGIN, NARROW, SIZE, WIDTH, Layout, Piece, laid_out
 from gmask_pl.explainers.methods import METHODS, method_named
 from gmask_pl.explanation import TRUNCATED, Explanation, counted
 from gmask_pl.pipeline.one_pair import shown as in_terminal
@@ -187,7 +189,7 @@ def test_it_is_saved_as_the_name_says(kind: str, tmp_path: Path) -> None:
     if kind == "png":
         with Image.open(path) as picture:
             width, height = picture.size
-        assert width == 1600
+        assert width == NARROW / 72 * DPI
         assert height > 200
         return
     text = path.read_text("utf-8")
@@ -209,20 +211,89 @@ def test_another_kind_of_file_is_refused_and_nothing_written(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+def picture(found: Explanation) -> Layout:
+    card = make_card(found, found.labels)
+    return laid_out(card, facts([found]), lambda text, size, bold: size * len(text) / 2)
+
+
+def text_of(pieces: Iterable[Piece]) -> str:
+    return " ".join(piece.text for piece in pieces)
+
+
 def test_a_picture_holds_every_word_within_its_borders() -> None:
     words = tuple(f"word{i}" for i in range(60))
     found = explained(words1=words, words2=("x" * 300,), scores=(1.0,) * 61, groups=None)
-    pieces = laid_out(make_card(found, found.labels), lambda text, size, bold: size * len(text) / 2)
-    drawn = [piece for piece in pieces if piece.word is not None]
+    layout = picture(found)
+    drawn = [piece for piece in layout.pieces if piece.word is not None]
     assert [piece.text for piece in drawn[:60]] == list(words)
-    assert all(p.x >= MARGIN and p.x + p.width <= WIDTH - MARGIN + 1e-6 for p in pieces)
+    assert all(p.x >= MARGIN and p.x + p.width <= WIDTH - MARGIN + 1e-6 for p in layout.pieces)
+    assert all(MARGIN < piece.y < layout.height - MARGIN for piece in layout.pieces)
     rows = [(piece.y, piece.x) for piece in drawn]
     assert rows == sorted(rows)
     arabic = explained(words1=("كان", "الرجل"), words2=("هنا",), scores=(1.0,) * 3, groups=None)
-    first, second, _ = (
-        p for p in laid_out(make_card(arabic, ("a", "b")), lambda *_: 20.0) if p.word is not None
-    )
+    first, second, _ = [p for p in picture(arabic).pieces if p.word and p.size == SIZE]
     assert first.x > second.x
+
+
+def test_a_picture_is_as_wide_as_what_is_on_it() -> None:
+    short, middle, long = (
+        picture(explained(words1=("word",) * n, scores=(1.0,) * (n + 2), groups=None))
+        for n in (1, 14, 90)
+    )
+    assert (short.width, long.width) == (NARROW, pytest.approx(WIDTH, abs=40))
+    assert NARROW < middle.width < WIDTH
+    for layout in (short, middle, long):
+        assert all(p.x + p.width <= layout.width - MARGIN + 1e-6 for p in layout.pieces)
+    widest = max(piece.x + piece.width for piece in middle.pieces)
+    assert middle.width == pytest.approx(widest + MARGIN)
+
+
+@pytest.mark.parametrize("unit", ["many words and then " * 30 + "end", "x" * 1000, "跑" * 300])
+def test_a_long_unit_takes_several_rows_and_loses_nothing(unit: str) -> None:
+    groups = Groups((0, 2), ((0.9, 0.1), (0.8, 0.2)), (0.6, 0.4))
+    found = explained(words1=(unit, "b"), words2=("c",), scores=(1.0, -0.5, 0.1), groups=groups)
+    layout = picture(found)
+    parts = [p for p in layout.pieces if p.word is not None and p.word.text == unit]
+    assert "".join(p.text for p in parts).replace(" ", "") == 2 * unit.replace(
+        " ", ""
+    )  # and of its group
+    assert all(p.x + p.width <= layout.width - MARGIN + 1e-6 for p in parts)
+    assert len({piece.y for piece in parts}) == len(parts) > 4
+    if " " in unit:  # it is cut between words
+        assert {word for p in parts for word in p.text.split()} == set(unit.split())
+
+
+def test_a_picture_and_a_page_say_alike_what_they_show(tmp_path: Path) -> None:
+    found = explained(method="occlusion", removal="pad", score_meaning="so and so")
+    said = text_of(picture(found).pieces)
+    for fact in ("Method: occlusion.", "removed by: pad.", "Scores: so and so."):
+        assert fact in said
+    assert "Explained: probability of the predicted class." in said
+    page = found.save(tmp_path / "one.html").read_text("utf-8")
+    guide = re.sub(r"<[^>]+>", "", page[page.index('class="guide"') : page.index("<h2>")])
+    told = "".join(
+        part if isinstance(part, str) else part.text
+        for part in legend([make_card(found, found.labels)])
+    )
+    assert told in guide
+    assert told.replace(" ", "") in said.replace(" ", "")
+    for sign in ("side one in pink", "side two in blue", "dashed line", "ψ", "model says"):
+        assert sign in told
+    # What is not there is not told.
+    plain = explained(scores=(0.0,) * 5, groups=None)
+    said = text_of(picture(plain).pieces)
+    assert "side one in pink" in said
+    for sign in ("dashed", "Outlined", "ψ", "model says", "Method"):
+        assert sign not in said
+
+
+def test_a_comparison_says_what_a_and_b_are() -> None:
+    found = PairExplainer(shared, method="occlusion").compare("dogs", "a dog", "a cat")
+    told = "A is the document before ‖, B the one after it."
+    assert told in found._repr_html_()
+    assert told in text_of(picture(found).pieces)
+    alone = explained(text2="a\x1ebanjo", labels=("no", "yes"))
+    assert told not in alone._repr_html_()
 
 
 def test_words_stand_as_they_do_in_the_text() -> None:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gmask_pl.drawing.cards import make_card
+from gmask_pl.drawing.legend import legend
 from gmask_pl.escaping import html
 from gmask_pl.explanation import Explanation
 
@@ -49,8 +50,7 @@ def page(
             total=total,
             filters=[(index, labels[index], count) for index, count in sorted(predicted.items())],
             wrong=sum(card.wrong for card in cards),
-            grouped=any(card.groups for card in cards),
-            effects=any(group.effect for card in cards for group in card.groups),
+            legend=legend(cards),
             labelled=any(card.gold is not None for card in cards),
         )
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gmask_pl.drawing.html import page
+from gmask_pl.drawing.legend import facts
 from gmask_pl.drawing.picture import draw
 from gmask_pl.explanation import Explanation
 from gmask_pl.files import check_name, write_text
@@ -33,18 +34,11 @@ def save_page(
 ) -> Path:
     """Writes a page of explanations, all of one model."""
     check_name(path)
-    told = {
-        "method": {e.method for e in explanations},
-        "explained": {e.question for e in explanations},
-        "words removed by": {e.removal for e in explanations},
-        "scores": {e.score_meaning for e in explanations},
-    }
-    settings = {
-        name: next(iter(values))
-        for name, values in told.items()
-        if len(values) == 1 and None not in values
-    }
     text = page(
-        explanations, title=title, labels=labels, max_pairs=len(explanations), settings=settings
+        explanations,
+        title=title,
+        labels=labels,
+        max_pairs=len(explanations),
+        settings=facts(explanations),
     )
     return write_text(path, text)
