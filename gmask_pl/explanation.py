@@ -267,8 +267,9 @@ class Explanation:
         """Writes a page (``.html``) or a picture (``.svg``, ``.png``) of it; gives the path back.
 
         They show the same as `_repr_html_`: the prediction, both texts with their words coloured,
-        the groups, and the warnings. None of them needs a network. Raises UserError for another
-        kind of file.
+        the groups (G1 is the most important one), and the warnings; and beside it how it was made,
+        and what the colours mean. None of them needs a network. Raises UserError for another kind
+        of file.
 
         >>> import tempfile
         >>> from gmask_pl import PairExplainer

@@ -254,9 +254,8 @@ def test_a_long_unit_takes_several_rows_and_loses_nothing(unit: str) -> None:
     found = explained(words1=(unit, "b"), words2=("c",), scores=(1.0, -0.5, 0.1), groups=groups)
     layout = picture(found)
     parts = [p for p in layout.pieces if p.word is not None and p.word.text == unit]
-    assert "".join(p.text for p in parts).replace(" ", "") == 2 * unit.replace(
-        " ", ""
-    )  # and of its group
+    drawn = "".join(piece.text for piece in parts).replace(" ", "")
+    assert drawn == 2 * unit.replace(" ", "")  # in its text, and in its group
     assert all(p.x + p.width <= layout.width - MARGIN + 1e-6 for p in parts)
     assert len({piece.y for piece in parts}) == len(parts) > 4
     if " " in unit:  # it is cut between words
