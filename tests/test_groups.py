@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import torch
 from conftest import explainer_of, make_example
 from torch import Tensor
 
+from gmask_paper.collectors.group_plots import draw_groups
 from gmask_pl.data.mwa_mtref import MWAMTRef
+from gmask_pl.drawing.cards import make_card
 from gmask_pl.explainers._coalition import all_coalitions
 from gmask_pl.explainers._group_mask import GroupShape
 from gmask_pl.explainers.gmask import ResponseTables, worth_shares
@@ -67,6 +70,16 @@ def test_groups_come_by_importance_without_empty_ones() -> None:
         WordGroup(("banjo",), (7,), 0.3),
     )
     assert replace(pair, groups=None).word_groups == ()
+
+
+def test_a_plot_of_groups_names_them_as_cards_do(tmp_path: Path) -> None:
+    phi = ((0.2, 0.7, 0.1), (0.6, 0.3, 0.1), (0.1, 0.5, 0.4))
+    groups = Groups((4, 7, 2), phi, (0.3, 0.2, 0.5))  # the last has no word
+    pair = explained(make_example("one", "a man plays guitar", "the man plays banjo"), groups)
+    drawn = draw_groups(tmp_path / "groups", "one", pair, pair)
+    svg = next(path for path in drawn if path.suffix == ".svg").read_text("utf-8")
+    assert re.findall(r"G\d  ψ [\d.]+", svg) == ["G1  ψ 0.30", "G2  ψ 0.20"]
+    assert [group.name for group in make_card(pair, ("a", "b")).groups] == ["G1", "G2"]
 
 
 @pytest.mark.parametrize("name", ["random_groups", "interaction_groups"])
