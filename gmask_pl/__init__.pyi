@@ -25,6 +25,8 @@ from gmask_pl.explainers.oracle import Oracle as Oracle
 from gmask_pl.explainers.paired_ridge import PairedRidge as PairedRidge
 from gmask_pl.explainers.random import Random as Random
 from gmask_pl.explainers.shapley import Shapley as Shapley
+from gmask_pl.explainers.two_sided_search import TwoSidedSearch as TwoSidedSearch
+from gmask_pl.explainers.unit_groups import UnitGroups as UnitGroups
 from gmask_pl.explanation import Explanation as Explanation
 from gmask_pl.explanation import WordGroup as WordGroup
 from gmask_pl.explanations import Explanations as Explanations

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gmask_pl.escaping import visible
-from gmask_pl.types import JSON, Groups, Interactions, Span, UserError
+from gmask_pl.types import JSON, SUBSTITUTES, TOGETHER, Groups, Interactions, Span, UserError
 
 TRUNCATED = "truncated: the pair is longer than the model reads, and is explained by what it read"
 NOISE = 1e-6  # at most so large, by itself or against the largest of the pair, a score counts as 0
@@ -30,6 +30,9 @@ def counted(scores: Sequence[float]) -> tuple[float, ...]:
     return tuple(0.0 if abs(score) <= least else score for score in scores)
 
 
+TOLD_KINDS = {TOGETHER: "count only together", SUBSTITUTES: "can stand in for one another"}
+
+
 @dataclass(frozen=True, slots=True)
 class WordGroup:
     """A group of words of one pair.
@@ -38,6 +41,8 @@ class WordGroup:
     - importance: psi, the group's share among the groups.
     - kept_alone: the number that is asked for when only these words are kept; removed: when they
       are taken out of the text. None where the method has not asked the model.
+    - kind: ``together`` where the words count only all together, ``substitutes`` where one can
+      stand in for another, "" of a single word. None where the method does not tell.
 
     >>> from gmask_pl import WordGroup
     >>> print(WordGroup(("guitar", "banjo"), (4, 9), 0.8, kept_alone=0.9, removed=0.1))
@@ -49,10 +54,12 @@ class WordGroup:
     importance: float
     kept_alone: float | None = None
     removed: float | None = None
+    kind: str | None = None
 
     def __str__(self) -> str:
         told = [("alone", self.kept_alone), ("without", self.removed)]
         known = ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None)
+        known = "; ".join(part for part in (known, TOLD_KINDS.get(self.kind or "")) if part)
         words = " ".join(map(visible, self.words))
         return f"{self.importance:.2f} {words}" + (f" ({known})" if known else "")
 
@@ -193,6 +200,7 @@ class Explanation:
                 importance=groups.psi[group],
                 kept_alone=groups.kept[group] if groups.kept else None,
                 removed=groups.removed[group] if groups.removed else None,
+                kind=groups.kinds[group] if groups.kinds else None,
             )
             for group, members in groups.members.items()
         )

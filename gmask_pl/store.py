@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         pa.field("psi", _NUMBERS),
         pa.field("kept_alone", _NUMBERS),
         pa.field("removed", _NUMBERS),
+        pa.field("group_kinds", _STRINGS),
         pa.field("evaluations", pa.int64(), nullable=False),
         pa.field("gradients", pa.int64(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False),
@@ -273,6 +274,7 @@ def _to_row(e: Explanation, labels: Sequence[str]) -> dict[str, Any]:
         "psi": groups and groups.psi,
         "kept_alone": groups and groups.kept,
         "removed": groups and groups.removed,
+        "group_kinds": groups and groups.kinds,
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
@@ -292,6 +294,7 @@ def _from_row(row: dict[str, Any], labels: tuple[str, ...]) -> Explanation:
             found["psi"],
             found.get("kept_alone"),
             found.get("removed"),
+            found.get("group_kinds"),
         )
     if found["pairs"] is not None:
         own["interactions"] = Interactions(found["pairs"], found["interactions"])

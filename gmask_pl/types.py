@@ -279,6 +279,10 @@ class ReadsAttention(Protocol):
     def received_attention(self, inputs: ModelInput, layer: int) -> Tensor: ...
 
 
+# What the words of a group do, see `Groups`.
+TOGETHER, SUBSTITUTES = "together", "substitutes"
+
+
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Word groups of one pair (Section 3.1).
@@ -288,6 +292,9 @@ class Groups:
 
     kept (t,): the number that is asked for, of the words of a group alone; removed (t,): of the
     text without them. None where the method has not asked.
+
+    kinds (t,): ``together`` where the words count only all together, ``substitutes`` where one can
+    stand in for another, "" of a single word. None where the method does not tell.
     """
 
     candidates: tuple[int, ...]
@@ -295,6 +302,7 @@ class Groups:
     psi: tuple[float, ...]
     kept: tuple[float, ...] | None = None
     removed: tuple[float, ...] | None = None
+    kinds: tuple[str, ...] | None = None
 
     @property
     def members(self) -> dict[int, frozenset[int]]:

@@ -93,6 +93,12 @@ def choose_candidates(scores: Tensor, batch: PairBatch, k: int) -> Tensor:
     return candidates.to(scores.device)
 
 
+def in_text_order(candidates: Tensor, width: int) -> Tensor:
+    """Candidates (B, k) of texts of so many words in the order of the text, -1 coming last."""
+    ordered = torch.where(candidates < 0, width, candidates).sort(1).values
+    return torch.where(ordered == width, -1, ordered)
+
+
 def all_coalitions(k: int) -> Tensor:
     """All keep-masks of k words, (2^k, k) bool, row i holding the bits of i."""
     check_table(k)

@@ -26,8 +26,8 @@ from gmask_pl.explainers._coalition import (
     CandidateExplainer,
     all_coalitions,
     check_table,
-    choose_candidates,
     coalition_index,
+    in_text_order,
     word_masks,
 )
 from gmask_pl.explainers._group_mask import (
@@ -191,10 +191,7 @@ class GMask(CandidateExplainer):
         The order of the filter would change with the rounding of two scores that are alike, and
         with it what a fit starts from and which of equal orders is found.
         """
-        candidates = choose_candidates(filtered, batch, self.k)
-        last = filtered.shape[1]
-        ordered = torch.where(candidates < 0, last, candidates).sort(1).values
-        return torch.where(ordered == last, -1, ordered)
+        return in_text_order(super().candidates(filtered, batch), filtered.shape[1])
 
     def groups(
         self, tables: ResponseTables, shape: GroupShape, generators: list[torch.Generator]
@@ -300,8 +297,14 @@ class ResponseTables:
         The mean of the number that is asked for of the subset, in the paper p(y | the subset), and
         of the text without the other candidates.
         """
+        alone, left = self.values
+        return (alone.double() + left.double().flip(1)) / 2
+
+    @cached_property
+    def values(self) -> tuple[Tensor, Tensor]:
+        """The number that is asked for, of a subset and of the text without it, each (B, 2^k)."""
         alone, left = map(self.masked.answers_of, (self._alone, self._left))
-        return (alone.value.double() + left.value.double().flip(1)) / 2
+        return alone.value, left.value
 
     def of_groups(self, phi: Tensor, shape: GroupShape) -> tuple[Tensor | None, Tensor | None]:
         """The number that is asked for, of each group alone and of the text without it: (B, t).

@@ -23,6 +23,8 @@ from gmask_pl.explainers.oracle import Oracle
 from gmask_pl.explainers.paired_ridge import PairedRidge
 from gmask_pl.explainers.random import Random
 from gmask_pl.explainers.shapley import Shapley
+from gmask_pl.explainers.two_sided_search import TwoSidedSearch
+from gmask_pl.explainers.unit_groups import UnitGroups
 from gmask_pl.types import UserError
 
 METHODS: dict[str, Callable[[], Explainer]] = {
@@ -51,6 +53,8 @@ METHODS: dict[str, Callable[[], Explainer]] = {
     "random": Random,
     "random_groups": RandomGroups.two_sided,
     "shapley": Shapley,
+    "two_sided_search": TwoSidedSearch,
+    "unit_groups": UnitGroups,
 }
 
 

@@ -1,0 +1,199 @@
+"""Groups of words that count as one unit, and the search that finds their candidates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gmask_pl import Explanation, PairExplainer, TwoSidedSearch
+from gmask_pl.explainers._coalition import all_coalitions
+from gmask_pl.explainers.unit_groups import best_partition, unit_effects
+from gmask_pl.masking.masked_model import MaskedModel
+from gmask_pl.masking.removal_orders import TIE
+from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.types import PairExample
+
+ONE, TWO = "the dog runs past here", "a cat sleeps in it"
+
+
+def tables(k: int, *, pairs: int = 2, count: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(k)
+    return torch.rand(pairs, count, 2**k, generator=generator, dtype=torch.float64)
+
+
+def partitions(words: list[int]) -> Iterator[list[list[int]]]:
+    """Every way to cut some of the words into groups."""
+    if not words:
+        yield []
+        return
+    first, rest = words[0], words[1:]
+    for found in partitions(rest):
+        yield found
+        yield [[first], *found]
+        for i, group in enumerate(found):
+            yield [*found[:i], [first, *group], *found[i + 1 :]]
+
+
+def index_of(words: list[int], k: int) -> int:
+    return sum(2 ** (k - 1 - j) for j in words)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_a_unit_explains_what_a_regression_on_its_indicator_does(k: int) -> None:
+    table = tables(k)
+    explained, together = unit_effects(table, torch.ones(2, k, dtype=torch.bool))
+    bits = all_coalitions(k).numpy()
+    for pair in range(2):
+        values = table[pair].numpy()
+        whole = sum(np.var(row) for row in values)
+        for subset in range(1, 2**k):
+            own = bits[:, bits[subset]]
+            shares = []
+            for unit in (own.all(1), own.any(1)):
+                fits = [np.polyfit(unit.astype(float), row, 1) for row in values]
+                both = zip(values, fits, strict=True)
+                left = sum(np.var(row - np.polyval(fit, unit)) for row, fit in both)
+                shares.append(1 - left / whole)
+            assert float(explained[pair, subset]) == pytest.approx(max(shares), abs=1e-9)
+            if abs(shares[0] - shares[1]) > 1e-4:
+                assert bool(together[pair, subset]) == (shares[0] > shares[1])
+
+
+@pytest.mark.parametrize("k", [2, 4, 6])
+def test_the_partition_is_the_best_of_all(k: int) -> None:
+    """Its sum is that of brute force; and the groups together explain the sum of their shares."""
+    explained, together = unit_effects(tables(k), torch.ones(2, k, dtype=torch.bool))
+    score = explained - 0.05
+    for pair, found in enumerate(best_partition(score)):
+        ways = [[index_of(group, k) for group in way] for way in partitions(list(range(k)))]
+        best = max(sum(float(score[pair, one]) for one in way) for way in ways)
+        assert sum(float(score[pair, one]) for one in found) == pytest.approx(best, abs=k * 1e-5)
+        assert sum(found) == np.bitwise_or.reduce(found, initial=0), "groups overlap"
+
+        bits = all_coalitions(k).numpy()
+        units = [
+            (bits[:, bits[one]].all(1) if together[pair, one] else bits[:, bits[one]].any(1))
+            for one in found
+        ]
+        design = np.column_stack([np.ones(2**k), *units]).astype(float)
+        values = tables(k)[pair].numpy().T
+        left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+        r2 = 1 - left.var(0).sum() / values.var(0).sum()
+        assert r2 == pytest.approx(sum(float(explained[pair, one]) for one in found), abs=1e-9)
+
+
+def test_of_ways_that_are_alike_fewer_and_smaller_groups_are_taken() -> None:
+    score = torch.zeros(1, 8, dtype=torch.float64)
+    assert best_partition(score) == [[]]
+    score[0, [0b110, 0b111]] = 1.0
+    assert best_partition(score) == [[0b110]]
+
+
+def test_a_slot_without_a_word_is_in_no_group() -> None:
+    """The same table with a slot that changes nothing has the same groups."""
+    small = tables(3, pairs=1)
+    wide = small.repeat_interleave(2, dim=2)  # the last bit changes nothing
+    used = torch.tensor([[True, True, True, False]])
+    explained, together = unit_effects(wide, used)
+    alone, alike = unit_effects(small, used[:, :3])
+    torch.testing.assert_close(explained[:, ::2], alone)
+    assert not explained[:, 1::2].any()
+    assert torch.equal(together[0, 2::2], alike[0, 1:])
+    found = best_partition(explained - 0.05)[0]
+    assert [one // 2 for one in found] == best_partition(alone - 0.05)[0]
+
+
+def groups_of(model: Callable[..., Any], **settings: Any) -> dict[tuple[str, ...], str | None]:
+    return {g.words: g.kind for g in explained_by(model, **settings).word_groups}
+
+
+def explained_by(model: Callable[..., Any], **settings: Any) -> Explanation:
+    def answer(pairs: list[tuple[str, str]]) -> list[float]:
+        return [float(model(set(f"{a} {b}".split()))) for a, b in pairs]
+
+    return PairExplainer(answer, method="unit_groups", threshold=0.5, **settings)(ONE, TWO)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (lambda w: {"dog", "cat"} <= w, {("dog", "cat"): "together"}),
+        (lambda w: {"dog", "runs", "cat"} <= w, {("dog", "runs", "cat"): "together"}),
+        (lambda w: bool({"dog", "sleeps"} & w), {("dog", "sleeps"): "substitutes"}),
+        (lambda w: "dog" in w, {("dog",): ""}),
+        (lambda w: 2 * ("dog" in w) + ("cat" in w), {("dog",): "", ("cat",): ""}),
+        (
+            lambda w: 2 * ({"dog", "cat"} <= w) + bool({"runs", "sleeps"} & w),
+            {("dog", "cat"): "together", ("runs", "sleeps"): "substitutes"},
+        ),
+        (lambda w: {"dog", "cat"} <= w and "not" not in w, {("dog", "cat"): "together"}),
+        (lambda w: 1.0, {}),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planted_units_are_found_exactly(
+    model: Callable[..., Any], expected: dict[tuple[str, ...], str], seed: int
+) -> None:
+    assert groups_of(model, seed=seed) == expected
+
+
+def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
+    found = explained_by(lambda w: 0.1 + 0.6 * ({"dog", "cat"} <= w) + 0.2 * ("here" in w))
+    (one, two) = found.word_groups
+    assert (one.words, two.words) == (("dog", "cat"), ("here",))
+    assert (one.kept_alone, one.removed) == pytest.approx((0.7, 0.3))
+    assert (two.kept_alone, two.removed) == pytest.approx((0.3, 0.7))
+    assert one.importance + two.importance == pytest.approx(1)
+    assert str(one).endswith("(alone 0.700, without 0.300; count only together)")
+    assert [word for word, _ in found.top(3)] == ["dog", "cat", "here"]
+
+
+def test_the_search_finds_each_step_what_brute_force_finds(
+    classifier: PairClassifier, examples: list[PairExample]
+) -> None:
+    """One step after another, asked of the model one mask at a time; also within a pool."""
+    masked = MaskedModel(classifier, classifier.encoder("word")(examples), "pad", token_budget=512)
+    for pool, weight in ((None, 3.0), (3, 1.0)):
+        scores = TwoSidedSearch(steps=4, pool=pool, order_weight=weight)(masked).scores
+        for row, valid in enumerate(masked.batch.word_valid):
+            n = int(valid.sum())
+
+            def gain(chosen: list[int], row: int = row, weight: float = weight) -> float:
+                keep = torch.zeros_like(masked.batch.word_valid)
+                keep[:, chosen] = True
+                both = torch.stack([keep, ~keep], 1) & masked.batch.word_valid[:, None]
+                same, share = masked.answers(both).same, (-masked.loss(both)).exp().double()
+                return float(same[row, 0] + share[row, 0] - weight * share[row, 1])
+
+            first = sorted(range(n), key=lambda w: -round(gain([w]) / TIE))
+            tried, chosen = first[:pool], list[int]()
+            for _ in range(min(4, len(tried))):
+                left = [w for w in sorted(tried) if w not in chosen]
+                gains = [gain([*chosen, w]) for w in left]
+                chosen.append(
+                    next(w for w, g in zip(left, gains, strict=True) if g >= max(gains) - TIE)
+                )
+            assert scores[row, :n].argsort(descending=True).tolist()[: len(chosen)] == chosen
+
+
+def test_the_search_keeps_to_its_budget_and_to_the_pair_alone() -> None:
+    """With a budget it stops early, and a pair has the same scores alone and among others."""
+    generator = random.Random(0)
+    weight = {word: generator.random() for word in f"{ONE} {TWO} more".split()}
+
+    def model(pairs: list[tuple[str, str]]) -> list[float]:
+        return [sum(weight.get(w, 0.0) for w in set(f"{a} {b}".split())) for a, b in pairs]
+
+    explain = PairExplainer(model, method="two_sided_search", budget=60)
+    pairs = [(ONE, TWO), ("the dog", "a cat"), (f"{ONE} more", TWO)]
+    among = explain.many(pairs)
+    for pair, found in zip(pairs, among, strict=True):
+        assert found.evaluations <= 60
+        assert explain(*pair).scores == found.scores
+    assert among[0].top(1)[0][0] == max(weight, key=lambda w: weight[w] * (w != "more"))
