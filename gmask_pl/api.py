@@ -86,30 +86,31 @@ class PairExplainer:
       which gives scores (n,) or probabilities (n, C). It is left as it is.
     - method: the name of an explainer, as in ``conf/explainer``, or an Explainer, which is copied.
     - labels: names of the classes, in the order of the outputs; None: the model's own. outputs:
-      what these mean, see `BertPairClassifier`; None: what the model says itself.
-    - target, against, threshold, reference: what is asked, see `question_about`; None: the
-      probability of the class that is predicted, or the score, which decides by a threshold of 0.
-      A call may ask something else.
-    - budget: the most masked inputs of a pair that the model is asked about; the method is made
-      small enough for it. None: as many as the method's settings say.
-    - unit: what gets a score, a ``word``, a ``token`` or a ``sentence``; or one of each side, as in
-      ``["sentence", "word"]`` of a passage and a claim.
+      what the outputs mean, see `BertPairClassifier`; None: what the model says.
+    - target, against, threshold, reference: the question, see `question_about`; None: the
+      probability of the predicted class, or the score, which decides by a threshold of 0. A call
+      may ask another question.
+    - budget: the largest number of masked inputs per pair; the method's settings are reduced to fit
+      it. None: as many as the settings need.
+    - unit: what gets a score, a ``word``, a ``token`` or a ``sentence``; or one unit per side, as
+      in ``["sentence", "word"]`` for a passage and a claim.
     - removal: how words are removed; None: as the method says, else as the model usually does, else
       in the best way that is right for it.
-    - max_length: tokens that are read of a pair; None: as many as the model can.
-    - mask: what stands for a word that is removed by ``mask`` from the texts of a function.
-    - template, answers: what a causal language model is asked, and the answers that it chooses
+    - max_length: the most tokens of a pair that are read; None: as many as the model can read.
+    - mask: what replaces a word in the texts of a function under the removal ``mask``.
+    - template, answers: the prompt of a causal language model, and the answers that it chooses
       from, see `JudgeClassifier`.
     - device: such as ``cuda:0``; None: a GPU, where there is one that Lightning finds.
-    - batch_size: pairs explained together, and pairs of one call of a function.
-    - seed: of what is drawn at random.
-    - seeds: under how many seeds, from ``seed`` on, a pair is explained. The first explanation is
-      given; where the others disagree, its ``warnings`` say so. Each costs as much as the first.
-    - cache: a folder where the model's answers are kept and found again; None: nowhere.
-    - token_budget: most tokens of one forward pass; None: 4,096 on a processor, on a GPU what fits.
-    - training_pairs: what an explainer that learns, such as `IBA` and `L2X`, learns from: pairs of
-      texts without labels, or a `TrainingContext` of them.
-    - learnt: a folder where what it learns is kept and found again; None: nowhere.
+    - batch_size: pairs explained together, and pairs in one call of a function.
+    - seed: the seed of all random draws.
+    - seeds: how many seeds, from ``seed`` on, explain each pair. You get the first explanation; if
+      the others disagree, its ``warnings`` say so. Each seed costs as much as the first.
+    - cache: a folder that keeps the model's answers for later calls; None: none.
+    - token_budget: the most tokens in one forward pass; None: 4,096 on a processor, on a GPU what
+      fits.
+    - training_pairs: pairs of texts without labels, or a `TrainingContext` of them, for an
+      explainer that learns, such as `IBA` and `L2X`.
+    - learnt: a folder that keeps what such an explainer learns; None: none.
     - clean: lower the case of texts and leave special characters out (Appendix B).
     - segment: a function that cuts a text into its words, or gives their spans; None: by spaces,
       signs and, where a script has no spaces, the word boundaries of Unicode.

@@ -1,6 +1,6 @@
-"""What is asked about a masked pair: a real number, and a decision.
+"""A question about a masked pair: its answer is a real number and a decision.
 
-Explainers and metrics ask a model nothing else, so all of them explain any of these questions:
+Explainers and metrics ask a model nothing else, so all of them work for any of these questions:
 
 | question | number | decision, the same as of the whole pair or not |
 | --- | --- | --- |
@@ -10,9 +10,9 @@ Explainers and metrics ask a model nothing else, so all of them explain any of t
 | class A against class B | log p(A) - log p(B), the log-odds | A is ahead of B, or is not |
 | a score | the score | at least the threshold, or below it |
 
-The cross-entropy of Eq. 7 needs a number in (0, 1), the *share*. It is the probability itself; of
-log-odds it is their sigmoid, p(A) / (p(A) + p(B)); and of a score a sigmoid that is scaled to the
-pair, see `Score`. Each share rises with its number, so both put masked pairs in one order.
+The cross-entropy of Eq. 7 needs a number in (0, 1), the *share*. For a probability it is the
+probability itself; for log-odds their sigmoid, p(A) / (p(A) + p(B)); for a score a sigmoid that is
+scaled to the pair, see `Score`. A share rises with its number, so both rank masked pairs alike.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _LEAST = 1e-6  # between two scores, so that nothing is divided by 0
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model says of masked pairs.
+    """A model's answers about masked pairs.
 
-    value (B, S): the number that is asked for. same (B, S) bool: whether the decision is that of
-    the whole pair.
+    value (B, S): the question's number. same (B, S) bool: whether the decision is that of the whole
+    pair.
     """
 
     value: Tensor
@@ -51,9 +51,9 @@ class Answers:
 class Question(ABC):
     """A number and a decision, read from the outputs (..., M) of a model.
 
-    What is read may depend on the pair: on its ``aim`` (...), found from the outputs of the whole
-    pair, and, where ``scaled``, on its ``ends`` (..., 2), the numbers of the empty and of the whole
-    pair. name: of the number, for people.
+    Both may depend on the pair: on its ``aim`` (...), found from the outputs of the whole pair,
+    and, if ``scaled``, on its ``ends`` (..., 2), the numbers of the empty and of the whole pair.
+    name: what people call the number.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Question(ABC):
         return 2
 
     def distribution(self, outputs: Tensor, aim: Tensor, ends: Tensor | None) -> Tensor:
-        """What a model of the answers learns: probabilities (..., D) that sum to 1."""
+        """The target for a model that learns the answers: probabilities (..., D) that sum to 1."""
         share = self.log_share(outputs, aim, ends).exp()
         return torch.stack([1 - share, share], -1)
 
@@ -89,7 +89,7 @@ class Question(ABC):
 class ClassProbability(Question):
     """The probability of a class or label.
 
-    target: its index; None: the one that the model finds most probable for the whole pair.
+    target: its index; None: the one that is most probable for the whole pair.
     meaning: ``softmax`` over classes that exclude one another, or ``sigmoid`` of each label.
 
     >>> import torch
@@ -141,8 +141,8 @@ PREDICTED = ClassProbability()  # the paper's
 class LogOdds(Question):
     """log p(target) - log p(against): by how much the model prefers one class to another.
 
-    target, against: indices of outputs. Of a softmax it is the difference of two logits, whatever
-    the other classes have; their share is p(target) / (p(target) + p(against)).
+    target, against: indices of outputs. For a softmax it is the difference of two logits,
+    independent of the other classes. The share is p(target) / (p(target) + p(against)).
     """
 
     target: int
@@ -161,10 +161,10 @@ class LogOdds(Question):
 
 @dataclass(frozen=True, slots=True)
 class Score(Question):
-    """An output as it is: of a regression, a similarity, a re-ranker.
+    """An output as it is, such as that of a regression, a similarity or a re-ranker.
 
     threshold: the decision is whether the score is at least that.
-    reference: the score that the share is scaled by, beside that of the whole pair; None: that of
+    reference: the share is scaled between this score and that of the whole pair; None: the score of
     the empty pair. With r the reference and w the score of the whole pair, the share of a score s
     is sigmoid(4 (s - (r + w) / 2) / |w - r|): 0.12 at the lower of the two, 0.88 at the higher.
     """
@@ -197,15 +197,15 @@ def question_about(
     threshold: float | None = None,
     reference: float | None = None,
 ) -> Question:
-    """The question in the user's words.
+    """The question that a user's settings ask.
 
-    - labels: what a model decides between, in the order of its outputs; meaning: of these, see
-      `ClassProbability`, or ``score`` of one output.
-    - target: a label; None is the predicted class, of several labels the most probable.
+    - labels: the names that the model decides between, in the order of its outputs; meaning:
+      ``softmax`` or ``sigmoid``, see `ClassProbability`, or ``score`` of one output.
+    - target: a label; None: the predicted class, or the most probable of several labels.
     - against: a label that ``target`` is compared with, in log-odds.
-    - threshold, reference: of a score, see `Score`; threshold None is 0.
+    - threshold, reference: settings of a score, see `Score`; threshold None is 0.
 
-    Raises UserError for what the model cannot be asked.
+    Raises UserError for a question that the model cannot answer.
 
     >>> from gmask_pl.question import question_about
     >>> question_about(["no", "yes"], "softmax", target="yes").name
@@ -240,7 +240,7 @@ def question_about(
 def predicted_answers(probabilities: Tensor, whole: Tensor) -> Answers:
     """The answers of probabilities (B, S, C) about the class predicted on the whole pair (B, C).
 
-    Of equally probable classes the first is the predicted one.
+    If classes are equally probable, the first counts as predicted.
 
     >>> import torch
     >>> from gmask_pl.question import predicted_answers
