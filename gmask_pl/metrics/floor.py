@@ -1,6 +1,6 @@
-"""What the empty pair, without any word, gives, and what that says of a metric.
+"""The answers about the empty pair, without any word, and what they say about a metric.
 
-Nothing of it depends on an explanation, but on the model, the pairs and the removal alone.
+They depend on the model, the pairs and the removal, and not on an explanation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEEDED = 0.1  # the share of pairs that must be able to say something, for a met
 def empty_rows(empty: Answers, whole: Tensor) -> Tensor:
     """p(y|x), p(y|x_o), and whether the decision about the empty pair x_o is the same: (B, 3).
 
-    empty: the answers about it (B, 1); whole (B,): p(y|x), or whatever number is asked for.
+    empty: the answers about it (B, 1); whole (B,): p(y|x), or the question's number.
 
     >>> import torch
     >>> from gmask_pl.metrics.floor import empty_rows
@@ -82,8 +82,8 @@ def loss_without_words(name: str, found: Estimate) -> dict[str, Any]:
     """The loss of probability without any word as ``name``, and what it says of a metric of losses.
 
     Such a metric is not meaningful unless the interval of the loss lies above 0. Otherwise the
-    prediction may be as sure without any word as it is with all, and a loss with some of them gone
-    says that what is left of the text is odd, not that evidence is missed.
+    model may be as sure without any word as with all. A loss without some words then says that the
+    rest of the text is odd, not that evidence is missing.
 
     >>> import torch
     >>> from gmask_pl.metrics.bootstrap import estimate

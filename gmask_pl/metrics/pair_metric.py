@@ -1,7 +1,7 @@
-"""What every metric is: numbers of each pair, averaged over pairs, with a bootstrap interval.
+"""The base of metrics: numbers of each pair, averaged over pairs, with a bootstrap interval.
 
-One that asks the model names masks to ask about, and makes a row of the answers (`PairMetric`);
-another compares with what is known of the pair (`ModelFreeMetric`).
+A `PairMetric` asks the model about masks, and makes a row of numbers from the answers. A
+`ModelFreeMetric` compares an explanation with what is known of the pair.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class RankedPairs:
     valid (B, W) bool: which words exist. order (B, W) int64: word positions from the most to the
     least important, the n_words[b] words of the pair first; what follows them does not exist and
     is never kept. n_words (B,) int64.
-    whole (B,): the number that is asked for, in the paper p(y|x) of the predicted class y, of the
-    whole pair. ask: keep-masks (B, S, W) bool to Answers, for what a metric must learn beside the
-    answers to its ``masks``. groups (B, W) int64: the group of every
-    word, the most important group being 0, and -1 for a word of none; None where nobody has said.
+    whole (B,): the question's number for the whole pair, in the paper p(y|x) of the predicted class
+    y. ask: keep-masks (B, S, W) bool to Answers, for what a metric must learn beside the answers to
+    its ``masks``. groups (B, W) int64: the group of every word, 0 for the most important group, and
+    -1 for a word without a group; None: no groups are given.
     keys: a name for everything that the answers about each pair depend on, for metrics that keep
     what they learn.
     """
@@ -56,8 +56,9 @@ class RankedPairs:
 class RowMetric:
     """A statistic of rows of numbers, one of each pair, averaged over pairs.
 
-    It holds settings and no state: whoever has the rows asks for the result. resamples, seed: of
-    the 95 % bootstrap interval over pairs (the paper gives none); the same rows give the same one.
+    It holds settings and no state: the caller keeps the rows and asks for the result. resamples,
+    seed: of the 95 % bootstrap interval over pairs (the paper gives none); the same rows give the
+    same one.
     """
 
     presentation: ClassVar[Presentation] = Presentation()
@@ -71,7 +72,7 @@ class RowMetric:
     def summary(averages: Tensor) -> Tensor:
         """The number (...) that stands for the metric, of rows averaged over pairs (..., R).
 
-        A row of one number stands for itself; a metric of wider rows says what they come to.
+        A row of one number is its own summary; a metric with wider rows defines one.
         """
         if averages.shape[-1] != 1:
             raise NotImplementedError("a metric with several numbers in a row defines summary")
@@ -115,10 +116,9 @@ class PairMetric(RowMetric, ABC):
 
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    A subclass says what to ask, `masks`, and makes a row of the answers, `score`; where a row has
-    several numbers it defines `summary` too. Words are ranked over both sides together, so a mask
-    may leave a side without any word, and the pair is then asked about with that side empty; a side
-    of a single word is no exception.
+    A subclass defines `masks`, what to ask, and `score`, which makes a row from the answers. If a
+    row has several numbers, it defines `summary`, too. Words are ranked over both sides together,
+    so a mask may leave one side empty. The model is then asked about the pair with that side empty.
 
     >>> import torch
     >>> from gmask_pl import ExplanationMetric, PairMetric
@@ -146,13 +146,13 @@ class PairMetric(RowMetric, ABC):
         """A row (B, R) for each pair, of the answers (B, S) to its ``masks``."""
 
     def beside(self, rows: Tensor, empty: Tensor) -> JSON:
-        """What the empty pair says of the result: it is added to it. Mostly nothing.
+        """What the empty pair says about the result, to which it is added. By default nothing.
 
         - rows (n, R): of `score`.
         - empty (n, 3): `metrics.floor.empty_rows` of the same pairs.
 
         Keys that tables and pages know: ``empty``, the name of the number that the empty pair
-        gives; ``meaningful``, false where the metric can tell nothing, and then ``why``.
+        gives; ``meaningful``, false if the metric says nothing, and then ``why``.
 
         >>> import torch
         >>> from gmask_pl import Comprehensiveness
@@ -182,14 +182,14 @@ class PairMetric(RowMetric, ABC):
 
 
 class ModelFreeMetric(RowMetric, ABC):
-    """A metric of explanations against what is known of their pairs, such as highlights.
+    """A metric that compares explanations with what is known of their pairs, such as highlights.
 
     - bootstrap: ``resamples`` and ``seed`` of the 95 % interval over pairs.
 
-    A subclass says of which pairs something is known, `knows`, and makes their rows, `add`.
-    ``rows`` holds the numbers of each pair that counts, by its id. ``left_out`` counts the pairs
-    that do not because their scores are of word pieces or sentences (unit=token, unit=sentence),
-    where what is known is of words.
+    A subclass defines `knows`, whether something is known of a pair, and `add`, which makes its
+    row. ``rows`` holds the row of each pair that counts, by its id. ``left_out`` counts the pairs
+    whose scores are of word pieces or sentences (unit=token, unit=sentence), while what is known is
+    of words.
 
     >>> from gmask_pl import ModelFreeMetric, PairExplainer, Random
     >>> from gmask_pl.types import PairExample
@@ -276,10 +276,10 @@ def evaluate(
     - scores (B, W) and valid (B, W): as in `rank_words`.
     - whole (B,), groups (B, W), keys: those of `RankedPairs`.
 
-    ``whole`` may hold probabilities (B, C) instead, and ``ask`` give such (B, S, C): the class
-    predicted on the whole pair is asked for then. Under the name ``EMPTY`` there is
-    `metrics.floor.empty_rows` (B, 3), as the empty pair is asked about with the others. Raises
-    ValueError on answers of another shape, or that are no finite numbers.
+    ``whole`` may hold probabilities (B, C) instead, and ``ask`` return such (B, S, C): the question
+    is then the class predicted on the whole pair. The name ``EMPTY`` has `metrics.floor.empty_rows`
+    (B, 3), since the empty pair is asked about with the others. Raises ValueError on answers of
+    another shape, or that are no finite numbers.
 
     >>> import torch
     >>> from gmask_pl import AOPC

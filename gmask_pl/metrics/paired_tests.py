@@ -100,10 +100,10 @@ def swap_test(
 ) -> list[float | None]:
     """Two-sided p-values of paired permutation tests, for samples (n, R) and (n, R) each.
 
-    All 2^n ways to swap, where they are no more than ``permutations``; else as many random ones,
+    It uses all 2^n ways to swap if there are at most ``permutations``, else as many random ones,
     with the observed way counted in, so that p is never 0 (Phipson and Smyth, 2010). All samples
-    share their swaps. None where the observed difference is undefined; a swap that gives no
-    defined difference counts as extreme.
+    share their swaps. p is None if the observed difference is undefined; an undefined swap counts
+    as extreme.
 
     >>> import torch
     >>> from gmask_pl.metrics.paired_tests import swap_test
@@ -194,7 +194,7 @@ def _swaps(n: int, permutations: int, seed: int) -> Iterator[Tensor]:
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b of two orders of the same; NaN where one of them ties throughout.
+    """Kendall's tau-b of two orders of the same things; NaN if one of them ties throughout.
 
     >>> from gmask_pl.metrics.paired_tests import kendall_tau
     >>> round(kendall_tau([1, 2, 3], [1, 3, 2]), 3)

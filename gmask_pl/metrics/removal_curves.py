@@ -140,7 +140,7 @@ def area_over_curve(whole: Tensor, removed: Tensor) -> Tensor:
 
 
 def degradation_gains(whole: Tensor, inner: Tensor, empty: Tensor) -> Tensor:
-    """What p(y|.) exceeds p(y|x_o) by, (B, 1 + 2R): the whole pair, MoRF, LeRF.
+    """By how much p(y|.) exceeds p(y|x_o), (B, 1 + 2R): the whole pair, MoRF, LeRF.
 
     whole, empty (B,): p(y|x), p(y|x_o); inner (B, 2R). Eq. 10 takes averages before it divides,
     and averages of differences are differences of averages, so these rows may be averaged.

@@ -1,4 +1,4 @@
-"""Any metric that asks a model as a metric of torchmetrics, for other loops than ours."""
+"""Makes a torchmetrics metric of any metric that asks a model, for other loops than ours."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gmask_pl.types import JSON
 class ExplanationMetric(Metric):
     """A `PairMetric` with the state, the synchronisation and the reset of torchmetrics.
 
-    The state is what every pair has come to, so the result of any batches and processes, those
-    without any pair included, is that of all pairs at once. ``metric`` and whatever torchmetrics
-    takes: ``sync_on_compute``, ``process_group``, ...
+    The state holds the row of every pair. So the result does not depend on batches or processes,
+    even if a process has no pair. It takes ``metric`` and the settings of torchmetrics:
+    ``sync_on_compute``, ``process_group``, ...
 
     >>> import torch
     >>> from gmask_pl import AOPC, ExplanationMetric

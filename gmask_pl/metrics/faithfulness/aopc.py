@@ -19,13 +19,12 @@ class AOPC(PairMetric):
     """Area over the perturbation curve, Eq. 9; higher means more comprehensive explanations.
 
     - max_removed: U, words (Section 5.1.1). A pair of n < U words is empty for every u >= n, so the
-      model's answer to the empty pair stands in for those u; a pair without any word scores what
-      the empty pair gives, 0.
+      answer about the empty pair counts for these u. A pair without any word scores 0.
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    The result lies in [-U/(U+1), U/(U+1)]. Beside it stands all_at_once: what it is where every
-    word goes at the first step. That is no bound, as losing some words may cost more than losing
-    all, but says how much of the probability hangs on words.
+    The result lies in [-U/(U+1), U/(U+1)]. all_at_once is its value if every word goes at the first
+    step. This is not a bound, since losing some words may cost more than losing all. It says how
+    much of the probability depends on words.
 
     >>> import torch
     >>> from gmask_pl import AOPC, ExplanationMetric

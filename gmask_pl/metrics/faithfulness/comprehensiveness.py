@@ -1,6 +1,6 @@
 """Comprehensiveness: what the prediction loses without its most important words (ERASER).
 
-And what it shares with sufficiency (DeYoung et al., ACL 2020, Section 4.2).
+`FractionMetric` is what it shares with sufficiency (DeYoung et al., ACL 2020, Section 4.2).
 """
 
 from __future__ import annotations

@@ -30,11 +30,11 @@ class Degradation(PairMetric):
     - steps: equal parts of 0..100 % (Section 5.1.3, Figure 4: points every 10 %); at rho, floor(rho
       * n + 1/2) of a pair's n words are removed, so a one-word pair is whole below 50 % and empty
       from there on.
-    - min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little when the
-      empty pair is answered nearly as surely as the whole one. It is reported with ``meaningful``
-      false unless the whole 95 % interval of the denominator lies above 0 and not below this
-      threshold (ours): of few pairs a denominator may be large enough by chance. When it is exactly
-      0, the value, its interval and the points of both curves are None.
+    - min_denominator: the score divides by mean p(y|x) - mean p(y|x_o), and says little if the
+      model is nearly as sure about the empty pair as about the whole one. The result has
+      ``meaningful`` false unless the whole 95 % interval of the denominator lies above 0 and not
+      below this threshold (ours): with few pairs, a denominator may be large enough by chance. When
+      it is exactly 0, the value, its interval and the points of both curves are None.
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
     >>> import torch

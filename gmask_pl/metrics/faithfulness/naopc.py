@@ -28,14 +28,14 @@ Bounds = tuple[float, float, bool]  # lowest and highest AOPC of a pair, and whe
 class NormalisedAOPC(PairMetric):
     """(AOPC - lowest) / (highest - lowest), pair by pair: 0 the worst order, 1 the best.
 
-    AOPC of two models cannot be compared, as it depends on how much each model can lose at all;
-    this can. The bounds are those of Eq. 9 with U removals (Edin et al. remove every word), over
-    all orders of the pair's words, under the removal that the metric is asked with. They are
-    exact for at most ``exact_words`` words, and found by a beam search of width ``beam``
-    otherwise. Rules:
+    AOPC values of two models cannot be compared, since they depend on how much each model can lose
+    at all. Normalised values can. The bounds are those of Eq. 9 with U removals (Edin et al. remove
+    every word), over all orders of the pair's words, under the removal that the metric is asked
+    with. They are exact for at most ``exact_words`` words, and found by a beam search of width
+    ``beam`` otherwise. Rules:
 
-    - Where the explained order lies beyond a bound that was searched for, the bound is moved to
-      it, for this explainer alone; ``widened`` counts these pairs.
+    - If the explained order lies beyond a bound that was searched for, the bound moves to it, for
+      this explainer alone; ``widened`` counts these pairs.
     - A pair whose bounds are less than ``min_range`` apart says nothing about an order: it is
       left out of value and n; ``flat`` counts these pairs.
     - lowest, highest: the means of the bounds over all pairs, as searched, the same for every
@@ -44,9 +44,9 @@ class NormalisedAOPC(PairMetric):
     Settings:
 
     - max_removed: U, as in AOPC (Section 5.1.1).
-    - exact_words: words; at most 2^12 evaluations a pair.
-    - beam: sets kept a step and bound (the authors' default).
-    - min_range: the least distance of the bounds of a pair that counts.
+    - exact_words: words; at most 2^12 evaluations per pair.
+    - beam: sets kept per step and bound (the authors' default).
+    - min_range: the least distance between the bounds of a pair that counts.
     - cache: a folder where bounds are kept for the other explainers of the same model; or None.
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 

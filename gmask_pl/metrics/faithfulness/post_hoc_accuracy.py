@@ -21,15 +21,15 @@ class PostHocAccuracy(PairMetric):
     """Agreement of the prediction on the top v words alone with that on the whole pair.
 
     - max_words: V (Section 5.1.2, Figure 3); the value is the mean over v = 1..V. A pair of n <= v
-      words is kept whole and agrees by definition, whatever rounding does to the answer. Of equally
-      probable classes the first is the predicted one.
+      words is kept whole and agrees by definition, whatever rounding does to the answer. If classes
+      are equally probable, the first counts as predicted.
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    floor: the share of pairs whose prediction needs no words at all, as the empty pair gets it
-    already. above_floor: (value - floor) / (1 - floor), so 0 is what no words at all give, below 0
-    is worse, and 1 that every prediction is kept. On the same pairs it orders explainers as the
-    value does; between models, sets and removals it is the number to compare. The metric is not
-    meaningful where the interval of the floor reaches above 1 - NEEDED, 0.9.
+    floor: the share of pairs whose prediction needs no words, since the empty pair already gets it.
+    above_floor: (value - floor) / (1 - floor), so 0 is what no words at all give, below 0 is worse,
+    and at 1 every prediction is kept. On the same pairs it ranks explainers as the value does. Use
+    it to compare models, sets and removals. The metric is not meaningful if the interval of the
+    floor reaches above 1 - NEEDED, 0.9.
 
     >>> import torch
     >>> from gmask_pl import ExplanationMetric, PostHocAccuracy

@@ -19,9 +19,9 @@ class Sufficiency(FractionMetric):
     - fractions: of the words, in (0, 1], rising, see `FractionMetric`.
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    floor: the same with no word kept, which any explainer should be below. above_floor: the share
-    of it that the top words win back, (floor - value) / floor, as Carton et al. (2020) divide by
-    what an empty rationale loses. Raises UserError where the fractions do not rise.
+    floor: the loss with no word kept; any explainer should be below it. above_floor: the share of
+    it that the top words win back, (floor - value) / floor, since Carton et al. (2020) divide by
+    the loss of an empty rationale. Raises UserError if the fractions do not rise.
 
     >>> import torch
     >>> from gmask_pl import ExplanationMetric, Sufficiency

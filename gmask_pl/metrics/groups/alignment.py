@@ -17,9 +17,9 @@ class AlignmentAgreement(ModelFreeMetric):
 
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    Only the grouped words take part, so what counts is who stands with whom and not which words
-    were chosen. As many random pairs of them across the sides find a share of the gold pairs by
-    chance; ``chance`` has their precision, recall and F1, in closed form.
+    Only the grouped words take part, so the metric judges the grouping and not the choice of words.
+    ``chance`` has the precision, recall and F1 of as many random pairs of these words across the
+    sides, in closed form.
 
     A row is (pairs in one group, gold pairs, both, all pairs across the sides); numbers are of
     the sums over all text pairs.

@@ -18,21 +18,20 @@ SIDES = ("removed", "kept")
 
 
 class GroupEffect(PairMetric):
-    """The effect of a group of words, less the sum of its words' single effects.
+    """The effect of a group of words, minus the sum of its words' single effects.
 
     - side: the effect of a set of words, y being the prediction on the whole pair. ``removed``:
-      what is missed without them, p(y|x) - p(y|x without them). Words that stand in for one another
-      matter together only: above 0. Each of words that decide together is missed as much as all of
+      what is missed without them, p(y|x) - p(y|x without them). Words that can replace one another
+      matter only together: above 0. If words decide together, each is missed as much as all of
       them: below 0. ``kept``: what they do alone, p(y|them) - p(y|nothing). Words that decide
-      together are above 0, words that stand in for one another below.
+      together are above 0, words that can replace one another below.
     - max_groups, max_words: the most groups and grouped words a pair may have, which fix what is
       asked of the model.
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    Words that have nothing to do with one another have 0, so neither sign is the better one.
-    Groups of one word take no part; neither do pairs without a group of several words, which
-    ``n`` leaves out. Raises UserError for a pair with more groups or words, ValueError where no
-    groups are given.
+    Unrelated words have 0, so neither sign is better. Groups of one word take no part; neither do
+    pairs without a group of several words, which ``n`` leaves out. Raises UserError for a pair with
+    more groups or words, ValueError where no groups are given.
 
     A row: whether the pair counts, and over its groups the mean effect of a group, the mean sum
     of single effects, and both for the most important group that counts.
@@ -71,7 +70,7 @@ class GroupEffect(PairMetric):
         self.max_words = max_words
 
     def masks(self, pairs: RankedPairs) -> Tensor:
-        """Of each group, of each grouped word, of no word: the pair without it, or it alone.
+        """The pair without each group, each grouped word and no word, or each of these alone.
 
         A spare place is the last of these again.
         """
