@@ -46,7 +46,7 @@ class CandidateExplainer(Explainer):
 
     @property
     def tables(self) -> int:
-        """How many tables of 2^k answers it asks for."""
+        """How many tables of 2^k answers it needs."""
         return 1
 
     def _ask_at_most(self, budget: int) -> None:

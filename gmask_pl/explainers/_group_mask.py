@@ -21,11 +21,11 @@ EVENNESS = ("mean", "softmax")
 @checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Of the estimators that sample: the paper's Gumbel-softmax (Appendix A).
+    """Settings of the estimators that sample: the paper's Gumbel-softmax (Appendix A).
 
-    - samples: masks an epoch.
+    - samples: masks per epoch.
     - temperature: tau of Eq. 13.
-    - gradient_scale: of the straight-through derivative.
+    - gradient_scale: the factor of the straight-through derivative.
 
     Raises UserError for values out of range.
 
@@ -42,7 +42,7 @@ class Sampling:
 @checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """Of Eq. 7.
+    """Settings of the objective, Eq. 7.
 
     - gamma_z, gamma_g: the weights gamma_1 and gamma_2.
     - evenness: ``mean`` for the averages of Eq. 6, ``softmax`` for the authors' softmax of sums.
@@ -67,13 +67,13 @@ class Objective:
 @checked_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """Of the descent of Eq. 7 by Adam.
+    """Settings of Adam, which minimises Eq. 7.
 
-    - epochs: at most.
+    - epochs: the largest number of epochs.
     - tolerance, patience: a pair is stable when no entry of its phi and psi moved by more than
       ``tolerance`` in each of ``patience`` successive epochs; None: it always runs all epochs.
-    - lr: Adam's.
-    - cosine_period: epochs of its cosine annealing, or None.
+    - lr: the learning rate.
+    - cosine_period: epochs of the cosine annealing, or None.
 
     Raises UserError for values out of range.
 

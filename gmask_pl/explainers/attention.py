@@ -11,15 +11,15 @@ from gmask_pl.types import Attributions
 class Attention(Explainer):
     """The attention that a word's tokens receive, summed over them, in one ``layer``.
 
-    - removal: takes no part, as it removes nothing.
+    - removal: has no effect, since this method removes nothing.
     - layer: from 0, or from -1, the last.
 
-    Who pays it depends on the model: in transformers the first token, from which they classify,
-    as the mean of its heads; in decomposable attention the words of the other side, as their
-    mean. Scores are not negative: they do not say which class a word speaks for.
+    Which tokens attend depends on the model: in transformers the first token, from which they
+    classify, averaged over heads; in decomposable attention the words of the other side, averaged.
+    Scores are not negative: they do not say which class a word speaks for.
 
     Cost of a pair: one evaluation for the prediction, and one for the attention; no gradients.
-    Raises UserError for a model that does not tell its attention.
+    Raises UserError for a model that does not provide its attention.
 
     >>> from gmask_pl import Attention, PairExplainer, TinyBert
     >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)

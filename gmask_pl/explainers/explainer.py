@@ -1,4 +1,4 @@
-"""What every explainer is: a function of a masked model."""
+"""The base of explainers: a function of a masked model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Explainer(ABC):
     - removal: what removing a word means while explaining (see `gmask_pl.masking.masked_model`);
       None: the model's usual removal.
 
-    A subclass defines `__call__`, and says of itself:
+    A subclass defines `__call__` and these attributes:
 
     - differentiates_masks: whether it asks for gradients in masks, which depend on the removal.
     - reads_attention: whether it asks the model for its attention.
@@ -72,8 +72,8 @@ class Explainer(ABC):
         - training: the pairs, the model, and a folder for what is learnt. A `PairExplainer` makes
           it of its ``training_pairs``.
 
-        Returns what that cost, for the report; nothing where there is nothing to learn. Raises
-        UserError where the pairs are not enough.
+        Returns the cost, for the report; nothing if there is nothing to learn. Raises UserError if
+        the pairs are not enough.
 
         >>> from gmask_pl import Occlusion
         >>> Occlusion().prepare(None)  # it learns nothing, so it needs no pairs
@@ -98,12 +98,12 @@ class Explainer(ABC):
                 yield from part.parts()
 
     def within(self, budget: int) -> Self:
-        """The explainer with settings by which it asks about so many masked inputs of a pair.
+        """The explainer with its settings reduced to a budget of masked inputs per pair.
 
-        - budget: the most of them.
+        - budget: the largest number of them.
 
-        Where the settings do not say how many it asks about, it is as it was, and a pair that needs
-        more fails. Raises UserError where no settings are small enough.
+        If the settings do not decide how many it needs, it stays as it was, and a pair that needs
+        more fails. Raises UserError if no settings are small enough.
 
         >>> from gmask_pl import GMask, Lime
         >>> Lime().within(100).samples, GMask().within(500).k
@@ -132,10 +132,10 @@ def small_enough(name: str, least: int, budget: int) -> None:
 
 
 def example_generators(seed: int, keys: Sequence[str]) -> list[torch.Generator]:
-    """One random generator an example, seeded by (seed, key), where ``PairBatch.keys`` are given.
+    """One random generator per example, seeded by (seed, key), with the ``PairBatch.keys``.
 
-    A key says what a pair is, so a pair gets the same explanation in any batch, alone, under any
-    id, in any file, and on any number of devices.
+    A key identifies a pair by its content. So a pair gets the same explanation in any batch, alone,
+    under any id, in any file, and on any number of devices.
     """
     generators = []
     for key in keys:

@@ -62,14 +62,16 @@ class GMask(CandidateExplainer):
     - t: the number of groups; None: min(k_1, k_2) as in the paper, but at least 2, since one group
       ranks nothing.
     - context: whether the words outside the k are dropped or kept while the k are studied.
-    - estimator: of E[cross-entropy] in Eq. 7, see below.
-    - sampling: of the two estimators that sample. objective, fit: of Eq. 7 and its descent.
+    - estimator: how E[cross-entropy] of Eq. 7 is estimated, see below.
+    - sampling: settings of the two estimators that sample. objective, fit: settings of Eq. 7 and of
+      its minimisation.
     - value: what the loss asks of a group alone: ``log_probability``, the cross-entropy of Eq. 7,
       or ``probability``, for -p(y|.) in its place.
-    - removed_weight: of p(y | the text without the group), beside it. The paper has none of it and
-      asks of a group that it suffices; with it the group must be missed as well. Its table, of the
-      text without each subset, is asked for then.
-    - readout: the scores of the k words, see below. order_weight: of what is missed, in ``order``.
+    - removed_weight: the weight of p(y | the text without the group) in the loss. In the paper it
+      is 0: a group must only be sufficient. Above 0 it must be missed, too, and the model is also
+      asked about the text without each subset.
+    - readout: how the k words are scored, see below. order_weight: the weight of being missed, in
+      ``order``.
     - seed: of what is drawn at random.
 
     Estimators:
@@ -84,13 +86,13 @@ class GMask(CandidateExplainer):
     - ``membership``: theta of Eq. 8;
     - ``owen``: their Owen values under the groups (a word in the group that it belongs to most),
       of the mean of what a subset does alone and what is lost without it;
-    - ``order``: by the order of the k words that suffices most and is missed most at every length,
-      order_weight times as much, see `two_sided_order`. It does not depend on the groups;
-    - ``missed``: by the order that is missed most alone, the bound of AOPC over these k words.
+    - ``order``: by the order whose first words suffice most and are missed most at every length,
+      with order_weight on the latter, see `two_sided_order`. It does not depend on the groups;
+    - ``missed``: by the order with the largest losses alone, the bound of AOPC over these k words.
 
-    All but the first ask for both tables, and read from them what a group is worth as well, see
-    `worth_shares`. The psi that is learnt says which one group has the least loss; where the model
-    holds to its prediction without any words, that may be a group of no interest.
+    All except the first need both tables, and read the importance of a group from them, too, see
+    `worth_shares`. The learnt psi only says which single group has the lowest loss. If the model
+    keeps its prediction without any words, that group may be irrelevant.
 
     Raises UserError for more groups than words, and for a table of too many words. ``GMask()`` is
     the paper's, ``GMask(k=4, t=2)`` smaller, ``GMask.two_sided()`` this project's.
@@ -139,13 +141,13 @@ class GMask(CandidateExplainer):
 
     @classmethod
     def two_sided(cls, *, seed: int = 0, **changes: Any) -> Self:
-        """Words that suffice and are missed, in their best order, and groups of them.
+        """Finds words that suffice and are missed, their best order, and groups of them.
 
         - seed: of what is drawn at random.
-        - changes: settings of the constructor that are to be others.
+        - changes: other values for settings of the constructor.
 
-        Not in the paper; the settings were chosen on dev pairs. It asks for answers only, so
-        nothing needs gradients of the model.
+        This method is not in the paper. Its settings were chosen on dev pairs. It needs no
+        gradients of the model.
 
         >>> from gmask_pl import GMask, PairExplainer
         >>> def model(pairs):  # p(no), p(yes): two words decide together
@@ -343,10 +345,10 @@ class ResponseTables:
 
 
 def worth_shares(tables: ResponseTables, phi: Tensor, shape: GroupShape) -> Tensor:
-    """Each group's share of what the groups do, (B, t), a word being in the group it is most in.
+    """Each group's share of the effects of all groups, (B, t); a word is where its phi is highest.
 
-    A group does what its words bring where there are none, and what is lost when they go from the
-    whole text, where the sum is positive. Groups that are all of no effect have equal shares.
+    The effect of a group is what its words add to the empty pair, plus what the whole pair loses
+    without them, if the sum is positive. Groups without any effect have equal shares.
     """
     index = group_index(phi, shape)
     alone, without = (-tables.kept.double()).exp(), tables.removed.double()

@@ -27,9 +27,9 @@ class GMaskReleased(GMask):
     other differences are settings of GMask: logits through a sigmoid, a softmax of sums in
     Eq. 6, cosine annealing, no early stop. The prediction to preserve is that on the whole pair.
 
-    The defaults are for models whose attention is masked (BERT): their mask of it has the slope 1e4
-    and ours 1, which ``sampling.gradient_scale`` makes up for. It is 1 where embeddings are masked.
-    Raises UserError as `GMask` does.
+    The defaults are for models whose attention is masked (BERT). The authors' attention mask has
+    the slope 1e4 and ours 1; ``sampling.gradient_scale`` makes up for this. Set it to 1 if
+    embeddings are masked. Raises UserError as `GMask` does.
 
     >>> from gmask_pl import Fit, GMaskReleased, Occlusion, PairExplainer, TinyBert
     >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)

@@ -18,8 +18,8 @@ class GradientXInput(Explainer):
     for e less the mask token's embedding, under ``pad`` for the attention paid to the word.
     A positive score supports the prediction.
 
-    Where a layer norm follows the embeddings, as in BERT, scaling them changes little: log p is
-    almost flat at g = 1 and falls further on, so a word's score says little of its removal.
+    If a layer norm follows the embeddings, as in BERT, scaling them changes little. log p is then
+    almost flat at g = 1 and falls further on, so a word's score says little about its removal.
 
     Cost of a pair: one evaluation for the prediction, and one with its gradient.
 

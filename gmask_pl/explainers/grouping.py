@@ -40,7 +40,7 @@ class GivenGroups(GMask):
 
 
 class RandomGroups(GivenGroups):
-    """The k words dealt out to t groups at random, as evenly as they go: what GMASK must beat.
+    """Puts the k words into t groups at random, as evenly as possible: what GMASK must beat.
 
     - settings: those of `GMask`; its objective and its descent take no part.
 
@@ -65,7 +65,7 @@ class RandomGroups(GivenGroups):
 
 
 class InteractionGroups(GivenGroups):
-    """Words that interact most stand together, see `interaction_groups`.
+    """Puts words that interact most into one group, see `interaction_groups`.
 
     - settings: those of `GMask`; its objective and its descent take no part.
 

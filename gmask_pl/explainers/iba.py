@@ -22,7 +22,7 @@ NETWORK = "network."  # where a classifier keeps the encoder that it wraps
 
 
 class IBA(Explainer):
-    """How much information about a word the model needs, when noise takes the place of the rest.
+    """How much information about a word the model needs, if noise replaces the rest.
 
     At one layer, every feature x of every word's tokens becomes
 
@@ -36,19 +36,18 @@ class IBA(Explainer):
     pass untouched. There is no smoothing over neighbours, as the words of a pair are no image
     (Schulz et al., 2020).
 
-    - removal: takes no part, as it removes nothing.
+    - removal: has no effect, since this method removes nothing.
     - layer: a name or an index, see `layer_named`.
     - beta: the weight of the capacity.
     - initial_alpha, lr, steps: of Adam.
-    - copies: noisy copies of a pair in a step; steps * copies model evaluations a pair are
-      differentiated, and one more reads x.
+    - copies: noisy copies of a pair per step. So a pair needs steps * copies evaluations with
+      gradients, and one more to read x.
     - min_std: bounds sigma from below.
-    - tokens: mu and sigma of every feature are taken from at least so many word tokens of training
-      pairs.
+    - tokens: at least this many word tokens of training pairs give mu and sigma of every feature.
     - seed: of the noise and of the choice of training pairs.
 
-    Defaults are those of their code. Raises UserError for a layer that the model does not have, and
-    where the training pairs have too few tokens.
+    Defaults are those of the authors' code. Raises UserError for a layer that the model does not
+    have, and if the training pairs have too few tokens.
 
     >>> from gmask_pl import IBA, PairExplainer, TinyBert
     >>> model = TinyBert.from_data(  # or any network: PairExplainer(network, tokenizer)

@@ -26,12 +26,12 @@ REGULARISERS = ("entropy", "released")
 class IMask(Explainer):
     """Learns for every word the probability that its mask keeps it, E[R].
 
-    Minimises E[cross-entropy to the prediction] + beta * regulariser by Adam: samples * epochs
-    model evaluations a pair.
+    It minimises E[cross-entropy to the prediction] + beta * regulariser by Adam, in samples *
+    epochs model evaluations per pair.
 
     - removal: how words are removed; None: as the model usually does.
     - estimator: of the gradient of the expectation, see below.
-    - samples: masks an epoch. epochs, lr: of Adam.
+    - samples: masks per epoch. epochs, lr: of Adam.
     - beta: the weight of the regulariser.
     - temperature: of the straight-through masks.
     - logit_bound: None, or the bound of a sigmoid on the logits (1 in the authors' code).
@@ -49,8 +49,8 @@ class IMask(Explainer):
       model's slope at a kept word for the effect of removing it: the two differ where the model
       is saturated.
 
-    The numbers are those of the authors' code, but for the estimator, which is far better than
-    theirs on e-SNLI dev pairs of BERT, and the bound. Raises UserError for score_function with one
+    The defaults are those of the authors' code, except the bound and the estimator, which is far
+    better than theirs on e-SNLI dev pairs with BERT. Raises UserError for score_function with one
     sample.
 
     >>> from gmask_pl import IMask, PairExplainer
@@ -95,10 +95,10 @@ class IMask(Explainer):
     def released(cls, **changes: Any) -> Self:
         """IMASK as in the authors' code, for models whose attention is masked (BERT).
 
-        - changes: settings of the constructor that are to be others.
+        - changes: other values for settings of the constructor.
 
-        Their mask of attention has the slope 1e4 and ours 1: their beta is divided by it. It is 1
-        for models whose embeddings are masked.
+        The authors' attention mask has the slope 1e4 and ours 1, so their beta is divided by 1e4.
+        Set beta to 1 for models whose embeddings are masked.
 
         >>> from gmask_pl import IMask
         >>> released = IMask.released(epochs=50)

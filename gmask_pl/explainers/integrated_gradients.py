@@ -23,11 +23,11 @@ class IntegratedGradients(Explainer):
     - n_steps: points of the quadrature.
     - method: of the quadrature, ``gausslegendre`` or ``riemann_middle``.
 
-    Under the removal ``zero`` a mask multiplies word embeddings, so this is integrated gradients
-    of the embeddings, summed over a word's tokens, from the baseline of words with embedding
-    zero; under ``mask`` the baseline is the mask token. Special tokens stay as they are. Scores
-    add up to log p(y|whole pair) - log p(y|all words at the baseline), but for the error of the
-    quadrature. A positive score supports the prediction.
+    Under the removal ``zero`` a mask multiplies word embeddings, so this is integrated gradients of
+    the embeddings, summed over a word's tokens, from the baseline of words with embedding zero;
+    under ``mask`` the baseline is the mask token. Special tokens stay as they are. Scores add up to
+    log p(y|whole pair) - log p(y|all words at the baseline), up to the error of the quadrature. A
+    positive score supports the prediction.
 
     Cost of a pair: one evaluation for the prediction, and n_steps with their gradients.
 

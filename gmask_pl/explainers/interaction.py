@@ -39,10 +39,9 @@ class Interaction(CandidateExplainer):
     - k: words that take part.
     - context: whether the other words are dropped or kept meanwhile, or both, which takes the mean.
     - value: the probability of the predicted class or its logarithm.
-    - part: of a word's interactions with the words of the other side, what its score adds up, see
-      below.
+    - part: which of a word's interactions with the other side its score adds up, see below.
 
-    No sampling: 2^k model evaluations a pair beside those of the filter.
+    It does not sample: it needs 2^k model evaluations per pair, besides those of the filter.
 
     - ``positive``: what they do together. Pairs in which each word makes the other superfluous
       count as nothing;

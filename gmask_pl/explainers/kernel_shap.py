@@ -27,12 +27,12 @@ class KernelShap(Explainer):
     """Shapley values of the words, by regression on coalitions of them.
 
     - removal: how words are removed; None: as the model usually does.
-    - samples: coalitions beside the whole pair and no words.
+    - samples: the number of coalitions, besides the whole and the empty pair.
     - value: a coalition's worth, the ``probability`` or ``log_probability`` of the prediction when
       only its words are kept.
-    - seed: of the coalitions that are drawn.
+    - seed: of the random coalitions.
 
-    Scores add up to the worth of the whole pair less that of no words. They are exact where
+    Scores add up to the worth of the whole pair minus that of the empty pair. They are exact if
     ``samples`` covers all 2^n - 2 other coalitions of a pair's n words, and converge to exact ones
     as it grows; see `coalitions`.
 

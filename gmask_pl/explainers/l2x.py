@@ -1,4 +1,4 @@
-"""L2X: learning to explain by the words that tell the model's answer (Chen et al., 2018).
+"""L2X: learns to choose the words that predict the model's answer (Chen et al., 2018).
 
 With two networks, as its authors' code for words (imdb-word) has them.
 """
@@ -30,16 +30,16 @@ class L2X(Explainer):
     training pairs (`L2XNetwork`), and kept. It then explains a pair without asking the model.
     A word's score is the probability that one draw chooses it: the softmax of its logits.
 
-    Both sides are one sequence of words, side one first; a word is what the model reads of it,
-    the mean of its tokens' embeddings. The authors had one text and so nothing that tells sides
-    apart; ``side_embedding`` adds it. They drew the noise once; here every step draws its own,
-    as in their paper. Weights are those after the last epoch.
+    Both sides form one sequence of words, side one first. A word is the mean of the embeddings of
+    its tokens that the model reads. The authors had one text, so they needed nothing to tell sides
+    apart; ``side_embedding`` adds it. Their code drew the noise once; here every step draws its
+    own, as in their paper. Weights are those after the last epoch.
 
-    - removal: takes no part, as it removes nothing.
+    - removal: has no effect, since this method removes nothing.
     - k, temperature, embedding_size, filters, kernel_size, hidden_size, dropout, side_embedding: of
       `L2XNetwork`.
     - lr, rho: of RMSprop. batch_size, epochs: of the training.
-    - train_pairs: how many training pairs to learn from, drawn by ``seed``; None for all.
+    - train_pairs: how many training pairs to learn from, drawn by ``seed``; None: all.
     - seed: of the training, too.
 
     Defaults are those of their code (imdb-word).

@@ -15,20 +15,20 @@ from gmask_pl.types import Attributions
 
 
 class Lime(Explainer):
-    """The coefficients of a weighted ridge regression of what is asked for on masks.
+    """Scores words by a weighted ridge regression of the question's number on masks.
 
-    In the paper that is the probability of the predicted class.
+    In the paper this number is the probability of the predicted class.
 
     - removal: how words are removed; None: as the model usually does.
     - samples: rows of the regression.
-    - kernel_width: of the weights of rows.
-    - alpha: the ridge penalty; the intercept goes free.
-    - seed: of the masks that are drawn.
+    - kernel_width: the width of the kernel that weights rows.
+    - alpha: the ridge penalty; the intercept has none.
+    - seed: of the random masks.
 
-    The features are the n word positions of both sides together, all of them. Row 0 is the whole
-    pair; every other of the ``samples`` rows removes a number of words drawn uniformly from 1 to
-    n, at positions drawn without replacement. A row weighs sqrt(exp(-d^2 / kernel_width^2)), d
-    being 100 times the cosine distance of its mask from the whole pair's. A positive score supports
+    The features are all n word positions of both sides. Row 0 is the whole pair. Every other of the
+    ``samples`` rows removes a number of words drawn uniformly from 1 to n, at positions drawn
+    without replacement. The weight of a row is sqrt(exp(-d^2 / kernel_width^2)), where d is 100
+    times the cosine distance between its mask and that of the whole pair. A positive score supports
     the prediction.
 
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most

@@ -21,14 +21,12 @@ class Occlusion(Explainer):
     - context: ``keep`` leaves the word out, p(y|x) - p(y|x without it); ``drop`` keeps it alone,
       p(y|it) - p(y|nothing); ``both`` is the mean of the two, which are also the first and the last
       terms of Shapley values.
-    - rounds, per_round: a word that another one can stand in for is not missed. After each round
-      but the last, the ``per_round`` best words are taken out for good, and the others are left out
-      of (kept beside) what remains (what is out) anew; a word's score is that of the round that
-      took it out.
+    - rounds, per_round: the model does not miss a word that another one can replace. So after each
+      round except the last, the ``per_round`` best words are taken out for good, and the remaining
+      words are scored again. A word's score is that of the last round that scored it.
 
-    Cost of a pair of n words: one evaluation for the prediction, one for each word that is left in
-    each context and round, and one for what these are compared with, where it is not the
-    prediction; no gradients.
+    Cost of a pair of n words: one evaluation for the prediction, one for each remaining word in
+    each context and round, and one for each reference other than the whole pair; no gradients.
 
     >>> from gmask_pl import Occlusion, PairExplainer
     >>> def model(pairs):  # p(no), p(yes): two words decide together

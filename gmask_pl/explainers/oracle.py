@@ -16,19 +16,19 @@ from gmask_pl.types import Attributions
 class Oracle(Explainer):
     """Ranks words by the order whose removal has the most extreme AOPC (Eq. 9).
 
-    It is no competitor: it looks for the metric's own optimum, under the metric's own removal.
+    It does not compete: it looks for the metric's own optimum, under the metric's own removal.
 
     - removal: the metric's; None: as the model usually does.
     - goal: ``highest`` or ``lowest``.
     - max_removed: U of Eq. 9.
-    - exact_words: exact for pairs of at most so many words, which costs up to 2^n model
+    - exact_words: the search is exact for pairs of at most this many words, in up to 2^n
       evaluations.
-    - beam: for longer ones, a beam search with so many sets of removed words: an attainable value,
-      which some other order may still exceed.
+    - beam: longer pairs get a beam search with this many sets of removed words. It finds an
+      attainable value, which another order may exceed.
 
-    The first word removed scores n, the last 1; words beyond the U that the search removes follow
-    in the order of the text. A pair of fewer than U words asks about its empty text again in
-    each step that it does not need.
+    The first word removed scores n, the last 1. Words beyond the U that the search removes follow
+    in the order of the text. A pair of fewer than U words evaluates its empty text again in each
+    unneeded step.
 
     >>> from gmask_pl import Oracle, PairExplainer
     >>> def model(pairs):  # p(no), p(yes): two words decide together

@@ -1,4 +1,4 @@
-"""LIME on masks and their complements: a linear surrogate that sees both sides."""
+"""LIME on masks and their complements: a linear surrogate of both."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gmask_pl.types import Attributions
 
 
 class PairedRidge(Explainer):
-    """The coefficients of a ridge regression of what is asked for on paired masks.
+    """Scores words by a ridge regression of the question's number on paired masks.
 
     - removal: how words are removed; None: as the model usually does.
     - samples_per_word: a pair of n words has samples_per_word * n rows, as its regression has n
       unknowns.
     - kernel_width, alpha: as LIME's.
-    - seed: of the masks that are drawn.
+    - seed: of the random masks.
 
-    It is LIME (see `lime`) but for two choices. Every mask is followed by its complement (paired
-    sampling: Covert and Lee, 2021), so fragments of every size are asked about as often as texts
-    that lack as much. And the rows follow the length of the pair. With a wider kernel than LIME's,
-    words that suffice count beside words that are missed. A positive score supports the prediction.
+    It differs from LIME (see `lime`) in three choices. After every mask comes its complement
+    (paired sampling: Covert and Lee, 2021), so a fragment is as frequent as the text without it.
+    The number of rows grows with the length of the pair. And the kernel is wider, so words that
+    suffice count beside words that are missed. A positive score supports the prediction.
 
     Cost of a pair: one evaluation for the prediction and one for each distinct row, so at most
     samples_per_word * n + 1; no gradients. Defaults were chosen on dev pairs.

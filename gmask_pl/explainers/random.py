@@ -13,8 +13,8 @@ from gmask_pl.types import Attributions
 class Random(Explainer):
     """Scores drawn uniformly from (0, 1), a draw of its own for every pair.
 
-    - removal: takes no part, as it removes nothing.
-    - seed: with the two texts it decides the draw.
+    - removal: has no effect, since this method removes nothing.
+    - seed: decides the draw, together with the two texts.
 
     Cost of a pair: one evaluation, for the prediction.
 

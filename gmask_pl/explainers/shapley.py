@@ -32,8 +32,8 @@ class Shapley(CandidateExplainer):
     - context: whether the other words are dropped or kept meanwhile, or both, which takes the mean.
     - value: the probability of the predicted class or its logarithm.
 
-    No sampling: 2^k model evaluations a pair, for both contexts 2^(k+1), beside those of the
-    filter. The shares add up to the worth of all k words less that of none.
+    It does not sample: it needs 2^k model evaluations per pair (2^(k+1) for both contexts), besides
+    those of the filter. The shares add up to the worth of all k words minus that of none.
 
     >>> from gmask_pl import Occlusion, PairExplainer, Shapley
     >>> def model(pairs):  # p(no), p(yes): two words decide together
