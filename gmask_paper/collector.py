@@ -87,7 +87,7 @@ def seeds_told(query: RunQuery, column: Column) -> list[str]:
             if seed not in there:
                 by_seed.setdefault(seed, []).append(entry.label)
     missing = [f"seed {seed} of {', '.join(names)}" for seed, names in sorted(by_seed.items())]
-    lines = [f"{told} seed{'s' * (counts != [1])} of what draws at random"]
+    lines = [f"{told} seed{'s' * (counts != [1])} of each stochastic method"]
     return lines + [f"not there yet: {'; '.join(missing)}"] * bool(missing)
 
 

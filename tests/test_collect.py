@@ -532,7 +532,7 @@ def test_what_has_no_better_side_has_no_best(tmp_path: Path) -> None:
 
 
 def test_the_papers_numbers_are_told_to_be_of_others(output: Path) -> None:
-    told = "of other weights and pairs"
+    told = "with other weights and pairs"
     ours = collected(output, "table2", ASKED)
     assert told not in ours["table2.md"].read_text("utf-8")
     for name in ("gmask", "imask"):
@@ -834,10 +834,10 @@ def test_seeds_that_are_not_there_are_told(tmp_path: Path) -> None:
     fake_run(tmp_path, "imask", "seed=1", aopc=BASE)
     fake_run(tmp_path, "occlusion", aopc=BASE)
     said = collected(tmp_path, "table2")["table2.md"].read_text("utf-8")
-    assert "1 to 3 seeds of what draws at random." in said
+    assert "1 to 3 seeds of each stochastic method." in said
     assert "not there yet: seed 0 of IMASK; seed 2 of IMASK." in said
     said = collected(tmp_path, "table2", "seed=1")["table2.md"].read_text("utf-8")
-    assert "1 seed of what draws at random." in said
+    assert "1 seed of each stochastic method." in said
     assert "not there yet" not in said
 
 

@@ -117,7 +117,7 @@ def test_two_experiments_share_their_runs_and_are_collected(
     collected = run(script, folder, *choices, "collect.resamples=50", "collect.permutations=50")
     assert collected.returncode == 0, collected.stderr[-2000:]
     assert "4 test pairs, words removed by pad" in collected.stdout
-    assert "2 seeds of what draws at random" in collected.stdout
+    assert "2 seeds of each stochastic method" in collected.stdout
     left = {path.name for path in (folder / "outputs/paper/table4").iterdir()}
     forms = {f"table4.{form}" for form in ("md", "tex", "csv")}
     assert left == forms | {"table4_differences.md", "table4_differences.csv"}

@@ -159,14 +159,14 @@ class ScoreTable(ExplainerTable):
     def notes(self, query: RunQuery, scored: Sequence[Scored]) -> list[str]:
         """What holds for whole columns, and how to read the table."""
         lines = [
-            "Brackets: 95 % bootstrap interval over pairs, seeds averaged first. Bold: the best, "
-            "and what is not significantly worse on the same pairs (see the differences). "
-            "Italic: no competitors, but a floor and the orders of extreme AOPC, which bound AOPC "
-            "alone."
+            "Brackets hold the 95 % bootstrap interval over pairs, with seeds averaged first. Bold "
+            "marks the best, and what is not significantly worse on the same pairs (see the "
+            "differences). Italic rows do not compete: they are a floor, and the orders of extreme "
+            "AOPC, which bound AOPC alone."
         ]
         if any(self._printed(query, one) for one in scored):
             lines.append(
-                "paper: Chen et al. (2021), of other weights and pairs, so only orders compare."
+                "paper: Chen et al. (2021), with other weights and pairs, so compare orders only."
             )
         for one in scored:
             column, place = one.column, one.column.where
