@@ -83,6 +83,8 @@ class Explanation:
       how many of these were also differentiated; seconds: the pair's share of its batch's
       wall-clock time, nan where answers that another run was given took part.
     - method, removal: how it was explained, and how words were removed.
+    - unread: the positions of words that the model did not read, as it cuts long pairs. Their
+      scores are 0 and say nothing.
     - warnings: why to be careful with it. truncated: the model could not read the whole pair; None
       where that is not known.
 
@@ -121,6 +123,7 @@ class Explanation:
     method: str | None = None
     removal: str | None = None
     warnings: tuple[str, ...] = ()
+    unread: tuple[int, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:

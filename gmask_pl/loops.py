@@ -311,5 +311,6 @@ def _explanation(
         interactions=joint,
         truncated=truncated,
         warnings=(TRUNCATED,) if truncated else (),
+        unread=tuple(sorted(set(range(words)) - set(place))),
         **told,
     )

@@ -62,6 +62,7 @@ SCHEMA = pa.schema(
         pa.field("method", pa.string()),
         pa.field("removal", pa.string()),
         pa.field("warnings", _STRINGS),
+        pa.field("unread", pa.list_(pa.int64())),
     ]
 )
 
@@ -287,6 +288,7 @@ def _from_row(row: dict[str, Any], labels: tuple[str, ...]) -> Explanation:
     own["interactions"], own["labels"] = None, labels
     if found.get("warnings") is None:  # of an earlier version
         own["warnings"] = (TRUNCATED,) if found.get("truncated") else ()
+    own["unread"] = found.get("unread") or ()
     if found["candidates"] is not None:
         own["groups"] = Groups(
             found["candidates"],

@@ -107,13 +107,24 @@ def test_every_method_says_what_its_scores_mean() -> None:
         assert method_named(name).score_meaning != usual, name
 
 
-def test_a_truncated_pair_warns() -> None:
+def test_a_truncated_pair_warns_and_tells_the_words_that_were_not_read(tmp_path: Path) -> None:
     model = zoo.made("bert")
     explain = PairExplainer(model.network, model.tokenizer, method="random", max_length=16)
     with pytest.warns(Truncated):
         found = explain("a dog " * 20, "a cat")
     assert found.warnings == (TRUNCATED,)
-    assert explain("a dog", "a cat").warnings == ()
+    short = explain("a dog", "a cat")
+    assert (short.warnings, short.unread) == ((), ())
+
+    tokens = model.tokenizer("a dog " * 20, "a cat", truncation="longest_first", max_length=16)
+    read = set(zip(tokens.sequence_ids(), tokens.word_ids(), strict=True))
+    words = [(0, i) for i in range(40)] + [(1, 0), (1, 1)]
+    assert found.unread == tuple(i for i, word in enumerate(words) if word not in read)
+    first, _ = make_card(found, found.labels).sides
+    assert [i for i, word in enumerate(first) if word.unread] == list(found.unread)
+    assert first[-1].title == "not read by the model"
+    page = found.save(tmp_path / "page.html").read_text("utf-8")
+    assert "were not read by the model" in page
 
 
 def test_another_removal_than_the_usual_one_is_a_warning() -> None:

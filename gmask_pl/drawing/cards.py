@@ -19,6 +19,7 @@ DOCUMENTS = (
     f"A is the document before {BORDER}, B the one after it. "
     "Words with a positive score speak for A."
 )
+UNREAD = "not read by the model"
 LEAST = 0.05  # share of the largest score below which a word is not said to speak against
 
 
@@ -26,7 +27,8 @@ LEAST = 0.05  # share of the largest score below which a word is not said to spe
 class Word:
     """A word as coloured text: ``side`` is one or two, ``strength`` in [0, 1] its saturation.
 
-    title: what a tooltip says of it. before, after: what stands around it in the text.
+    title: what a tooltip says of it. unread: the model did not read it. before, after: what stands
+    around it in the text.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Word:
     top: bool = False
     negative: bool = False
     faint: bool = False
+    unread: bool = False
     before: str = " "
     after: str = ""
 
@@ -145,6 +148,7 @@ def _side(explanation: Explanation, position: int) -> str:
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
     words, rank, strength, told = e.words, ranks(e.scores), strengths(e.scores), counted(e.scores)
+    unread, ranked = set(e.unread), [f"rank {place} of {len(words)}" for place in rank]
     around = [
         *_around(e.words1, e.text1, e.spans1),
         *_around(e.words2, e.text2, e.spans2),
@@ -154,9 +158,10 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             text=word,
             side=_side(e, i),
             strength=strength[i],
-            title=f"attribution {score:.4g}, rank {rank[i]} of {len(words)}",
+            title=UNREAD if i in unread else f"attribution {score:.4g}, {ranked[i]}",
             top=rank[i] <= TOP_WORDS and score > 0,
             negative=score < 0 and strength[i] >= LEAST,
+            unread=i in unread,
             before=around[i][0],
             after=around[i][1],
         )

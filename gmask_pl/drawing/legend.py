@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gmask_pl.drawing.cards import TOP_WORDS, Card, Word
+from gmask_pl.drawing.cards import TOP_WORDS, UNREAD, Card, Word
 from gmask_pl.explanation import Explanation
 
 
@@ -45,6 +45,10 @@ def legend(cards: Sequence[Card]) -> Iterator[str | Word]:
         yield " A "
         yield Word("dashed line", "two", 1.0, "", negative=True)
         yield " marks words that speak against what is explained."
+    if any(word.unread for word in words):
+        yield " Words in "
+        yield Word("grey", "one", 0.0, "", unread=True)
+        yield f" were {UNREAD}."
     groups = [group for card in cards for group in card.groups]
     if groups:
         yield (

@@ -200,7 +200,7 @@ class _Texts:
         size = size or (SMALL if word.faint else SIZE)
         if spaced and word.before.strip():
             yield self.soft(word.before.strip(), SIZE)
-        own = self.plain(word.text, size, SOFT if word.faint else INK, bold=word.top)
+        own = self.plain(word.text, size, SOFT if word.faint or word.unread else INK, bold=word.top)
         gap = GAP if word.before else CLOSE
         yield replace(own, width=own.width + 2 * PAD, word=word, gap=gap)
         if spaced and word.after.strip():
