@@ -17,7 +17,8 @@ class TwoSidedSearch(Explainer):
     """Adds one word at a time: the word that suffices most and is missed most with those before it.
 
     - removal: how words are removed; None: as the model usually does.
-    - steps: how many words are searched for. The others follow in the order of the last step.
+    - steps: how many words are searched for; None: all of the pool. The others follow by what they
+      gained on average, each step's mean being 0.
     - pool: the words that are tried from the second step on, the best of the first; None: all.
     - order_weight: of what is missed, against what suffices.
 
@@ -33,8 +34,8 @@ class TwoSidedSearch(Explainer):
     The scores are what single words do, dealt out in the order that is found. What a word does is
     the mean of what it brings alone and what is lost without it.
 
-    A pair of n words needs at most 2 n evaluations for the first step and 2 ``pool`` for each
-    further one.
+    A pair of n words needs 2 n evaluations for the first step and, for each further one, 2 for each
+    word of the pool that is left.
 
     >>> from gmask_pl import PairExplainer, TwoSidedSearch
     >>> def model(pairs):  # p(no), p(yes): two words decide together
@@ -53,7 +54,7 @@ class TwoSidedSearch(Explainer):
         self,
         *,
         removal: RemovalName | None = None,
-        steps: Count = 8,
+        steps: Count | None = None,
         pool: Count | None = 32,
         order_weight: NotNegative = 3.0,  # as `GMask`, chosen on dev pairs
     ) -> None:
@@ -70,8 +71,9 @@ class TwoSidedSearch(Explainer):
         found = torch.zeros_like(valid)
         order = torch.full(valid.shape, valid.shape[1] - 1, device=valid.device)
         tried, spent = valid, torch.zeros_like(words)
-        single = gain = torch.zeros(valid.shape, dtype=torch.float64, device=valid.device)
-        for step in range(min(self.steps, int(words.max()))):
+        single = mean = torch.zeros(valid.shape, dtype=torch.float64, device=valid.device)
+        most = int(words.max())
+        for step in range(most if self.steps is None else min(self.steps, most)):
             left = tried & ~found
             cost = 2 * left.sum(1, keepdim=True)
             if self.most_evaluations is not None and step:
@@ -81,14 +83,16 @@ class TwoSidedSearch(Explainer):
             spent = spent + cost
             keep = self._with_each(found, left)
             logits = masked.logits(torch.cat([keep, valid[:, None] & ~keep], 1))
-            gain = torch.where(left, self._gain(masked, logits), gain)
+            gain = self._gain(masked, logits).masked_fill(~left, 0.0)
+            more = gain - gain.sum(1, keepdim=True) / left.sum(1, keepdim=True).clamp_min(1)
+            mean = torch.where(left, mean + (more - mean) / (step + 1), mean)
             if not step:
                 single = self._single(masked, logits)
                 tried = self._pool(gain, valid)
             best = self._best(gain, left)
             order = torch.where(best, step, order)
             found = found | best
-        return Attributions(self._scores(order, gain, single, valid), (None,) * len(valid))
+        return Attributions(self._scores(order, mean, single, valid), (None,) * len(valid))
 
     def _with_each(self, found: Tensor, left: Tensor) -> Tensor:
         """Keep-masks (B, W, W): the words that were found, and one that is left.
@@ -127,9 +131,9 @@ class TwoSidedSearch(Explainer):
         near = left & (score >= score.amax(1, keepdim=True) - TIE)
         return near & (near.cumsum(1) == 1)
 
-    def _scores(self, order: Tensor, gain: Tensor, single: Tensor, valid: Tensor) -> Tensor:
-        by_gain = _ranked(gain, valid).argsort(1)
-        rank = (order * gain.shape[1] + by_gain).masked_fill(~valid, gain.shape[1] ** 2)
+    def _scores(self, order: Tensor, mean: Tensor, single: Tensor, valid: Tensor) -> Tensor:
+        by_mean = _ranked(mean, valid).argsort(1)
+        rank = (order * mean.shape[1] + by_mean).masked_fill(~valid, mean.shape[1] ** 2)
         return in_order(rank.argsort(dim=1, stable=True), single.masked_fill(~valid, 0), valid)
 
 

@@ -80,7 +80,7 @@ class UnitGroups(CandidateExplainer):
         price: Annotated[float, Range(0.0, 1.0)] = 0.03,  # chosen on dev pairs
         order_weight: NotNegative = 3.0,  # as `GMask`, chosen on dev pairs
     ) -> None:
-        own = word_filter or TwoSidedSearch(removal=removal, steps=k, order_weight=order_weight)
+        own = word_filter or TwoSidedSearch(removal=removal, order_weight=order_weight)
         super().__init__(removal=removal, word_filter=own, k=k)
         self.price, self.order_weight = price, order_weight
 
