@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import make_example
 from torch import Tensor
 
-from gmask_pl import Explanation, PairExplainer, TwoSidedSearch
+from gmask_pl import (
+    AlignmentAgreement,
+    EvidenceRecovery,
+    Explanation,
+    ExplanationMetric,
+    Explanations,
+    GroupEffect,
+    GroupEvidence,
+    GroupSides,
+    PairExplainer,
+    TwoSidedSearch,
+    read_explanations,
+)
 from gmask_pl.explainers._coalition import all_coalitions
 from gmask_pl.explainers.unit_groups import best_partition, unit_effects
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.removal_orders import TIE
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import PairExample
+from gmask_pl.types import Groups, PairExample
 
 ONE, TWO = "the dog runs past here", "a cat sleeps in it"
 
@@ -152,6 +167,43 @@ def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
     assert one.importance + two.importance == pytest.approx(1)
     assert str(one).endswith("(alone 0.700, without 0.300; count only together)")
     assert [word for word, _ in found.top(3)] == ["dog", "cat", "here"]
+
+
+def test_a_pair_without_groups_is_scored_and_drawn(tmp_path: Path) -> None:
+    found = explained_by(lambda w: 1.0)
+    assert found.groups == Groups((), (), (), (), (), ())
+    example = replace(
+        make_example("1", ONE, TWO),
+        evidence=(frozenset({1, 6}),),
+        alignments=frozenset({(1, 1)}),
+    )
+    found = replace(found, id="1", words1=example.words1, words2=example.words2)
+    results = {}
+    for metric in (EvidenceRecovery(), GroupEvidence(), GroupSides(), AlignmentAgreement()):
+        metric.update(found, example)
+        results[type(metric)] = metric.compute(found.labels)
+    assert results[GroupEvidence] is not None
+    assert results[GroupEvidence]["value"] == 0
+    assert results[EvidenceRecovery] is not None
+    assert results[EvidenceRecovery]["top_group"] == 0
+    effect = ExplanationMetric(GroupEffect(side="kept", resamples=10))
+    valid, scores = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[3.0, 2.0, 1.0]])
+    half = torch.full((1, 3), 0.5)
+    effect.update(
+        lambda keep: half[:, None, :2].expand(-1, keep.shape[1], -1),
+        scores,
+        valid,
+        half[:, :2],
+        torch.full((1, 3), -1),
+    )
+    assert effect.compute()["n"] == 0
+    assert found.save(tmp_path / "none.html").exists()
+    assert [one.groups for one in rewritten(found, tmp_path)] == [found.groups]
+
+
+def rewritten(found: Explanation, folder: Path) -> list[Explanation]:
+    Explanations([found]).to_parquet(folder / "one.parquet")
+    return list(read_explanations(folder / "one.parquet"))
 
 
 def test_the_search_finds_each_step_what_brute_force_finds(

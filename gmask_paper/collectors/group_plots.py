@@ -101,7 +101,7 @@ def _groups(axes: Axes, y: list[float], grouped: Explanation, longest: int) -> N
     assert groups is not None
     names = groups.names
     places = [y[0] - (i + 0.5) * (y[0] - y[-1]) / len(names) for i in range(len(names))]
-    largest = max(groups.psi)
+    largest = max(groups.psi, default=1.0)
     start = LEFT + WORDS + 0.15 + 0.12 * longest
     for place, (group, name) in zip(places, names.items(), strict=True):
         for word, phi in zip(groups.candidates, groups.phi, strict=True):

@@ -141,10 +141,14 @@ def in_top_group(groups: Groups, evidence: Evidence) -> bool:
 def top_group(groups: Groups) -> frozenset[int]:
     """The words whose highest membership is in the most important group; of equals, the first.
 
+    None where there are no groups.
+
     >>> from gmask_pl.metrics.plausibility.evidence import top_group
     >>> from gmask_pl.types import Groups
     >>> groups = Groups((0, 1, 2), phi=((0.9, 0.1), (0.2, 0.8), (0.7, 0.3)), psi=(0.6, 0.4))
     >>> sorted(top_group(groups))
     [0, 2]
     """
+    if not groups.psi:
+        return frozenset()
     return groups.members.get(groups.psi.index(max(groups.psi)), frozenset())
