@@ -88,15 +88,16 @@ def methods(kind: type) -> Iterator[tuple[str, Any]]:
 def lacking() -> Iterator[str]:
     """The public names without an example."""
     for name in gmask_pl.__all__:
-        public = getattr(gmask_pl, name)
+        exported = getattr(gmask_pl, name)
         source = source_of(getattr(gmask_pl, BESIDE.get(name, name)))
         if not source:
             yield name
-        for method, own in methods(public) if isinstance(public, type) else ():
+        for method, own in methods(exported) if isinstance(exported, type) else ():
             if not source_of(own) and not re.search(rf"\b{method}\b", source):
                 yield f"{name}.{method}"
     walked = pkgutil.walk_packages(gmask_pl.metrics.__path__, "gmask_pl.metrics.")
-    for module in ("gmask_pl.question", *(found.name for found in walked)):
+    public = [found.name for found in walked if not found.name.rpartition(".")[2].startswith("_")]
+    for module in ("gmask_pl.question", *public):
         for name, member in vars(import_module(module)).items():
             function = inspect.unwrap(member) if callable(member) else None
             own = isinstance(function, FunctionType) and function.__module__ == module

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gmask_pl.metrics.bootstrap import numbers
+from gmask_pl.metrics.groups._grouped_words import grouped_words, groups_given
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Presentation
 from gmask_pl.question import Answers
@@ -75,7 +76,7 @@ class GroupEffect(PairMetric):
         A spare place is the last of these again.
         """
         groups = self._groups(pairs)
-        words = self._words(groups)
+        words = grouped_words(groups, self.max_words, "GroupEffect")
         position = torch.arange(groups.shape[1], device=groups.device)
         number = torch.arange(self.max_groups, device=groups.device)
         of_group = groups[:, None] == number[None, :, None]
@@ -87,7 +88,7 @@ class GroupEffect(PairMetric):
         effects = answers.value[:, :-1] - answers.value[:, -1:]
         effects = effects if self.side == "kept" else -effects
         groups = self._groups(pairs)
-        words = self._words(groups)
+        words = grouped_words(groups, self.max_words, "GroupEffect")
         together, alone = effects.split([self.max_groups, self.max_words], 1)
         owner = torch.where(words < 0, -1, groups.gather(1, words.clamp_min(0)))
         number = torch.arange(self.max_groups, device=groups.device)
@@ -136,25 +137,10 @@ class GroupEffect(PairMetric):
         }
 
     def _groups(self, pairs: RankedPairs) -> Tensor:
-        groups = pairs.groups
-        if groups is None or groups.shape != pairs.valid.shape:
-            raise ValueError("GroupEffect: give the group of every word of the batch")
+        groups = groups_given(pairs, "GroupEffect")
         largest = int(groups.max()) + 1 if groups.numel() else 0
         if largest > self.max_groups:
             raise UserError(
                 f"a pair has {largest} groups: set GroupEffect.max_groups={largest} or more"
             )
         return groups
-
-    def _words(self, groups: Tensor) -> Tensor:
-        """The positions of the grouped words of every pair, (B, max_words), -1 in spare places."""
-        grouped = groups >= 0
-        most = int(grouped.sum(1).max()) if len(groups) else 0
-        if most > self.max_words:
-            raise UserError(
-                f"a pair has {most} grouped words: set GroupEffect.max_words={most} or more"
-            )
-        order = grouped.long().argsort(dim=1, descending=True, stable=True)[:, : self.max_words]
-        words = torch.where(grouped.gather(1, order), order, -1)
-        spare = words.new_full((len(words), self.max_words - words.shape[1]), -1)
-        return torch.cat([words, spare], 1)
