@@ -82,7 +82,7 @@ class TwoSidedSearch(Explainer):
                 break
             spent = spent + cost
             keep = self._with_each(found, left)
-            logits = masked.logits(torch.cat([keep, valid[:, None] & ~keep], 1))
+            logits = masked.logits(torch.cat([keep, valid[:, None] & ~keep], 1), left.any(1))
             gain = self._gain(masked, logits).masked_fill(~left, 0.0)
             more = gain - gain.sum(1, keepdim=True) / left.sum(1, keepdim=True).clamp_min(1)
             mean = torch.where(left, mean + (more - mean) / (step + 1), mean)

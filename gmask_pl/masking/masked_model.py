@@ -168,17 +168,27 @@ class MaskedModel:
         other.batch, other.response_cache = batch, None  # its masks are of other texts
         return other
 
-    def logits(self, keep: Tensor) -> Tensor:
-        """Logits (B, S, C) for keep-masks (B, S, W) bool; equal masks are evaluated once."""
+    def logits(self, keep: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """Logits (B, S, C) for keep-masks (B, S, W) bool; equal masks are evaluated once.
+
+        pairs (B,) bool: those that are asked about, the others having 0; None: all.
+        """
         b, s, _ = keep.shape
-        rows, masks, inverse = distinct_masks(keep & self.batch.word_valid[:, None])
+        if pairs is None:
+            pairs = torch.ones(b, dtype=torch.bool, device=keep.device)
+        which = pairs.nonzero()[:, 0]
+        rows, masks, inverse = distinct_masks((keep & self.batch.word_valid[:, None])[which])
+        rows = which[rows]
         self.evaluations += torch.bincount(rows, minlength=b).cpu()
         self._within_budget()
         if self.response_cache is None:
             found = self._ask(rows, masks)
         else:
             found = self.response_cache.complete(rows, masks, self._ask)
-        return found[inverse].view(b, s, -1)
+        found = found[inverse].view(len(which), s, -1)
+        if len(which) == b:
+            return found
+        return found.new_zeros(b, s, found.shape[2]).index_copy(0, which, found)
 
     def _ask(self, rows: Tensor, masks: Tensor) -> Tensor:
         """Logits (N, C) of the pairs ``rows`` (N,) under the masks (N, W) bool."""
