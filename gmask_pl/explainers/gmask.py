@@ -240,14 +240,10 @@ class GMask(CandidateExplainer):
             return (phi * psi[:, None]).sum(-1)
         if self.readout == "owen":
             return owen_values(tables.worth, phi.argmax(-1))
-        kept, removed = (-tables.kept.double()).exp(), tables.removed.double()
-        used = tables.candidates >= 0
         if self.readout == "missed":
-            return missed_order(tables.worth, removed, used)
-        weight = self.order_weight
-        return two_sided_order(
-            tables.worth, kept, tables.decided, removed, used, removed_weight=weight
-        )
+            removed = tables.removed.double()
+            return missed_order(tables.worth, removed, tables.candidates >= 0)
+        return tables.two_sided_scores(self.order_weight)
 
 
 class ResponseTables:
@@ -307,6 +303,17 @@ class ResponseTables:
         """The number that is asked for, of a subset and of the text without it, each (B, 2^k)."""
         alone, left = map(self.masked.answers_of, (self._alone, self._left))
         return alone.value, left.value
+
+    def two_sided_scores(self, removed_weight: float) -> Tensor:
+        """`two_sided_order` of the candidates, (B, k) float64."""
+        return two_sided_order(
+            self.worth,
+            (-self.kept.double()).exp(),
+            self.decided,
+            self.removed.double(),
+            self.candidates >= 0,
+            removed_weight=removed_weight,
+        )
 
     def of_groups(self, phi: Tensor, shape: GroupShape) -> tuple[Tensor | None, Tensor | None]:
         """The number that is asked for, of each group alone and of the text without it: (B, t).

@@ -16,7 +16,6 @@ from gmask_pl.explainers._coalition import (
     coalition_index,
     in_text_order,
 )
-from gmask_pl.explainers._readout import two_sided_order
 from gmask_pl.explainers.explainer import IN_VALUE, Explainer
 from gmask_pl.explainers.gmask import ResponseTables
 from gmask_pl.explainers.two_sided_search import TwoSidedSearch
@@ -93,17 +92,11 @@ class UnitGroups(CandidateExplainer):
 
     def attribute(self, masked: MaskedModel, candidates: Tensor) -> Attributions:
         tables = ResponseTables(masked, candidates, DROP)
-        used = candidates >= 0
-        theta = two_sided_order(
-            tables.worth,
-            (-tables.kept.double()).exp(),
-            tables.decided,
-            tables.removed.double(),
-            used,
-            removed_weight=self.order_weight,
-        )
+        theta = tables.two_sided_scores(self.order_weight)
         alone, without = (table.double() for table in tables.values)
-        explained, together = unit_effects(torch.stack([alone, without.flip(1)], 1), used)
+        explained, together = unit_effects(
+            torch.stack([alone, without.flip(1)], 1), candidates >= 0
+        )
         subsets = best_partition(explained - self.price)
         groups = [
             _read(*row)
