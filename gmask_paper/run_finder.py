@@ -201,7 +201,7 @@ def check_explanation(e: Explanation, classes: int) -> None:
         or (
             len(groups.candidates) == len(groups.phi)
             and all(position in words for position in groups.candidates)
-            and all(len(phi) == len(groups.psi) > 0 for phi in groups.phi)
+            and all(len(phi) == len(groups.psi) for phi in groups.phi)
         ),
         joint is None or all(position in words for pair in joint.pairs for position in pair),
     ]

@@ -17,6 +17,7 @@ from gmask_pl.explainers.iba import IBA as IBA
 from gmask_pl.explainers.imask import IMask as IMask
 from gmask_pl.explainers.integrated_gradients import IntegratedGradients as IntegratedGradients
 from gmask_pl.explainers.interaction import Interaction as Interaction
+from gmask_pl.explainers.joint_groups import JointGroups as JointGroups
 from gmask_pl.explainers.kernel_shap import KernelShap as KernelShap
 from gmask_pl.explainers.l2x import L2X as L2X
 from gmask_pl.explainers.lime import Lime as Lime
@@ -26,7 +27,6 @@ from gmask_pl.explainers.paired_ridge import PairedRidge as PairedRidge
 from gmask_pl.explainers.random import Random as Random
 from gmask_pl.explainers.shapley import Shapley as Shapley
 from gmask_pl.explainers.two_sided_search import TwoSidedSearch as TwoSidedSearch
-from gmask_pl.explainers.unit_groups import UnitGroups as UnitGroups
 from gmask_pl.explanation import Explanation as Explanation
 from gmask_pl.explanation import WordGroup as WordGroup
 from gmask_pl.explanations import Explanations as Explanations

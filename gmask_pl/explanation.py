@@ -30,7 +30,10 @@ def counted(scores: Sequence[float]) -> tuple[float, ...]:
     return tuple(0.0 if abs(score) <= least else score for score in scores)
 
 
-TOLD_KINDS = {TOGETHER: "count only together", SUBSTITUTES: "can stand in for one another"}
+TOLD_KINDS = {
+    TOGETHER: "more together than one by one",
+    SUBSTITUTES: "can stand in for one another",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,11 @@ class WordGroup:
     - importance: psi, the group's share among the groups.
     - kept_alone: the number that is asked for when only these words are kept; removed: when they
       are taken out of the text. None where the method has not asked the model.
-    - kind: ``together`` where the words count only all together, ``substitutes`` where one can
-      stand in for another, "" of a single word. None where the method does not tell.
+    - kind: ``together`` where the words do more than one by one, ``substitutes`` where they do
+      less, as one can stand in for another, "" of a single word. None where the method does not
+      tell; so for the next three.
+    - suffices: whether these words alone lead to the decision; missed: whether the decision changes
+      without them; stability: the share of changed conditions in which the group is found again.
 
     >>> from gmask_pl import WordGroup
     >>> print(WordGroup(("guitar", "banjo"), (4, 9), 0.8, kept_alone=0.9, removed=0.1))
@@ -55,11 +61,28 @@ class WordGroup:
     kept_alone: float | None = None
     removed: float | None = None
     kind: str | None = None
+    suffices: bool | None = None
+    missed: bool | None = None
+    stability: float | None = None
+
+    @property
+    def told(self) -> str:
+        """What the group does, in one line for people; "" where nothing is known."""
+        told = [("alone", self.kept_alone), ("without", self.removed)]
+        known = [", ".join(f"{name} {value:.3f}" for name, value in told if value is not None)]
+        known.append(
+            ", ".join(
+                name
+                for name, does in (("suffices", self.suffices), ("is missed", self.missed))
+                if does
+            )
+        )
+        known.append(TOLD_KINDS.get(self.kind or "", ""))
+        known.append("" if self.stability is None else f"stable {self.stability:.2f}")
+        return "; ".join(filter(None, known))
 
     def __str__(self) -> str:
-        told = [("alone", self.kept_alone), ("without", self.removed)]
-        known = ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None)
-        known = "; ".join(part for part in (known, TOLD_KINDS.get(self.kind or "")) if part)
+        known = self.told
         words = " ".join(map(visible, self.words))
         return f"{self.importance:.2f} {words}" + (f" ({known})" if known else "")
 
@@ -196,14 +219,20 @@ class Explanation:
         groups = self.groups
         if groups is None:
             return ()
+        told: dict[str, tuple[Any, ...] | None] = {
+            "kept_alone": groups.kept,
+            "removed": groups.removed,
+            "kind": groups.kinds,
+            "suffices": groups.suffices,
+            "missed": groups.missed,
+            "stability": groups.stability,
+        }
         return tuple(
             WordGroup(
                 words=tuple(self.words[position] for position in sorted(members)),
                 positions=tuple(sorted(members)),
                 importance=groups.psi[group],
-                kept_alone=groups.kept[group] if groups.kept else None,
-                removed=groups.removed[group] if groups.removed else None,
-                kind=groups.kinds[group] if groups.kinds else None,
+                **{name: values[group] for name, values in told.items() if values},
             )
             for group, members in groups.members.items()
         )

@@ -45,6 +45,9 @@ SCHEMA = pa.schema(
         pa.field("kept_alone", _NUMBERS),
         pa.field("removed", _NUMBERS),
         pa.field("group_kinds", _STRINGS),
+        pa.field("suffices", pa.list_(pa.bool_())),
+        pa.field("missed", pa.list_(pa.bool_())),
+        pa.field("stability", _NUMBERS),
         pa.field("evaluations", pa.int64(), nullable=False),
         pa.field("gradients", pa.int64(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False),
@@ -276,6 +279,9 @@ def _to_row(e: Explanation, labels: Sequence[str]) -> dict[str, Any]:
         "kept_alone": groups and groups.kept,
         "removed": groups and groups.removed,
         "group_kinds": groups and groups.kinds,
+        "suffices": groups and groups.suffices,
+        "missed": groups and groups.missed,
+        "stability": groups and groups.stability,
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
@@ -297,6 +303,9 @@ def _from_row(row: dict[str, Any], labels: tuple[str, ...]) -> Explanation:
             found.get("kept_alone"),
             found.get("removed"),
             found.get("group_kinds"),
+            found.get("suffices"),
+            found.get("missed"),
+            found.get("stability"),
         )
     if found["pairs"] is not None:
         own["interactions"] = Interactions(found["pairs"], found["interactions"])

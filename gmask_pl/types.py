@@ -293,8 +293,13 @@ class Groups:
     kept (t,): the number that is asked for, of the words of a group alone; removed (t,): of the
     text without them. None where the method has not asked.
 
-    kinds (t,): ``together`` where the words count only all together, ``substitutes`` where one can
-    stand in for another, "" of a single word. None where the method does not tell.
+    phi of a word that is in no group is 0 throughout.
+
+    What else a method may tell of each group, None where it does not: kinds (t,): ``together``
+    where its words do more than one by one, ``substitutes`` where they do less, as one can stand in
+    for another, "" of a single word. suffices, missed (t,): whether its words alone lead to the
+    decision, and whether the decision changes without them. stability (t,): the share, 0 to 1, of
+    changed conditions in which it is found again.
     """
 
     candidates: tuple[int, ...]
@@ -303,17 +308,21 @@ class Groups:
     kept: tuple[float, ...] | None = None
     removed: tuple[float, ...] | None = None
     kinds: tuple[str, ...] | None = None
+    suffices: tuple[bool, ...] | None = None
+    missed: tuple[bool, ...] | None = None
+    stability: tuple[float, ...] | None = None
 
     @property
     def members(self) -> dict[int, frozenset[int]]:
         """The word positions of each group, by its index in ``psi``, the most important first.
 
-        A word belongs to the group of its highest phi, of equals the first. Groups that no word
-        belongs to are left out.
+        A word belongs to the group of its highest phi, of equals the first, and to none where phi
+        is 0. Groups that no word belongs to are left out.
         """
         found: dict[int, set[int]] = {}
         for word, row in zip(self.candidates, self.phi, strict=True):
-            found.setdefault(row.index(max(row)), set()).add(word)
+            if max(row, default=0.0) > 0:
+                found.setdefault(row.index(max(row)), set()).add(word)
         by_importance = sorted(found, key=lambda group: (-self.psi[group], group))
         return {group: frozenset(found[group]) for group in by_importance}
 

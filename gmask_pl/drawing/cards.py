@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gmask_pl.explanation import NOISE, TOLD_KINDS, Explanation, counted
+from gmask_pl.explanation import NOISE, Explanation, counted
 from gmask_pl.question import PREDICTED
 from gmask_pl.types import A_AND_B, BETWEEN, Groups, Interactions, Span, UserError
 
@@ -202,6 +202,7 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
     in any other group that holds more of it than an even share 1/t.
     """
     even, names = 1 / max(1, len(groups.psi)), groups.names
+    told = {group.positions: group.told for group in e.word_groups}
     shown = []
     for group, members in groups.members.items():
         psi, words = groups.psi[group], list[tuple[bool, float, Word]]()
@@ -212,10 +213,7 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
                 word = Word(e.words[position], _side(e, position), share, title, faint=faint)
                 words.append((faint, -share, word))
         words.sort(key=lambda word: word[:2])
-        told = (("alone", groups.kept), ("without it", groups.removed))
-        effect = ", ".join(f"{name} {value[group]:.3f}" for name, value in told if value)
-        kind = TOLD_KINDS.get(groups.kinds[group]) if groups.kinds else None
-        effect = "; ".join(part for part in (effect, kind) if part)
         if psi >= NO_PSI:
-            shown.append(Group(names[group], psi, tuple(word for *_, word in words), effect))
+            own = tuple(word for *_, word in words)
+            shown.append(Group(names[group], psi, own, told[tuple(sorted(members))]))
     return tuple(shown)

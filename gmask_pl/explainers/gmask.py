@@ -284,6 +284,11 @@ class ResponseTables:
         return self.masked.answers_of(self._alone).same
 
     @cached_property
+    def still_decided(self) -> Tensor:
+        """Whether the decision about the text without a subset is the same, (B, 2^k) bool."""
+        return self.masked.answers_of(self._left).same
+
+    @cached_property
     def removed(self) -> Tensor:
         """p(y | the text without a subset), (B, 2^k)."""
         return (-self.masked.loss_of(self._left)).exp()

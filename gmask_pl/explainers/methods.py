@@ -15,6 +15,7 @@ from gmask_pl.explainers.iba import IBA
 from gmask_pl.explainers.imask import IMask
 from gmask_pl.explainers.integrated_gradients import IntegratedGradients
 from gmask_pl.explainers.interaction import Interaction
+from gmask_pl.explainers.joint_groups import JointGroups
 from gmask_pl.explainers.kernel_shap import KernelShap
 from gmask_pl.explainers.l2x import L2X
 from gmask_pl.explainers.lime import Lime
@@ -24,7 +25,6 @@ from gmask_pl.explainers.paired_ridge import PairedRidge
 from gmask_pl.explainers.random import Random
 from gmask_pl.explainers.shapley import Shapley
 from gmask_pl.explainers.two_sided_search import TwoSidedSearch
-from gmask_pl.explainers.unit_groups import UnitGroups
 from gmask_pl.types import UserError
 
 METHODS: dict[str, Callable[[], Explainer]] = {
@@ -39,6 +39,7 @@ METHODS: dict[str, Callable[[], Explainer]] = {
     "integrated_gradients": IntegratedGradients,
     "interaction": Interaction,
     "interaction_groups": InteractionGroups.two_sided,
+    "joint_groups": JointGroups,
     "keep_one_in": lambda: Occlusion(context="drop"),
     "kernel_shap": KernelShap,
     "l2x": L2X,
@@ -54,7 +55,6 @@ METHODS: dict[str, Callable[[], Explainer]] = {
     "random_groups": RandomGroups.two_sided,
     "shapley": Shapley,
     "two_sided_search": TwoSidedSearch,
-    "unit_groups": UnitGroups,
 }
 
 

@@ -17,7 +17,8 @@ class AlignmentAgreement(ModelFreeMetric):
 
     - resamples, seed: of the 95 % bootstrap interval over pairs.
 
-    Only the grouped words take part, so the metric judges the grouping and not the choice of words.
+    Only the candidate words of the groups take part, so the metric judges the grouping and not the
+    choice of words. A candidate that is in no group is in one group with no other word.
     ``chance`` has the precision, recall and F1 of as many random pairs of these words across the
     sides, in closed form.
 
@@ -51,11 +52,10 @@ class AlignmentAgreement(ModelFreeMetric):
         if explanation.groups is None or example.alignments is None:
             return
         n1 = len(example.spans1)
-        groups = explanation.groups.members.values()
+        groups, words = explanation.groups.members.values(), explanation.groups.candidates
         together = {
             (i, j - n1) for group in groups for i in group if i < n1 for j in group if j >= n1
         }
-        words = frozenset().union(*groups)
         across = {(i, j - n1) for i in words if i < n1 for j in words if j >= n1}
         gold = example.alignments & across
         row = (len(together), len(gold), len(together & gold), len(across))

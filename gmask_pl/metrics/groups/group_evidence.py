@@ -49,10 +49,10 @@ class GroupEvidence(ModelFreeMetric):
 
 
 def rand_index(groups: Groups, evidence: Evidence) -> float:
-    """The index over the grouped words: 1 where they are as known, 0 what random groups have.
+    """The index over the candidate words: 1 where they are as known, 0 what random groups have.
 
-    Each group of the evidence is a cluster, and so are all other words together. It is 0 where no
-    word is in a group.
+    Each group of the evidence is a cluster, and so are all other words together; in the same way
+    each group that is found, and all candidates of no group. It is 0 where no word is in a group.
 
     >>> from gmask_pl.metrics.groups.group_evidence import rand_index
     >>> from gmask_pl.types import Groups
@@ -62,9 +62,11 @@ def rand_index(groups: Groups, evidence: Evidence) -> float:
     """
     from torchmetrics.functional.clustering import adjusted_rand_score  # imports matplotlib
 
-    clusters = {word: group for group, words in groups.members.items() for word in words}
-    if not clusters:
+    members = groups.members
+    if not members:
         return 0.0
+    clusters = dict.fromkeys(groups.candidates, -1)
+    clusters |= {word: group for group, words in members.items() for word in words}
     known = [next((i for i, own in enumerate(evidence, 1) if word in own), 0) for word in clusters]
     found = torch.tensor(list(clusters.values()))
     return float(adjusted_rand_score(found, torch.tensor(known)))

@@ -1,10 +1,11 @@
-"""Groups of words that count as one unit, and the search that finds their candidates."""
+"""Groups of words with joint effects, and the search that finds their candidates."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ from gmask_pl import (
     GroupEffect,
     GroupEvidence,
     GroupSides,
+    JointGroups,
     PairExplainer,
     TwoSidedSearch,
     read_explanations,
 )
 from gmask_pl.explainers._coalition import all_coalitions
-from gmask_pl.explainers.unit_groups import best_partition, unit_effects
+from gmask_pl.explainers.joint_groups import best_partition, closed_indices
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.removal_orders import TIE
 from gmask_pl.models.pair_classifier import PairClassifier
-from gmask_pl.types import Groups, PairExample
+from gmask_pl.types import PairExample
 
 ONE, TWO = "the dog runs past here", "a cat sleeps in it"
 
@@ -60,42 +62,40 @@ def index_of(words: list[int], k: int) -> int:
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
-def test_a_unit_explains_what_a_regression_on_its_indicator_does(k: int) -> None:
+def test_the_index_of_words_is_what_a_regression_on_all_their_subsets_explains(k: int) -> None:
     table = tables(k)
-    explained, together = unit_effects(table, torch.ones(2, k, dtype=torch.bool))
+    explained, joint = closed_indices(table, torch.ones(2, k, dtype=torch.bool))
     bits = all_coalitions(k).numpy()
     for pair in range(2):
         values = table[pair].numpy()
-        whole = sum(np.var(row) for row in values)
         for subset in range(1, 2**k):
-            own = bits[:, bits[subset]]
-            shares = []
-            for unit in (own.all(1), own.any(1)):
-                fits = [np.polyfit(unit.astype(float), row, 1) for row in values]
-                both = zip(values, fits, strict=True)
-                left = sum(np.var(row - np.polyval(fit, unit)) for row, fit in both)
-                shares.append(1 - left / whole)
-            assert float(explained[pair, subset]) == pytest.approx(max(shares), abs=1e-9)
-            if abs(shares[0] - shares[1]) > 1e-4:
-                assert bool(together[pair, subset]) == (shares[0] > shares[1])
+            own = np.flatnonzero(bits[subset])
+            cells = bits[:, own] @ 2 ** np.arange(len(own))
+            means = np.array([[row[cells == c].mean() for c in cells] for row in values])
+            share = means.var(1).sum() / values.var(1).sum()
+            assert float(explained[pair, subset]) == pytest.approx(share, abs=1e-9)
+            twos = 0.0
+            for i, j in combinations(own, 2):
+                sign = (2.0 * bits[:, i] - 1) * (2.0 * bits[:, j] - 1)
+                twos += (values * sign).mean(1).sum()
+            assert float(joint[pair, subset]) == pytest.approx(twos, abs=1e-9)
 
 
 @pytest.mark.parametrize("k", [2, 4, 6])
 def test_the_partition_is_the_best_of_all(k: int) -> None:
     """Its sum is that of brute force; and the groups together explain the sum of their shares."""
-    explained, together = unit_effects(tables(k), torch.ones(2, k, dtype=torch.bool))
-    score = explained - 0.05
-    for pair, found in enumerate(best_partition(score)):
+    explained, _ = closed_indices(tables(k), torch.ones(2, k, dtype=torch.bool))
+    score = explained - 0.02 * (2.0 ** all_coalitions(k).sum(1) - 1)
+    for pair, found in enumerate(best_partition(explained, 0.02)):
         ways = [[index_of(group, k) for group in way] for way in partitions(list(range(k)))]
         best = max(sum(float(score[pair, one]) for one in way) for way in ways)
         assert sum(float(score[pair, one]) for one in found) == pytest.approx(best, abs=k * 1e-5)
         assert sum(found) == np.bitwise_or.reduce(found, initial=0), "groups overlap"
+        assert found == sorted(found, key=lambda one: -float(explained[pair, one]))
 
         bits = all_coalitions(k).numpy()
-        units = [
-            (bits[:, bits[one]].all(1) if together[pair, one] else bits[:, bits[one]].any(1))
-            for one in found
-        ]
+        cells = [bits[:, bits[one]] @ 2 ** np.arange(bits[one].sum()) for one in found]
+        units = [cell == value for cell in cells for value in np.unique(cell)]
         design = np.column_stack([np.ones(2**k), *units]).astype(float)
         values = tables(k)[pair].numpy().T
         left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
@@ -104,10 +104,10 @@ def test_the_partition_is_the_best_of_all(k: int) -> None:
 
 
 def test_of_ways_that_are_alike_fewer_and_smaller_groups_are_taken() -> None:
-    score = torch.zeros(1, 8, dtype=torch.float64)
-    assert best_partition(score) == [[]]
-    score[0, [0b110, 0b111]] = 1.0
-    assert best_partition(score) == [[0b110]]
+    explained = torch.zeros(1, 8, dtype=torch.float64)
+    assert best_partition(explained, 0.0) == [[]]
+    explained[0, [0b110, 0b111]] = 1.0
+    assert best_partition(explained, 0.0) == [[0b110]]
 
 
 def test_a_slot_without_a_word_is_in_no_group() -> None:
@@ -115,13 +115,34 @@ def test_a_slot_without_a_word_is_in_no_group() -> None:
     small = tables(3, pairs=1)
     wide = small.repeat_interleave(2, dim=2)  # the last bit changes nothing
     used = torch.tensor([[True, True, True, False]])
-    explained, together = unit_effects(wide, used)
-    alone, alike = unit_effects(small, used[:, :3])
+    explained, joint = closed_indices(wide, used)
+    alone, alike = closed_indices(small, used[:, :3])
     torch.testing.assert_close(explained[:, ::2], alone)
     assert not explained[:, 1::2].any()
-    assert torch.equal(together[0, 2::2], alike[0, 1:])
-    found = best_partition(explained - 0.05)[0]
-    assert [one // 2 for one in found] == best_partition(alone - 0.05)[0]
+    torch.testing.assert_close(joint[:, ::2], alike)
+    found = best_partition(explained, 0.02)[0]
+    assert [one // 2 for one in found] == best_partition(alone, 0.02)[0]
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_stability_is_the_share_of_halves_in_which_a_group_is_found_again(k: int) -> None:
+    both, used = tables(k, pairs=3), torch.ones(3, k, dtype=torch.bool)
+    method = JointGroups(k=k, price=0.02)
+    found = best_partition(closed_indices(both, used)[0], 0.02)
+    stable = method._stability(both, used, found)
+    bits = all_coalitions(k)
+    for pair in range(3):
+        for group, share in zip(found[pair], stable[pair], strict=True):
+            outside = [j for j in range(k) if not bits[group, j]]
+            again = 0
+            for j in outside:
+                rest = [i for i in range(k) if i != j]
+                members = index_of([rest.index(i) for i in range(k) if bits[group, i]], k - 1)
+                for state in (False, True):
+                    half = both[pair : pair + 1, :, bits[:, j] == state]
+                    parts = best_partition(closed_indices(half, used[:1, 1:])[0], 0.02)[0]
+                    again += members in parts
+            assert share == pytest.approx(again / (2 * len(outside)) if outside else 1.0)
 
 
 def groups_of(model: Callable[..., Any], **settings: Any) -> dict[tuple[str, ...], str | None]:
@@ -132,7 +153,7 @@ def explained_by(model: Callable[..., Any], **settings: Any) -> Explanation:
     def answer(pairs: list[tuple[str, str]]) -> list[float]:
         return [float(model(set(f"{a} {b}".split()))) for a, b in pairs]
 
-    return PairExplainer(answer, method="unit_groups", threshold=0.5, **settings)(ONE, TWO)
+    return PairExplainer(answer, method="joint_groups", threshold=0.5, **settings)(ONE, TWO)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +173,7 @@ def explained_by(model: Callable[..., Any], **settings: Any) -> Explanation:
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_planted_units_are_found_exactly(
+def test_planted_groups_are_found_exactly(
     model: Callable[..., Any], expected: dict[tuple[str, ...], str], seed: int
 ) -> None:
     assert groups_of(model, seed=seed) == expected
@@ -165,13 +186,21 @@ def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
     assert (one.kept_alone, one.removed) == pytest.approx((0.7, 0.3))
     assert (two.kept_alone, two.removed) == pytest.approx((0.3, 0.7))
     assert one.importance + two.importance == pytest.approx(1)
-    assert str(one).endswith("(alone 0.700, without 0.300; count only together)")
+    assert str(one).endswith(
+        "(alone 0.700, without 0.300; suffices, is missed; more together than one by one; "
+        "stable 1.00)"
+    )
+    assert (two.suffices, two.missed, two.kind, two.stability) == (False, False, "", 1.0)
     assert [word for word, _ in found.top(3)] == ["dog", "cat", "here"]
 
 
 def test_a_pair_without_groups_is_scored_and_drawn(tmp_path: Path) -> None:
     found = explained_by(lambda w: 1.0)
-    assert found.groups == Groups((), (), (), (), (), ())
+    assert found.groups is not None
+    assert len(found.groups.candidates) == 8
+    assert not found.groups.members
+    assert found.groups.psi == found.groups.suffices == found.groups.stability == ()
+    assert found.word_groups == found.top_group == ()
     example = replace(
         make_example("1", ONE, TWO),
         evidence=(frozenset({1, 6}),),
