@@ -34,6 +34,7 @@ class JointGroups(CandidateExplainer):
     - word_filter: the explainer whose k best words are grouped; None: `TwoSidedSearch`.
     - k: words that are grouped.
     - price: what an effect must explain, as a share of the variance of the answers, to be there.
+    - least: what a group must explain, as such a share, to be told.
     - order_weight: of what is missed, in the order of the words, see `two_sided_order`.
 
     The model answers all 2^k subsets of the candidates, alone and within the rest of the text. Over
@@ -49,9 +50,9 @@ class JointGroups(CandidateExplainer):
 
     where 2^|G| - 1 counts the effects within a group. The maximum is exact, by dynamic programming
     over subsets. Words whose effects only add up explain no more in one group, and cost more. So a
-    group of several words says that they do something together. A word that explains too little is
-    in no group. The index is over both tables, and psi is a group's share of what all groups
-    explain.
+    group of several words says that they do something together. Groups that explain less than
+    ``least`` are left out, and their words are in no group. The index is over both tables, and psi
+    is a group's share of what all groups explain.
 
     Each group has a kind. ``together``: its words do more than one by one, on average over all
     subsets. ``substitutes``: they do less, as one can stand in for another. It also has a
@@ -83,11 +84,12 @@ class JointGroups(CandidateExplainer):
         word_filter: Explainer | None = None,
         k: TableSize = 8,
         price: Annotated[float, Range(0.0, 1.0)] = 0.005,  # chosen on dev pairs
+        least: Annotated[float, Range(0.0, 1.0)] = 0.02,
         order_weight: NotNegative = 3.0,  # as `GMask`, chosen on dev pairs
     ) -> None:
         own = word_filter or TwoSidedSearch(removal=removal, order_weight=order_weight)
         super().__init__(removal=removal, word_filter=own, k=k)
-        self.price, self.order_weight = price, order_weight
+        self.price, self.least, self.order_weight = price, least, order_weight
 
     @property
     def tables(self) -> int:
@@ -102,7 +104,10 @@ class JointGroups(CandidateExplainer):
         alone, without = (table.double() for table in tables.values)
         both, used = torch.stack([alone, without.flip(1)], 1), candidates >= 0
         explained, joint = closed_indices(both, used)
-        subsets = best_partition(explained, self.price)
+        subsets = [
+            [group for group in own if explained[row, group] >= self.least]
+            for row, own in enumerate(best_partition(explained, self.price))
+        ]
         stable = self._stability(both, used, subsets)
         groups = []
         for row, own in enumerate(subsets):
