@@ -41,7 +41,9 @@ from gmask_pl.metrics.faithfulness.sufficiency import Sufficiency as Sufficiency
 from gmask_pl.metrics.groups.alignment import AlignmentAgreement as AlignmentAgreement
 from gmask_pl.metrics.groups.group_effect import GroupEffect as GroupEffect
 from gmask_pl.metrics.groups.group_evidence import GroupEvidence as GroupEvidence
+from gmask_pl.metrics.groups.group_excess import GroupExcess as GroupExcess
 from gmask_pl.metrics.groups.group_fit import GroupFit as GroupFit
+from gmask_pl.metrics.groups.group_interaction import GroupInteraction as GroupInteraction
 from gmask_pl.metrics.groups.group_sides import GroupSides as GroupSides
 from gmask_pl.metrics.pair_metric import ModelFreeMetric as ModelFreeMetric
 from gmask_pl.metrics.pair_metric import PairMetric as PairMetric

@@ -235,14 +235,17 @@ class ScoreLoop(AskingLoop):
         """The numbers of a batch. Raises PairsFailed for pairs that have none."""
         scores = torch.zeros(batch.word_valid.shape, dtype=torch.float64, device=batch.device)
         groups = torch.full_like(scores, -1, dtype=torch.int64)
+        candidates = torch.zeros_like(batch.word_valid)
         for row, (name, read) in enumerate(zip(batch.ids, batch.places, strict=True)):
             own, column = found[name], {place: i for i, place in enumerate(read)}
             scores[row, : len(read)] = torch.tensor(own.scores, dtype=torch.float64)[read]
-            for group, words in enumerate(own.groups.members.values() if own.groups else ()):
-                groups[row, [column[word] for word in words]] = group
+            if own.groups is not None:
+                candidates[row, [column[word] for word in own.groups.candidates]] = True
+                for group, words in enumerate(own.groups.members.values()):
+                    groups[row, [column[word] for word in words]] = group
         rows: list[PairScore] = []
         for removal in self.metrics:
-            named = self._score(batch, scores, groups, removal)
+            named = self._score(batch, scores, removal, groups=groups, candidates=candidates)
             rows += [
                 PairScore(id, removal, name, tuple(row))
                 for name, table in named.items()
@@ -251,7 +254,7 @@ class ScoreLoop(AskingLoop):
         return rows
 
     def _score(
-        self, batch: PairBatch, scores: Tensor, groups: Tensor, removal: str
+        self, batch: PairBatch, scores: Tensor, removal: str, **groups: Tensor
     ) -> dict[str, Tensor]:
         with self.asked(batch, removal) as masked:
             rows = evaluate(
@@ -260,8 +263,9 @@ class ScoreLoop(AskingLoop):
                 scores,
                 batch.word_valid,
                 masked.whole,
-                groups=groups,
                 keys=lambda: self.keys(batch, removal, asked=True),
+                side=batch.word_side,
+                **groups,
             )
         counts = masked.evaluations.double()[:, None]
         return {EVALUATIONS: counts, EMPTY: rows.pop(EMPTY), **rows}

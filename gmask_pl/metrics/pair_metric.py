@@ -39,7 +39,9 @@ class RankedPairs:
     whole (B,): the question's number for the whole pair, in the paper p(y|x) of the predicted class
     y. ask: keep-masks (B, S, W) bool to Answers, for what a metric must learn beside the answers to
     its ``masks``. groups (B, W) int64: the group of every word, 0 for the most important group, and
-    -1 for a word without a group; None: no groups are given.
+    -1 for a word without a group; None: no groups are given. candidates (B, W) bool: the words
+    that the explainer could have grouped; None: those in groups. side (B, W) int64: 0 for a word of
+    the first text, 1 for one of the second; None: not given.
     keys: a name for everything that the answers about each pair depend on, for metrics that keep
     what they learn.
     """
@@ -51,6 +53,8 @@ class RankedPairs:
     ask: Ask
     groups: Tensor | None = None
     keys: Keys | None = None
+    candidates: Tensor | None = None
+    side: Tensor | None = None
 
 
 class RowMetric:
@@ -268,13 +272,15 @@ def evaluate(
     *,
     groups: Tensor | None = None,
     keys: Keys | None = None,
+    candidates: Tensor | None = None,
+    side: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The rows (B, R) of a batch under every metric, asking the model once for all of them.
 
     - metrics: by name.
     - ask: keep-masks (B, S, W) bool to `Answers`.
     - scores (B, W) and valid (B, W): as in `rank_words`.
-    - whole (B,), groups (B, W), keys: those of `RankedPairs`.
+    - whole (B,), groups (B, W), keys, candidates, side: those of `RankedPairs`.
 
     ``whole`` may hold probabilities (B, C) instead, and ``ask`` return such (B, S, C): the question
     is then the class predicted on the whole pair. The name ``EMPTY`` has `metrics.floor.empty_rows`
@@ -304,7 +310,8 @@ def evaluate(
         return Answers(_finite(found.value), found.same)
 
     whole = _finite(whole)
-    pairs = RankedPairs(valid, *rank_words(scores, valid), whole, answered, groups, keys)
+    ranked = rank_words(scores, valid)
+    pairs = RankedPairs(valid, *ranked, whole, answered, groups, keys, candidates, side)
     masks = [metric.masks(pairs) for metric in metrics.values()]
     masks.append(torch.zeros_like(valid)[:, None])
     answers = answered(torch.cat(masks, 1))

@@ -60,9 +60,12 @@ class ExplanationMetric(Metric):
         whole: Tensor,
         groups: Tensor | None = None,
         keys: Keys | None = None,
+        candidates: Tensor | None = None,
+        side: Tensor | None = None,
     ) -> None:
         """Takes a batch of attributions, asking the model about it: see `pair_metric.evaluate`."""
-        rows = evaluate({"it": self.metric}, ask, scores, valid, whole, groups=groups, keys=keys)
+        given: dict[str, Any] = {"groups": groups, "candidates": candidates, "side": side}
+        rows = evaluate({"it": self.metric}, ask, scores, valid, whole, keys=keys, **given)
         table = torch.cat([rows["it"], rows[EMPTY]], 1)
         self.width = self.width.new_tensor(table.shape[1])
         getattr(self, self._rows).append(table.flatten())

@@ -17,6 +17,12 @@ def groups_given(pairs: RankedPairs, metric: str) -> Tensor:
     return groups
 
 
+def candidate_words(pairs: RankedPairs, metric: str) -> Tensor:
+    """The words (B, W) bool that could have been grouped."""
+    grouped = groups_given(pairs, metric) >= 0
+    return grouped if pairs.candidates is None else pairs.candidates | grouped
+
+
 def grouped_words(groups: Tensor, most: int, metric: str) -> Tensor:
     """The positions of the grouped words of every pair, (B, most), -1 in spare places.
 
@@ -32,3 +38,14 @@ def grouped_words(groups: Tensor, most: int, metric: str) -> Tensor:
     words = torch.where(grouped.gather(1, order), order, -1)
     spare = words.new_full((len(words), most - words.shape[1]), -1)
     return torch.cat([words, spare], 1)
+
+
+def every_subset(words: Tensor, valid: Tensor) -> Tensor:
+    """Keep-masks (B, 2^m, W) of all subsets of words (B, m), -1 being none; word j has bit j."""
+    b, m = words.shape
+    width = valid.shape[1]
+    bits = (torch.arange(2**m, device=words.device)[:, None] >> torch.arange(m).to(words)) & 1
+    columns = torch.where(words < 0, width, words)[:, None].expand(-1, 2**m, -1)
+    kept = torch.zeros(b, 2**m, width + 1, dtype=torch.bool, device=words.device)
+    kept = kept.scatter(2, columns, bits.bool().expand(b, -1, -1))
+    return kept[..., :width] & valid[:, None]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.groups._grouped_words import groups_given
+from gmask_pl.metrics.groups._grouped_words import candidate_words, groups_given
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Part, Presentation
 from gmask_pl.question import Answers
@@ -16,6 +16,7 @@ from gmask_pl.settings import at_least, checked
 from gmask_pl.types import JSON
 
 FLAT = 1e-8  # the variance of answers that do not change: (1e-4)^2
+DRAWS = 10  # of random groups
 
 
 class GroupFit(PairMetric):
@@ -30,10 +31,13 @@ class GroupFit(PairMetric):
     which also chooses the words, and the other half gives R^2; then the halves change places.
 
     Above 0, the groups say more than as many words. All methods are compared on the same masks.
+    Beside it stand other groups of the same sizes, of the words that could have been grouped:
+    ``random`` ones, the mean over ten draws, and ``neighbours``, words that follow one another.
     Pairs without groups, and pairs whose answers hardly change, take no part. Raises ValueError
     where no groups are given.
 
-    A row: whether the pair counts, R^2 of the groups, R^2 of the words, the number of effects.
+    A row: whether the pair counts, R^2 of the groups, of the words, of random groups and of
+    neighbours, and the number of effects.
 
     >>> import torch
     >>> from gmask_pl import ExplanationMetric, GroupFit
@@ -55,6 +59,8 @@ class GroupFit(PairMetric):
         parts=(
             Part("groups", meaning="R² of the model additive over groups"),
             Part("words", meaning="R² of as many effects of single words"),
+            Part("random", meaning="R² of random groups of the same sizes"),
+            Part("neighbours", meaning="R² of groups of words that follow one another"),
         ),
     )
 
@@ -74,12 +80,13 @@ class GroupFit(PairMetric):
         return self._bits(pairs.valid.shape[1]).to(pairs.valid.device) & pairs.valid[:, None]
 
     def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
-        groups = groups_given(pairs, "GroupFit").cpu()
-        bits, values = self._bits(groups.shape[1]), answers.value.double().cpu()
-        valid = pairs.valid.cpu()
+        groups, known = groups_given(pairs, "GroupFit"), candidate_words(pairs, "GroupFit")
+        bits, values = self._bits(groups.shape[1]).double(), answers.value.double().cpu()
         rows = [
-            _fits(bits[:, words].double(), own[words], value)
-            for own, words, value in zip(groups, valid, values, strict=True)
+            _fits(bits[:, words], own[words], could[words], value, self.seed)
+            for own, words, could, value in zip(
+                groups.cpu(), pairs.valid.cpu(), known.cpu(), values, strict=True
+            )
         ]
         return torch.tensor(rows, dtype=answers.value.dtype, device=answers.value.device)
 
@@ -88,13 +95,14 @@ class GroupFit(PairMetric):
         return (averages[..., 1] - averages[..., 2]) / averages[..., 0]
 
     def result(self, rows: Tensor) -> JSON:
-        """value, low, high; n: pairs that count; groups, words: R² of the two models; effects: how
-        many each has, on average."""
+        """value, low, high; n: pairs that count; R² of groups, words, random, neighbours; effects:
+        how many each model has, on average."""
         found = self.estimate(rows, lambda means: self.summary(means)[..., None])
         counts, *sums = found.averages.tolist()
-        groups, words, effects = (s / counts if counts else None for s in sums)
+        names = ("groups", "words", "random", "neighbours", "effects")
+        means = (one / counts if counts else None for one in sums)
         headline = found.headline() | {"n": round(counts * found.n)}
-        return headline | {"groups": groups, "words": words, "effects": effects}
+        return headline | dict(zip(names, means, strict=True))
 
     def _bits(self, width: int) -> Tensor:
         """Which words each mask keeps, (samples, width) bool; more words leave the first as is."""
@@ -103,21 +111,57 @@ class GroupFit(PairMetric):
         return torch.stack(drawn, 1) < 0.5
 
 
-def _fits(kept: Tensor, group: Tensor, values: Tensor) -> tuple[float, float, float, float]:
-    """The row of one pair: kept (S, words), group (words,), values (S,)."""
+def _fits(
+    kept: Tensor, group: Tensor, could: Tensor, values: Tensor, seed: int
+) -> tuple[float, ...]:
+    """The row of one pair: kept (S, words), group and could (words,), values (S,)."""
     members = [torch.nonzero(group == one)[:, 0].tolist() for one in group.unique() if one >= 0]
+    spread = sum(float((part - part.mean()).square().sum()) for part in _halves(values))
     if not members or float(values.var(correction=0)) <= FLAT:
-        return 0.0, 0.0, 0.0, 0.0
-    joint = [kept[:, [i, j]].prod(1) for own in members for i, j in combinations(own, 2)]
-    effects = torch.stack([*kept[:, group >= 0].unbind(1), *joint], 1)
-    half = torch.arange(len(kept)) % 2 == 0
-    left, left_words, spread = 0.0, 0.0, 0.0
-    for fit in (half, ~half):
-        best = _strength(kept[fit], values[fit]).argsort(descending=True, stable=True)
-        left += _error(effects, values, fit)
-        left_words += _error(kept[:, best[: effects.shape[1]]], values, fit)
-        spread += float((values[~fit] - values[~fit].mean()).square().sum())
-    return 1.0, 1 - left / spread, 1 - left_words / spread, float(effects.shape[1])
+        return (0.0,) * 6
+    known = torch.nonzero(could)[:, 0].tolist()
+    generator = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(len(known), generator=generator).tolist() for _ in range(DRAWS)]
+    drawn = [_cut([known[i] for i in order], members) for order in orders]
+    effects = _effects(kept, members)
+    count = effects.shape[1]
+    best = [
+        kept[:, _strength(kept[fit], values[fit]).argsort(descending=True, stable=True)[:count]]
+        for fit in _folds(len(kept))
+    ]
+    right = [_r2([effects] * 2, values, spread), _r2(best, values, spread)]
+    random = [_r2([_effects(kept, own)] * 2, values, spread) for own in drawn]
+    runs = _r2([_effects(kept, _cut(known, members))] * 2, values, spread)
+    return 1.0, *right, sum(random) / DRAWS, runs, float(count)
+
+
+def _cut(words: list[int], like: list[list[int]]) -> list[list[int]]:
+    """Groups of the sizes of ``like``, of words in this order."""
+    rest = iter(words)
+    return [[next(rest) for _ in own] for own in like]
+
+
+def _effects(kept: Tensor, members: list[list[int]]) -> Tensor:
+    """Of each mask (S, effects): the words of groups, and each two words of one group."""
+    single = [kept[:, i] for own in members for i in own]
+    joint = [kept[:, i] * kept[:, j] for own in members for i, j in combinations(own, 2)]
+    return torch.stack([*single, *joint], 1)
+
+
+def _folds(samples: int) -> tuple[Tensor, Tensor]:
+    """Which masks are fitted, (samples,) bool: one half, then the other."""
+    half = torch.arange(samples) % 2 == 0
+    return half, ~half
+
+
+def _halves(values: Tensor) -> list[Tensor]:
+    return [values[~fit] for fit in _folds(len(values))]
+
+
+def _r2(numbers: list[Tensor], values: Tensor, spread: float) -> float:
+    """On held-out masks, of the numbers (S, m) that are taken in each fold."""
+    folds = zip(numbers, _folds(len(values)), strict=True)
+    return 1 - sum(_error(own, values, fit) for own, fit in folds) / spread
 
 
 def _strength(numbers: Tensor, values: Tensor) -> Tensor:
