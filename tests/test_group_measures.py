@@ -24,7 +24,6 @@ def test_interactions_are_those_of_shapiq(n: int) -> None:
     """Its exact order-2 FSII, an implementation of others."""
     import shapiq  # takes seconds
 
-    shapiq = pytest.importorskip("shapiq")
     table = table_of(n)
 
     def game(coalitions: np.ndarray) -> np.ndarray:
