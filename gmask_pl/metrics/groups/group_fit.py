@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from gmask_pl.metrics.groups._grouped_words import candidate_words, groups_given
+from gmask_pl.metrics.groups._grouped_words import candidate_words, grouped_words, groups_given
 from gmask_pl.metrics.pair_metric import PairMetric, RankedPairs
 from gmask_pl.metrics.presentation import Part, Presentation
 from gmask_pl.question import Answers
-from gmask_pl.settings import at_least, checked
+from gmask_pl.settings import Range, at_least, checked
 from gmask_pl.types import JSON
 
 FLAT = 1e-8  # the variance of answers that do not change: (1e-4)^2
-DRAWS = 10  # of random groups
+DRAWS, FOLDS = 10, 4  # of random groups; of masks
 
 
 class GroupFit(PairMetric):
     """R^2 on held-out masks of a model additive over groups, less that of one over single words.
 
-    - samples: masks. Each keeps every word of the pair with probability 1/2.
+    - samples: masks of each of two kinds. Each keeps some of the words that the explainer could
+      have grouped: of a pair without its other words, and of the pair with them. No mask is drawn
+      twice.
+    - max_words: the most words that an explainer could have grouped.
     - resamples, seed: of the 95 % bootstrap interval over pairs; seed is also that of the masks.
 
     The model of groups has an effect for each word of a group, and a joint effect for each two
     words of one group. The model of words has as many effects, of single words only: of the words
-    that correlate most with the answers. Both are fitted by least squares to one half of the masks,
-    which also chooses the words, and the other half gives R^2; then the halves change places.
+    that correlate most with the answers. Both are fitted by least squares to three quarters of the
+    masks of a kind, which also choose the words, and the last quarter gives R^2; each quarter is
+    the last once. R^2 is of both kinds together. Of few words all masks are asked about; then
+    nothing is left to hold out, and R^2 is of all of them.
 
-    Above 0, the groups say more than as many words. All methods are compared on the same masks.
-    Beside it stand other groups of the same sizes, of the words that could have been grouped:
-    ``random`` ones, the mean over ten draws, and ``neighbours``, words that follow one another.
-    Pairs without groups, and pairs whose answers hardly change, take no part. Raises ValueError
-    where no groups are given.
+    Above 0, the groups say more than as many words. Beside it stand other groups of the same sizes,
+    of the words that could have been grouped: ``random`` ones, the mean over ten draws, and
+    ``neighbours``, words that follow one another. Pairs without groups, and pairs whose answers
+    hardly change, take no part. Raises UserError for a pair with more words, ValueError where no
+    groups are given.
 
     A row: whether the pair counts, R^2 of the groups, of the words, of random groups and of
     neighbours, and the number of effects.
@@ -68,26 +74,32 @@ class GroupFit(PairMetric):
     def __init__(
         self,
         *,
-        samples: Annotated[int, at_least(8, "masks, to fit and to test")] = 256,
+        samples: Annotated[int, at_least(8, "masks, to fit and to test")] = 128,
+        max_words: Annotated[int, Range(2, 20, why="words: 2^max_words masks")] = 16,
         **bootstrap: Any,
     ) -> None:
         super().__init__(**bootstrap)
-        self.samples = samples
+        self.samples, self.max_words = samples, max_words
 
     def masks(self, pairs: RankedPairs) -> Tensor:
-        """The drawn masks, the same for every pair of so many words."""
-        groups_given(pairs, "GroupFit")
-        return self._bits(pairs.valid.shape[1]).to(pairs.valid.device) & pairs.valid[:, None]
+        """The drawn words alone, then the pair without the words that are not drawn."""
+        alone = torch.zeros(
+            len(pairs.valid), self.samples, pairs.valid.shape[1], dtype=torch.bool
+        ).to(pairs.valid.device)
+        known = candidate_words(pairs, "GroupFit")
+        for row, words in enumerate(self._words(pairs)):
+            kept = self._bits(len(words))
+            alone[row, : len(kept), words] = kept.to(alone.device)
+        others = (pairs.valid & ~known)[:, None]
+        return torch.cat([alone, alone | others], 1) & pairs.valid[:, None]
 
     def score(self, pairs: RankedPairs, answers: Answers) -> Tensor:
-        groups, known = groups_given(pairs, "GroupFit"), candidate_words(pairs, "GroupFit")
-        bits, values = self._bits(groups.shape[1]).double(), answers.value.double().cpu()
-        rows = [
-            _fits(bits[:, words], own[words], could[words], value, self.seed)
-            for own, words, could, value in zip(
-                groups.cpu(), pairs.valid.cpu(), known.cpu(), values, strict=True
-            )
-        ]
+        groups = groups_given(pairs, "GroupFit").cpu()
+        values = answers.value.double().cpu().unflatten(1, (2, self.samples))
+        rows = []
+        for own, words, value in zip(groups, self._words(pairs), values, strict=True):
+            kept = self._bits(len(words))
+            rows.append(_fits(kept.double(), own[words], value[:, : len(kept)], self.seed))
         return torch.tensor(rows, dtype=answers.value.dtype, device=answers.value.device)
 
     @staticmethod
@@ -104,38 +116,49 @@ class GroupFit(PairMetric):
         headline = found.headline() | {"n": round(counts * found.n)}
         return headline | dict(zip(names, means, strict=True))
 
-    def _bits(self, width: int) -> Tensor:
-        """Which words each mask keeps, (samples, width) bool; more words leave the first as is."""
+    def _words(self, pairs: RankedPairs) -> list[Tensor]:
+        """The places of the words of each pair that could have been grouped, in their order."""
+        known = torch.where(candidate_words(pairs, "GroupFit"), 0, -1)
+        words = grouped_words(known, self.max_words, "GroupFit").cpu()
+        return [places[places >= 0] for places in words]
+
+    def _bits(self, n: int) -> Tensor:
+        """Which of n words each mask keeps, (at most samples, n) bool: the same for any pair."""
         generator = torch.Generator().manual_seed(self.seed)
-        drawn = [torch.rand(self.samples, generator=generator) for _ in range(width)]
-        return torch.stack(drawn, 1) < 0.5
+        numbers = torch.randperm(2**n, generator=generator)[: self.samples]
+        return (numbers[:, None] >> torch.arange(n)) & 1 > 0
 
 
-def _fits(
-    kept: Tensor, group: Tensor, could: Tensor, values: Tensor, seed: int
-) -> tuple[float, ...]:
-    """The row of one pair: kept (S, words), group and could (words,), values (S,)."""
+def _fits(kept: Tensor, group: Tensor, values: Tensor, seed: int) -> tuple[float, ...]:
+    """The row of one pair: kept (S, words), group (words,), values (2, S)."""
     members = [torch.nonzero(group == one)[:, 0].tolist() for one in group.unique() if one >= 0]
-    spread = sum(float((part - part.mean()).square().sum()) for part in _halves(values))
-    if not members or float(values.var(correction=0)) <= FLAT:
+    if not members or float(values.var(1, correction=0).sum()) <= FLAT:
         return (0.0,) * 6
-    known = torch.nonzero(could)[:, 0].tolist()
     generator = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(len(known), generator=generator).tolist() for _ in range(DRAWS)]
-    drawn = [_cut([known[i] for i in order], members) for order in orders]
-    effects = _effects(kept, members)
+    orders = [torch.randperm(len(group), generator=generator).tolist() for _ in range(DRAWS)]
+    effects, folds = _effects(kept, members), _folds(*kept.shape)
     count = effects.shape[1]
-    best = [
-        kept[:, _strength(kept[fit], values[fit]).argsort(descending=True, stable=True)[:count]]
-        for fit in _folds(len(kept))
+    ranked = [
+        _strength(kept[fit], values[:, fit]).argsort(descending=True, stable=True)
+        for fit, _ in folds
     ]
-    right = [_r2([effects] * 2, values, spread), _r2(best, values, spread)]
-    random = [_r2([_effects(kept, own)] * 2, values, spread) for own in drawn]
-    runs = _r2([_effects(kept, _cut(known, members))] * 2, values, spread)
-    return 1.0, *right, sum(random) / DRAWS, runs, float(count)
+
+    def r2(*numbers: Tensor) -> float:
+        """On held-out masks, of the numbers (S, m) of every fold, or of each."""
+        left = spread = 0.0
+        for own, (fit, held) in zip(numbers * (len(folds) // len(numbers)), folds, strict=True):
+            for value in values:
+                left += _error(own, value, fit, held)
+                spread += float((value[held] - value[held].mean()).square().sum())
+        return 1 - left / spread if spread else 0.0
+
+    words = r2(*(kept[:, best[:count]] for best in ranked))
+    drawn = [r2(_effects(kept, _cut(order, members))) for order in orders]
+    runs = r2(_effects(kept, _cut(range(len(group)), members)))
+    return 1.0, r2(effects), words, sum(drawn) / DRAWS, runs, float(count)
 
 
-def _cut(words: list[int], like: list[list[int]]) -> list[list[int]]:
+def _cut(words: Sequence[int], like: list[list[int]]) -> list[list[int]]:
     """Groups of the sizes of ``like``, of words in this order."""
     rest = iter(words)
     return [[next(rest) for _ in own] for own in like]
@@ -148,31 +171,24 @@ def _effects(kept: Tensor, members: list[list[int]]) -> Tensor:
     return torch.stack([*single, *joint], 1)
 
 
-def _folds(samples: int) -> tuple[Tensor, Tensor]:
-    """Which masks are fitted, (samples,) bool: one half, then the other."""
-    half = torch.arange(samples) % 2 == 0
-    return half, ~half
-
-
-def _halves(values: Tensor) -> list[Tensor]:
-    return [values[~fit] for fit in _folds(len(values))]
-
-
-def _r2(numbers: list[Tensor], values: Tensor, spread: float) -> float:
-    """On held-out masks, of the numbers (S, m) that are taken in each fold."""
-    folds = zip(numbers, _folds(len(values)), strict=True)
-    return 1 - sum(_error(own, values, fit) for own, fit in folds) / spread
+def _folds(samples: int, words: int) -> list[tuple[Tensor, Tensor]]:
+    """Which masks are fitted in each fold and which held out, (samples,) bool each."""
+    if samples == 2**words:
+        every = torch.ones(samples, dtype=torch.bool)
+        return [(every, every)]
+    quarter = torch.arange(samples) % FOLDS
+    return [(quarter != fold, quarter == fold) for fold in range(FOLDS)]
 
 
 def _strength(numbers: Tensor, values: Tensor) -> Tensor:
-    """Of each of m numbers (S, m), what it explains alone of values (S,): (m,)."""
+    """Of each of m numbers (S, m), what it explains alone of values (2, S): (m,)."""
     centred = numbers - numbers.mean(0)
-    shared = (values - values.mean()) @ centred
-    return shared.square() / centred.square().sum(0).clamp_min(1e-9)
+    shared = (values - values.mean(1, keepdim=True)) @ centred
+    return (shared.square() / centred.square().sum(0).clamp_min(1e-9)).sum(0)
 
 
-def _error(numbers: Tensor, values: Tensor, fit: Tensor) -> float:
-    """The squared error on the other masks of least squares on the masks ``fit``."""
+def _error(numbers: Tensor, values: Tensor, fit: Tensor, held: Tensor) -> float:
+    """The squared error on the masks ``held`` of least squares on the masks ``fit``."""
     design = torch.cat([torch.ones(len(numbers), 1, dtype=numbers.dtype), numbers], 1)
     weights = torch.linalg.lstsq(design[fit], values[fit, None], driver="gelsd").solution
-    return float((values[~fit] - (design[~fit] @ weights)[:, 0]).square().sum())
+    return float((values[held] - (design[held] @ weights)[:, 0]).square().sum())
