@@ -134,7 +134,7 @@ class PairExplainer:
     >>> found.predicted, found.top_group
     ('yes', ('guitar', 'banjo'))
     >>> print(found.word_groups[0])
-    1.00 guitar banjo (alone 0.900, without 0.100)
+    1.00 guitar banjo (alone 0.900, without 0.100; suffices, is missed; act together; stable 1.00)
     """
 
     @checked
@@ -143,7 +143,7 @@ class PairExplainer:
         model: Any,
         tokenizer: Any = None,
         *,
-        method: str | Explainer = "gmask_two_sided",
+        method: str | Explainer = "joint_groups",
         labels: Sequence[str] | None = None,
         outputs: str | None = None,
         target: str | None = None,

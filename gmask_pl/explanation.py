@@ -31,7 +31,7 @@ def counted(scores: Sequence[float]) -> tuple[float, ...]:
 
 
 TOLD_KINDS = {
-    TOGETHER: "more together than one by one",
+    TOGETHER: "act together",
     SUBSTITUTES: "can stand in for one another",
 }
 

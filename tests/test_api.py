@@ -210,7 +210,7 @@ def test_one_pair_has_a_progress_bar_where_it_is_asked_for(
     ("wrong", "why"),
     [
         ({"method": "typo"}, "method=typo: there is no such method"),
-        ({"budget": 3}, "budget=3: GMask needs at least 32"),
+        ({"budget": 3}, "budget=3: JointGroups needs at least 32"),
         ({"batch_size": 0}, "PairExplainer.batch_size=0: give a whole number from 1"),
         ({"max_length": 0}, "PairExplainer.max_length=0: give a whole number from 1"),
         ({"unit": "letter"}, "unit='letter': choose one of"),

@@ -162,7 +162,7 @@ def test_no_pair_is_asked_about_more_than_the_budget(method: str, budget: int) -
 
 
 def test_a_budget_that_is_too_small_is_told() -> None:
-    least = "budget=10: GMask needs at least 32 calls a pair: give budget=32 or more"
+    least = "budget=10: JointGroups needs at least 32 calls a pair: give budget=32 or more"
     with pytest.raises(UserError, match=least):
         PairExplainer(shared, budget=10)
     explain = PairExplainer(shared, method="occlusion", budget=5)

@@ -187,8 +187,7 @@ def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
     assert (two.kept_alone, two.removed) == pytest.approx((0.3, 0.7))
     assert one.importance + two.importance == pytest.approx(1)
     assert str(one).endswith(
-        "(alone 0.700, without 0.300; suffices, is missed; more together than one by one; "
-        "stable 1.00)"
+        "(alone 0.700, without 0.300; suffices, is missed; act together; stable 1.00)"
     )
     assert (two.suffices, two.missed, two.kind, two.stability) == (False, False, "", 1.0)
     assert [word for word, _ in found.top(3)] == ["dog", "cat", "here"]

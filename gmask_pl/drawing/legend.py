@@ -65,5 +65,11 @@ def legend(cards: Sequence[Card]) -> Iterator[str | Word]:
             " Behind a group stands what the model says of its words alone and, where the method "
             "has asked, of the pair without them."
         )
+    if any("stable" in group.effect for group in groups):
+        yield (
+            " A group suffices where its words alone lead to the decision, and is missed where the "
+            "decision changes without them. Stable is the share of changed conditions in which the "
+            "same words are one group."
+        )
     if any(card.pairs for card in cards):
         yield " Numbered are the pairs of words that do most together (I, their interaction)."
