@@ -258,6 +258,10 @@ def test_the_rand_index_of_planted_groups() -> None:
     evidence = (frozenset({0, 5}), frozenset({2, 6}))
     assert rand_index(groups_of({0, 5}, {2, 6}, {1, 7}), evidence) == pytest.approx(1)
     assert rand_index(groups_of({0, 2, 1}, {5, 6, 7}), evidence) < 0.1
+    none = (0.0, 0.0)
+    with_others = Groups((0, 1, 2, 5, 6), ((1, 0), none, (0, 1), (1, 0), (0, 1)), (0.6, 0.4))
+    assert rand_index(with_others, evidence) == pytest.approx(1)
+    assert rand_index(Groups((0, 1), ((), ()), ()), evidence) == 0
     example = make_example("a", "a man plays music", "a man sings songs")
     planted = replace(example, evidence=evidence)
     metric = GroupEvidence(**AGAIN)
@@ -286,7 +290,22 @@ def test_aligned_words_in_one_group_by_hand() -> None:
     assert found["value"] == pytest.approx(2 * precision * recall / (precision + recall))
     assert found["chance_precision"] == pytest.approx(3 / 9)
     assert found["chance_recall"] == pytest.approx((5 * 3 / 9) / 3)
+    assert found["identity"] == 0
     assert not AlignmentAgreement(**AGAIN).knows(example)
+
+
+def test_the_same_words_stand_beside_alignments() -> None:
+    """Candidates of no group count: of 2 x 3 pairs 2 are gold, 2 the same word and 1 is both."""
+    example = make_example("a", "the Man ran", "a man ran the race")
+    aligned = replace(example, alignments=frozenset({(1, 1), (2, 4), (0, 3)}))
+    metric = AlignmentAgreement(**AGAIN)
+    groups = Groups((1, 2, 4, 5, 7), ((0.0,), (1.0,), (0.0,), (0.0,), (1.0,)), (1.0,))
+    metric.update(explained(aligned, groups), aligned)
+    found = metric.compute(())
+    assert found is not None
+    assert (found["precision"], found["recall"]) == (1, 1 / 2)
+    assert (found["identity_precision"], found["identity_recall"]) == (1 / 2, 1 / 2)
+    assert found["identity"] == pytest.approx(1 / 2)
 
 
 def test_chance_is_what_random_pairs_find() -> None:

@@ -20,10 +20,11 @@ class AlignmentAgreement(ModelFreeMetric):
     Only the candidate words of the groups take part, so the metric judges the grouping and not the
     choice of words. A candidate that is in no group is in one group with no other word.
     ``chance`` has the precision, recall and F1 of as many random pairs of these words across the
-    sides, in closed form.
+    sides, in closed form. ``identity`` has those of the pairs that are the same word, whatever its
+    case: people mostly align these.
 
-    A row is (pairs in one group, gold pairs, both, all pairs across the sides); numbers are of
-    the sums over all text pairs.
+    A row is (pairs in one group, gold pairs, both, all pairs across the sides, pairs of the same
+    word, gold ones of these); numbers are of the sums over all text pairs.
 
     >>> from gmask_pl import AlignmentAgreement, InteractionGroups, PairExplainer
     >>> from gmask_pl.types import PairExample
@@ -58,8 +59,10 @@ class AlignmentAgreement(ModelFreeMetric):
         }
         across = {(i, j - n1) for i in words if i < n1 for j in words if j >= n1}
         gold = example.alignments & across
-        row = (len(together), len(gold), len(together & gold), len(across))
-        self.rows[explanation.id] = tuple(map(float, row))
+        first, second = example.words1, example.words2
+        same = {(i, j) for i, j in across if first[i].lower() == second[j].lower()}
+        found = (together, gold, together & gold, across, same, same & gold)
+        self.rows[explanation.id] = tuple(float(len(pairs)) for pairs in found)
 
     @staticmethod
     def summary(averages: Tensor) -> Tensor:
@@ -67,18 +70,21 @@ class AlignmentAgreement(ModelFreeMetric):
         return 2 * averages[..., 2] / (averages[..., 0] + averages[..., 1])
 
     def result(self, rows: Tensor) -> JSON:
-        """value, low, high: F1; n; precision, recall; chance: F1, precision, recall of random."""
+        """value, low, high: F1; n; precision, recall; chance, identity: F1, precision, recall of
+        random pairs and of pairs of the same word."""
         # What as many random pairs of the same text pair hit on average.
         hits = rows[:, 0] * rows[:, 1] / rows[:, 3].clamp_min(1)
         found = self.estimate(torch.cat([rows, hits[:, None]], 1), _agreement)
-        names = ("precision", "recall", "chance", "chance_precision", "chance_recall")
+        parts = ("", "_precision", "_recall")
+        other = [name + part for name in ("chance", "identity") for part in parts]
+        names = ["precision", "recall", *other]
         return found.headline() | dict(zip(names, numbers(found.value[1:]), strict=True))
 
 
 def _agreement(mean: Tensor) -> Tensor:
-    """F1, precision and recall of the groups, then of chance: (..., 6)."""
-    together, gold, both, _, hits = mean.unbind(-1)
+    """F1, precision and recall of the groups, of chance and of the same words: (..., 9)."""
+    together, gold, both, _, same, same_gold, hits = mean.unbind(-1)
     columns = []
-    for found in (both, hits):
-        columns += [2 * found / (together + gold), found / together, found / gold]
+    for found, of in ((both, together), (hits, together), (same_gold, same)):
+        columns += [2 * found / (of + gold), found / of, found / gold]
     return torch.stack(columns, -1)
