@@ -771,15 +771,18 @@ def test_collectors_fit_their_yaml_and_choices_exist(name: str) -> None:
     settings: Any = OmegaConf.to_container(cfg.collect, resolve=True, throw_on_missing=True)
     get_class(settings.pop("_target_"))(**settings)
     params = {key: str(choices).split(",") for key, choices in cfg.hydra.sweeper.params.items()}
+    values = []
     for key, choices in params.items():
         group = CONF / key.split("@")[0]
         for choice in choices:
             if group.is_dir():
                 assert (group / f"{choice}.yaml").is_file(), f"{key}={choice}"
-            else:  # a setting, which must be there
-                first = [f"{part}={params[part][0]}" for part in ("explainer",) if part in params]
-                with initialize_config_dir(str(CONF), version_base="1.3"):
-                    compose("explain", [*first, f"{key}={choice}"])
+            else:
+                values.append(f"{key}={choice}")
+    if values:  # of settings, which must be there
+        first = [f"{part}={params[part][0]}" for part in ("explainer",) if part in params]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            compose("explain", [*first, *values])
 
 
 def test_other_texts_of_the_same_names_are_other_pairs(tmp_path: Path) -> None:
