@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import random
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import within
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -193,11 +192,7 @@ def test_statistics_by_hand() -> None:
 
 
 def run_statistics(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "gmask_paper.dataset_statistics", *overrides]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return within(str(ROOT / "gmask_paper" / "dataset_statistics.py"), folder, *overrides)
 
 
 @pytest.mark.slow

@@ -22,20 +22,25 @@ def after(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def loaded(code: str) -> set[str]:
-    """The heavy packages that a process has loaded after it."""
-    return set(after(f"import sys; {code}; print(*{{*{HEAVY}}} & {{*sys.modules}})").stdout.split())
+def loaded(*steps: str) -> list[set[str]]:
+    """The heavy packages that a process has loaded after each of them."""
+    shown = f"; print(*{{*{HEAVY}}} & {{*sys.modules}})\n"
+    told = after("import sys\n" + "".join(step + shown for step in steps)).stdout
+    return [set(line.split()) for line in told.split("\n")[: len(steps)]]
 
 
 def test_the_package_alone_loads_nothing() -> None:
-    assert loaded("import gmask_pl; dir(gmask_pl)") == set()
+    assert loaded("import gmask_pl; dir(gmask_pl)") == [set()]
 
 
 @pytest.mark.slow
 def test_explaining_loads_only_what_the_model_runs_on() -> None:
     """matplotlib and scipy are loaded by torchmetrics itself, wherever they are installed."""
-    needed = loaded("import pytorch_lightning, transformers")
-    assert loaded("from gmask_pl import GMask, PairExplainer, BertPairClassifier") <= needed
+    needed, used = loaded(
+        "import pytorch_lightning, transformers",
+        "from gmask_pl import GMask, PairExplainer, BertPairClassifier",
+    )
+    assert used == needed
     assert not needed & {"hydra", "omegaconf", "wandb", "pyarrow", "statsmodels", "captum"}
 
 
@@ -49,22 +54,31 @@ def test_every_name_is_where_the_stub_has_it() -> None:
 
 
 SAYING = """
-import logging
+import logging, sys
 from gmask_pl.files import warn_once
 from gmask_pl.processes import say
-{}
-say("said"); warn_once("key", "warned")
+
+def told(key):
+    say("said"); warn_once(key, "warned")
+    for stream in (sys.stdout, sys.stderr):
+        print("end", file=stream, flush=True)
+
+told("usual")
+logging.getLogger("gmask_pl").setLevel(logging.ERROR)
+told("silent")
+logging.getLogger("gmask_pl").setLevel(logging.NOTSET)
+logging.basicConfig(level="INFO", format="%(name)s %(message)s")
+told("own")
 """
 
 
 @pytest.mark.slow
 def test_what_the_library_says_is_logged() -> None:
-    usual = after(SAYING.format(""))
-    assert (usual.stdout, usual.stderr) == ("", "warned\n")
-    silent = after(SAYING.format("logging.getLogger('gmask_pl').setLevel(logging.ERROR)"))
-    assert (silent.stdout, silent.stderr) == ("", "")
-    own = after(SAYING.format("logging.basicConfig(level='INFO', format='%(name)s %(message)s')"))
-    assert own.stderr == "gmask_pl.processes said\ngmask_pl.files warned\n"
+    process = after(SAYING)
+    assert process.stdout == "end\n" * 3
+    usual, silent, own, rest = process.stderr.split("end\n")
+    assert (usual, silent, rest) == ("warned\n", "", "")
+    assert own == "gmask_pl.processes said\ngmask_pl.files warned\n"
 
 
 def test_commands_show_it(capsys: pytest.CaptureFixture[str]) -> None:
