@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,9 @@ SMALL = (
 )
 
 
-def called(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+def called(
+    folder: Path, *command: str | Path, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """What a command does in a folder, for somebody who is logged in nowhere."""
     hidden = ("PYTHON", "PIP_", "WANDB_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
@@ -36,11 +40,41 @@ def called(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[st
         [str(part) for part in command],
         cwd=folder,
         env=environment,
+        input=given,
         capture_output=True,
         text=True,
         check=False,
         timeout=HANG,
     )
+
+
+TOGETHER = """
+import contextlib, io, json, runpy, sys
+from hydra.core.global_hydra import GlobalHydra
+for sys.argv in json.load(sys.stdin):
+    told, complained, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(complained):
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            code = end.code or 0
+    GlobalHydra.instance().clear()
+    print(json.dumps([code, told.getvalue(), complained.getvalue()]))
+"""
+
+
+def together(
+    installed: Path, folder: Path, *commands: Sequence[str]
+) -> list[subprocess.CompletedProcess[str]]:
+    """What commands of the environment do one after the other in one process of it."""
+    typed = [[str(installed / name), *settings] for name, *settings in commands]
+    done = called(folder, installed / "python", "-c", TOGETHER, given=json.dumps(typed))
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = map(json.loads, done.stdout.splitlines())
+    return [
+        subprocess.CompletedProcess(*it)
+        for it in zip(typed, *zip(*found, strict=True), strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +175,7 @@ def test_a_sweep_in_other_processes_is_collected_by_the_command_that_it_ends_wit
     pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
     assert explained.returncode == 0
     few = ("limit=2", "seed=0", "metric=[aopc]", "model=bert_tiny", "dataset=planted", *SMALL)
-    sweep = ("experiment=table2", "explainer=random,occlusion", f"hydra/launcher={launcher}")
+    sweep = ("experiment=table2", "explainer=random", f"hydra/launcher={launcher}")
     output = f"output={launcher}"
     weights = "weights=outputs/models/planted_bert_tiny"
     done = called(folder, installed / "gmask-explain", *sweep, *few, output, weights)
@@ -155,33 +189,29 @@ def test_a_sweep_in_other_processes_is_collected_by_the_command_that_it_ends_wit
     assert (folder / launcher / "paper/table2/table2.md").is_file()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "explain.py batchsize=4",
-        "explain.py dataset=esnli dataset.path=none explainer.k=0 trainer.devices=x",
-        "train.py explainer=random",
-        "collect.py experiment=table2 beyond=0",
-    ],
-)
 def test_settings_are_checked_as_in_a_checkout(
-    command: str, installed: Path, folder: Path, tmp_path: Path
+    installed: Path, folder: Path, tmp_path: Path
 ) -> None:
-    script, *settings = command.split(" ")
-    name = f"gmask-{script.removesuffix('.py')}"
-    here = within(str(ROOT / script), tmp_path, *settings)
-    there = called(folder, installed / name, *settings)
-    assert (here.returncode, there.returncode) == (2, 2)
-    assert there.stderr == here.stderr.replace(script, name)
+    commands = [
+        ("explain", "batchsize=4"),
+        ("explain", "dataset=esnli", "dataset.path=none", "explainer.k=0", "trainer.devices=x"),
+        ("train", "explainer=random"),
+        ("collect", "experiment=table2", "beyond=0"),
+    ]
+    named = [(f"gmask-{name}", *settings) for name, *settings in commands]
+    for (name, *settings), there in zip(commands, together(installed, folder, *named), strict=True):
+        here = within(str(ROOT / f"{name}.py"), tmp_path, *settings)
+        assert (here.returncode, there.returncode) == (2, 2)
+        assert there.stderr == here.stderr.replace(f"{name}.py", f"gmask-{name}")
 
 
 def test_the_check_of_a_model_is_a_command(
     explained: subprocess.CompletedProcess[str], installed: Path, folder: Path
 ) -> None:
     assert explained.returncode == 0
-    told = called(folder, installed / "gmask-check", "weights=outputs/models/planted_bert_tiny")
+    check, weights = "gmask-check", "weights=outputs/models/planted_bert_tiny"
+    told, missing = together(installed, folder, (check, weights), (check, "output=nowhere"))
     assert told.returncode == 0, told.stderr[-2000:]
     assert "a softmax over classes: " in told.stdout
-    missing = called(folder, installed / "gmask-check", "output=nowhere")
     assert missing.returncode == 2
     assert "or run gmask-train first" in missing.stderr
