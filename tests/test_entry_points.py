@@ -6,16 +6,19 @@ import json
 import math
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+import torch
 from conftest import HANG, within
 from safetensors.torch import load_file, save_file
 
@@ -47,6 +50,70 @@ def started(script: str, folder: Path, *overrides: str) -> subprocess.CompletedP
 def run(script: str, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """What a script of the project, or a module, does within this process."""
     return within(str(ROOT / script) if script.endswith(".py") else script, folder, *overrides)
+
+
+PREPARED = """
+import json, os, runpy, signal, sys
+import gmask_pl.pipeline.explaining
+for line in sys.stdin:
+    folder, told, complained, *arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        for number, path in enumerate((os.devnull, told, complained)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+        # Tests that run in the background have been told to ignore Ctrl-C, and so would this.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = arguments
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        break
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has imported everything, and starts another one for each line it reads."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PREPARED]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, bufsize=0, **pipes) as process:
+        yield process
+
+
+def forked(
+    prepared: subprocess.Popen[bytes],
+    folder: Path,
+    *overrides: str,
+    asked: signal.Signals | None = None,
+    when: tuple[str, int] = ("", 0),
+) -> subprocess.CompletedProcess[str]:
+    """What explain.py does in a process of its own, started without the time to import.
+
+    asked: a signal that it gets when there are so many files of a pattern.
+    """
+    assert prepared.stdin is not None
+    assert prepared.stdout is not None
+    texts = [folder / f"{stream}-{time.monotonic_ns()}" for stream in ("told", "complained")]
+    command = [str(ROOT / "explain.py"), *overrides]
+    order = [str(folder), *map(str, texts), *command]
+    prepared.stdin.write(json.dumps(order).encode() + b"\n")
+    process = int(prepared.stdout.readline())
+    try:
+        if asked is not None:
+            pattern, count = when
+            end = time.monotonic() + HANG
+            while len(list(folder.glob(pattern))) < count and time.monotonic() < end:
+                early = select.select([prepared.stdout], [], [], 0.002)[0]
+                assert not early, f"the run ended before it was asked to: {texts[1].read_text()}"
+            os.kill(process, asked)
+        assert select.select([prepared.stdout], [], [], HANG)[0], "the run does not end"
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
+    status = int(prepared.stdout.readline())
+    return subprocess.CompletedProcess(command, status, *(file.read_text() for file in texts))
 
 
 @pytest.fixture(scope="session")
@@ -123,44 +190,26 @@ def test_two_experiments_share_their_runs_and_are_collected(
     assert left == forms | {"table4_differences.md", "table4_differences.csv"}
 
 
-EXPLAINED, SCORED = "explanations/*/explained-*", "explain/*/*/*/unfinished-*/scored-*"
-
-
-def killed_when(folder: Path, output: str, pattern: str, count: int, *overrides: str) -> None:
-    """Starts explain.py and kills it as soon as so many files of that pattern are there."""
-    command = [sys.executable, str(ROOT / "explain.py"), *overrides]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while len(list(folder.glob(f"{output}/{pattern}.parquet"))) < count:
-            assert process.poll() is None, "the run ended before it was killed"
-            time.sleep(0.002)
-    finally:
-        process.kill()
-        process.wait()
+EXPLAINED = "cut/explanations/*/explained-*.parquet"
+SCORED = "cut/explain/*/*/*/unfinished-*/scored-*.parquet"
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(
-    first: subprocess.CompletedProcess[str], folder: Path
+    first: subprocess.CompletedProcess[str], prepared: subprocess.Popen[bytes], folder: Path
 ) -> None:
     assert first.returncode == 0
     settings = ("weights=outputs/models/planted_bert_tiny", "explainer.k=6", "batch_size=2")
     settings += ("explainer.word_filter.epochs=5", "explainer.fit.epochs=20")
     settings += ("limit=40", "metric=[aopc,degradation,evidence]", "metric.removal=[pad,mask]")
-    killed_when(folder, "cut", EXPLAINED, 3, *SMALL, *settings, "output=cut")
-    killed_when(folder, "cut", EXPLAINED, 12, *SMALL, *settings, "output=cut")
-    killed_when(folder, "cut", SCORED, 4, *SMALL, *settings, "output=cut")
-    last = run("explain.py", folder, *SMALL, *settings, "output=cut")
+    settings += SMALL
+    for moment in ((EXPLAINED, 3), (EXPLAINED, 12), (SCORED, 4)):
+        cut = forked(prepared, folder, *settings, "output=cut", asked=signal.SIGKILL, when=moment)
+        assert cut.returncode == -signal.SIGKILL
+    last = run("explain.py", folder, *settings, "output=cut")
     assert last.returncode == 0, last.stderr[-2000:]
     assert "of 20 batches were scored before" in last.stdout
     assert "explained before" not in last.stdout
-    whole = run("explain.py", folder, *SMALL, *settings, "output=whole")
+    whole = run("explain.py", folder, *settings, "output=whole")
     assert whole.returncode == 0, whole.stderr[-2000:]
     cut, uncut = (folder.glob(f"{o}/explain/*/gmask/*") for o in ("cut", "whole"))
     (one,), (other,) = list(cut), list(uncut)
@@ -174,41 +223,30 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
         del found["cost"]["seconds_per_pair"]
     assert results[0] == results[1]
     assert not list(one.glob("unfinished-*"))
-    again = run("explain.py", folder, *SMALL, *settings, "output=cut")
+    again = run("explain.py", folder, *settings, "output=cut")
     assert "these results were there already" in again.stdout
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_asked_to_end_keeps_what_is_done(
-    first: subprocess.CompletedProcess[str], folder: Path, asked: signal.Signals
+    first: subprocess.CompletedProcess[str],
+    prepared: subprocess.Popen[bytes],
+    folder: Path,
+    asked: signal.Signals,
 ) -> None:
     assert first.returncode == 0
     settings = (*SMALL, "weights=outputs/models/planted_bert_tiny", "explainer=lime")
-    settings += ("explainer.samples=300", "batch_size=1", "limit=50", "metric=[aopc]")
+    settings += ("explainer.samples=300", "batch_size=1", "limit=30", "metric=[aopc]")
     settings += (f"output={asked.name}",)
-    with subprocess.Popen(
-        [sys.executable, str(ROOT / "explain.py"), *settings],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that run in the background have been told to ignore Ctrl-C, and so would this.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        kept = f"{asked.name}/{EXPLAINED}.parquet"
-        end = time.monotonic() + HANG
-        while len(list(folder.glob(kept))) < 3 and time.monotonic() < end:
-            assert process.poll() is None, "the run ended before it was asked to"
-            time.sleep(0.002)
-        process.send_signal(asked)
-        _, complained = process.communicate(timeout=HANG)
-    assert process.returncode not in (0, -asked)  # by itself, and not as if all were done
-    assert "Traceback" not in complained
+    kept = EXPLAINED.replace("cut", asked.name)
+    cut = forked(prepared, folder, *settings, asked=asked, when=(kept, 3))
+    assert cut.returncode not in (0, -asked)  # by itself, and not as if all were done
+    assert "Traceback" not in cut.stderr
     done = len(list(folder.glob(kept)))
-    assert 3 <= done < 50
+    assert 3 <= done < 30
     last = run("explain.py", folder, *settings)
     assert last.returncode == 0
-    assert f"{done} of 50 batches were explained before" in last.stdout
+    assert f"{done} of 30 batches were explained before" in last.stdout
 
 
 def test_other_metrics_score_the_same_explanations(
@@ -238,7 +276,10 @@ def test_any_number_of_processes_explains_alike(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     settings = (*SMALL, "weights=outputs/models/planted_bert_tiny", "limit=3", "batch_size=2")
     settings = ("-m", "explainer=gmask,imask", *settings)
-    one = started("explain.py", folder, *settings, "output=one")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    one = run("explain.py", folder, *settings, "output=one")
+    torch.set_num_threads(threads)
     several = ("output=several", "trainer=ddp", "trainer.devices=3")
     found = started("explain.py", folder, *settings, *several)
     assert (one.returncode, found.returncode) == (0, 0), found.stderr[-2000:]
@@ -362,10 +403,10 @@ def test_what_cannot_be_run_is_one_message(folder: Path, overrides: list[str], n
 
 
 def test_a_multirun_shows_a_mistake_without_a_traceback(
-    first: subprocess.CompletedProcess[str], folder: Path
+    first: subprocess.CompletedProcess[str], prepared: subprocess.Popen[bytes], folder: Path
 ) -> None:
     assert first.returncode == 0
-    found = started("explain.py", folder, "-m", "explainer=random", "limit=0,2", *SMALL)
+    found = forked(prepared, folder, "-m", "explainer=random", "limit=0,2", *SMALL)
     assert found.returncode == 2
     assert "Traceback" not in found.stderr
     told = "1 of 2 runs failed:\nlimit=0: limit=0: give a whole number from 1 or null"
