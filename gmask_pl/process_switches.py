@@ -84,12 +84,17 @@ def _environment(stack: ExitStack) -> None:
 
 
 def _logs(stack: ExitStack) -> None:
-    stack.callback(logging.root.setLevel, logging.root.level)
     stack.callback(logging.disable, logging.root.manager.disable)
-    for log in list(logging.root.manager.loggerDict.values()):
-        if isinstance(log, logging.Logger):
-            stack.callback(setattr, log, "disabled", log.disabled)
-            stack.callback(log.setLevel, log.level)
+    known = [logging.root, *logging.root.manager.loggerDict.values()]
+    before = [(log, log.level, log.disabled) for log in known if isinstance(log, logging.Logger)]
+
+    def restore() -> None:
+        for log, level, disabled in before:
+            log.disabled = disabled
+            if log.level != level:  # each of these calls goes through all logs
+                log.setLevel(level)
+
+    stack.callback(restore)
 
 
 def _bars(stack: ExitStack) -> None:
