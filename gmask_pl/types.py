@@ -298,8 +298,8 @@ class Groups:
     What else a method may tell of each group, None where it does not: kinds (t,): ``together``
     where its words do more than one by one, ``substitutes`` where they do less, as one can stand in
     for another, "" of a single word. suffices, missed (t,): whether its words alone lead to the
-    decision, and whether the decision changes without them. stability (t,): the share, 0 to 1, of
-    changed conditions in which it is found again.
+    decision and no words do not, and whether the decision changes without them. stability (t,):
+    the share, 0 to 1, of changed conditions in which it is found again.
     """
 
     candidates: tuple[int, ...]

@@ -273,8 +273,19 @@ def test_a_long_unit_takes_several_rows_and_loses_nothing(unit: str) -> None:
         assert {word for p in parts for word in p.text.split()} == set(unit.split())
 
 
+def test_a_word_that_is_only_ranked_is_not_said_to_speak_against() -> None:
+    """Of the words that could not be grouped, nobody knows what they do."""
+    for groups, expected in (
+        (explained().groups, [False] * 5),
+        (None, [False, False, True] + [False] * 2),
+    ):
+        card = make_card(explained(groups=groups), ("no", "yes"))
+        assert [word.negative for word in card.words] == expected
+
+
 def test_a_picture_and_a_page_say_alike_what_they_show(tmp_path: Path) -> None:
-    found = explained(method="occlusion", removal="pad", score_meaning="so and so")
+    scores = (-0.25, 0.5, 0.0, 0.1, 1.0)
+    found = explained(method="occlusion", removal="pad", score_meaning="so and so", scores=scores)
     said = text_of(picture(found).pieces)
     for fact in ("Method: occlusion.", "removed by: pad.", "Scores: so and so."):
         assert fact in said

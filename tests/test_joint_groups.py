@@ -193,6 +193,15 @@ def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
     assert [word for word, _ in found.top(3)] == ["dog", "cat", "here"]
 
 
+def test_no_group_suffices_where_no_word_is_needed() -> None:
+    found = explained_by(lambda w: 0.6 + 0.3 * ("dog" in w))
+    assert [(g.words, g.suffices, g.missed) for g in found.word_groups] == [
+        (("dog",), False, False)
+    ]
+    found = explained_by(lambda w: 0.4 + 0.3 * ("dog" in w))
+    assert [(g.words, g.suffices, g.missed) for g in found.word_groups] == [(("dog",), True, True)]
+
+
 def test_a_pair_without_groups_is_scored_and_drawn(tmp_path: Path) -> None:
     found = explained_by(lambda w: 1.0)
     assert found.groups is not None

@@ -148,6 +148,8 @@ def _side(explanation: Explanation, position: int) -> str:
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
     words, rank, strength, told = e.words, ranks(e.scores), strengths(e.scores), counted(e.scores)
+    # Words that no group could hold are only ranked below the others: nobody knows what they do.
+    studied = range(len(words)) if e.groups is None else e.groups.candidates
     unread, ranked = set(e.unread), [f"rank {place} of {len(words)}" for place in rank]
     around = [
         *_around(e.words1, e.text1, e.spans1),
@@ -160,7 +162,7 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             strength=strength[i],
             title=UNREAD if i in unread else f"attribution {score:.4g}, {ranked[i]}",
             top=rank[i] <= TOP_WORDS and score > 0,
-            negative=score < 0 and strength[i] >= LEAST,
+            negative=score < 0 and strength[i] >= LEAST and i in studied,
             unread=i in unread,
             before=around[i][0],
             after=around[i][1],

@@ -111,7 +111,8 @@ class JointGroups(CandidateExplainer):
         stable = self._stability(both, used, subsets)
         groups = []
         for row, own in enumerate(subsets):
-            suffices, missed = tables.decided[row, own], ~tables.still_decided[row, own]
+            suffices = tables.decided[row, own] & ~tables.decided[row, 0]
+            missed = ~tables.still_decided[row, own]
             groups.append(
                 _read(
                     [word for word in candidates[row].tolist() if word >= 0],
