@@ -280,7 +280,7 @@ def test_a_word_that_is_only_ranked_is_not_said_to_speak_against() -> None:
         (None, [False, False, True] + [False] * 2),
     ):
         card = make_card(explained(groups=groups), ("no", "yes"))
-        assert [word.negative for word in card.words] == expected
+        assert [word.negative for side in card.sides for word in side] == expected
 
 
 def test_a_picture_and_a_page_say_alike_what_they_show(tmp_path: Path) -> None:
