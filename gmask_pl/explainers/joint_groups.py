@@ -83,7 +83,7 @@ class JointGroups(CandidateExplainer):
         removal: RemovalName | None = None,
         word_filter: Explainer | None = None,
         k: TableSize = 8,
-        price: Annotated[float, Range(0.0, 1.0)] = 0.005,  # chosen on dev pairs
+        price: Annotated[float, Range(0.0, 1.0)] = 0.01,  # chosen on dev pairs
         least: Annotated[float, Range(0.0, 1.0)] = 0.02,
         order_weight: NotNegative = 3.0,  # as `GMask`, chosen on dev pairs
     ) -> None:
