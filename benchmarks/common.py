@@ -137,11 +137,12 @@ def device_name(device: torch.device) -> str:
 def report(bench: Bench, name: str, rows: list[dict[str, Any]]) -> None:
     """Prints the rows and leaves them in <output>/benchmarks/<name>.json."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    widths = [max(16, len(column) + 2) for column in columns]
-    print("".join(column.rjust(width) for column, width in zip(columns, widths, strict=True)))
+    lines = [columns]
     for row in rows:
         cells = [row.get(column, "–") for column in columns]
-        texts = [f"{cell:,.3f}" if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append([f"{cell:,.3f}" if isinstance(cell, float) else str(cell) for cell in cells])
+    widths = [max(16, *(len(text) + 2 for text in column)) for column in zip(*lines, strict=True)]
+    for texts in lines:
         print("".join(text.rjust(width) for text, width in zip(texts, widths, strict=True)))
     facts = {
         "overrides": bench.overrides,

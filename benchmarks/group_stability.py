@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -63,8 +64,9 @@ def measured(
     texts = [(example.text1, example.text2) for example in bench.examples]
 
     def explained(pairs: Texts, *changes: str) -> list[Explanation]:
-        overrides = [*bench.overrides, f"explainer={explainer}", *changes]
-        explain = PairExplainer.from_config(*overrides)
+        method = replace(bench, overrides=(*bench.overrides, *changes)).explainer(explainer)
+        size = bench.cfg.batch_size
+        explain = PairExplainer(bench.classifier, method=method, batch_size=size)
         return list(explain.many(pairs, progress=True))
 
     first = explained(texts)
