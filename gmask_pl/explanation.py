@@ -48,8 +48,8 @@ class WordGroup:
       less, as one can stand in for another, "" of a single word. None where the method does not
       tell; so for the next three.
     - suffices: whether these words alone lead to the decision and no words do not; missed: whether
-      the decision changes without them; stability: the share of changed conditions in which the
-      group is found again.
+      the decision changes without them; stability: how much of the group is found again in
+      changed conditions, from 0 to 1.
 
     >>> from gmask_pl import WordGroup
     >>> print(WordGroup(("guitar", "banjo"), (4, 9), 0.8, kept_alone=0.9, removed=0.1))

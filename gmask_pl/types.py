@@ -299,7 +299,7 @@ class Groups:
     where its words do more than one by one, ``substitutes`` where they do less, as one can stand in
     for another, "" of a single word. suffices, missed (t,): whether its words alone lead to the
     decision and no words do not, and whether the decision changes without them. stability (t,):
-    the share, 0 to 1, of changed conditions in which it is found again.
+    how much of it is found again in changed conditions, from 0 to 1.
     """
 
     candidates: tuple[int, ...]

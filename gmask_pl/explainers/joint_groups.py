@@ -57,7 +57,8 @@ class JointGroups(CandidateExplainer):
     Each group has a kind. ``together``: its words do more than one by one, on average over all
     subsets. ``substitutes``: they do less, as one can stand in for another. It also has a
     stability: the groups are found again with any other candidate always kept, and always removed.
-    Stability is the share of these in which its words are one group again.
+    Stability is the mean overlap of the group with the group found then that is most like it: the
+    words in both, as a share of the words in either (Hennig, 2007).
 
     What it owes to GMASK: candidate words of both sides (Section 3.3), groups across the sides,
     and memberships phi and importance psi (Section 3.1). phi is 0 or 1 here, a word may be in no
@@ -131,9 +132,9 @@ class JointGroups(CandidateExplainer):
     def _stability(
         self, tables: Tensor, used: Tensor, subsets: list[list[int]]
     ) -> list[tuple[float, ...]]:
-        """Of each group, how often it is one again when another candidate is always in or out."""
+        """Of each group, its overlap with what is found when another word is always in or out."""
         k = used.shape[1]
-        again = [[0] * len(own) for own in subsets]
+        again = [[0.0] * len(own) for own in subsets]
         for j in range(k):
             above, below = 2**j, 2 ** (k - 1 - j)
             others = torch.cat([used[:, :j], used[:, j + 1 :]], 1)
@@ -141,13 +142,14 @@ class JointGroups(CandidateExplainer):
                 parts = best_partition(closed_indices(half.flatten(-2), others)[0], self.price)
                 for own, found, part in zip(again, subsets, parts, strict=True):
                     for i, group in enumerate(found):
-                        high, low = divmod(group, 2 * below)
-                        own[i] += group & below == 0 and high * below + low in part
+                        if not group & below:
+                            high, low = divmod(group, 2 * below)
+                            own[i] += _overlap(high * below + low, part)
         slots = used.sum(1).tolist()
         return [
             tuple(
-                count / (2 * (words - group.bit_count())) if words > group.bit_count() else 1.0
-                for count, group in zip(own, found, strict=True)
+                total / (2 * (words - group.bit_count())) if words > group.bit_count() else 1.0
+                for total, group in zip(own, found, strict=True)
             )
             for own, found, words in zip(again, subsets, slots, strict=True)
         ]
@@ -220,6 +222,13 @@ def best_partition(explained: Tensor, price: float) -> list[list[int]]:
             words -= group or 1 << (words.bit_length() - 1)
         found.append(sorted(own, key=lambda group: -shares[group]))
     return found
+
+
+def _overlap(group: int, found: list[int]) -> float:
+    """The largest Jaccard index of a group with one that is found, both as sets of bits."""
+    return max(
+        ((group & one).bit_count() / (group | one).bit_count() for one in found), default=0.0
+    )
 
 
 @cache
