@@ -151,8 +151,10 @@ JOBS = """
     if config.explainer == "shot":
         os.kill(os.getpid(), 9)
     if config.explainer == "slow":
-        note, end = next(Path("runs").absolute().glob(".jobs-*")) / "0.json", time.monotonic() + 60
-        while "it was killed" not in note.read_text() and time.monotonic() < end:
+        notes, end = next(Path("runs").absolute().glob(".jobs-*")), time.monotonic() + 60
+        while time.monotonic() < end:
+            if any("it was killed" in note.read_text() for note in notes.glob("0.json")):
+                break
             time.sleep(0.1)
 """
 
@@ -163,20 +165,12 @@ def test_a_job_that_is_killed_or_fails_stops_none_and_is_told_with_its_log(proje
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     script = (project / "main.py").read_text()
     # The launcher waits for the file of a job that has ended, as if it could come late.
-    start = (
-        "import os\nimport time\nfrom submitit.core.core import Job\nJob._results_timeout_s = 1\n"
-    )
-    script = script.replace("import os\n", start).replace(
-        "    write_metrics(", f"{JOBS}    write_metrics("
-    )
+    start = "import os, time\nfrom submitit.core.core import Job\nJob._results_timeout_s = 1\n"
+    script = script.replace("import os\n", start)
+    script = script.replace("    write_metrics(", f"{JOBS}    write_metrics(")
     (project / "main.py").write_text(script)
-    done = started(
-        project,
-        "-m",
-        "explainer=shot,broken,slow,gmask",
-        "hydra/launcher=submitit_local",
-        "value=0.5",
-    )
+    jobs = ("explainer=shot,broken,slow,gmask", "value=0.5")
+    done = started(project, "-m", *jobs, "hydra/launcher=submitit_local")
     assert done.returncode != 0
     assert [row[0] for row in table_rows(done.stdout)] == ["slow", "gmask"], done.stdout
     assert "2 of 4 runs failed:\nshot: did not finish: it was killed" in done.stdout
