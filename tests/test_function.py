@@ -147,7 +147,17 @@ def test_a_pair_that_it_fails_at_fails_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["lime", "kernel_shap", "gmask", "gmask_two_sided", "shapley", "imask", "interaction"]
+    "method",
+    [
+        "lime",
+        "kernel_shap",
+        "gmask",
+        "gmask_two_sided",
+        "joint_groups",
+        "shapley",
+        "imask",
+        "interaction",
+    ],
 )
 @pytest.mark.parametrize("budget", [60, 500])
 def test_no_pair_is_asked_about_more_than_the_budget(method: str, budget: int) -> None:

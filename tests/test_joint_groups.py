@@ -287,4 +287,9 @@ def test_the_search_keeps_to_its_budget_and_to_the_pair_alone() -> None:
     for pair, found in zip(pairs, among, strict=True):
         assert found.evaluations <= 60
         assert explain(*pair).scores == found.scores
+    few = PairExplainer(model, method="two_sided_search", budget=14)  # of 10, 5 and 11 words
+    for pair, found in zip(pairs, few.many(pairs), strict=True):
+        assert found.evaluations <= 14
+        assert few(*pair).scores == found.scores
+        assert found.top(1)[0][0] == max(" ".join(pair).split(), key=weight.__getitem__)
     assert among[0].top(1)[0][0] == max(weight, key=lambda w: weight[w] * (w != "more"))

@@ -35,7 +35,8 @@ class TwoSidedSearch(Explainer):
     the mean of what it brings alone and what is lost without it.
 
     A pair of n words needs 2 n evaluations for the first step and, for each further one, 2 for each
-    word of the pool that is left.
+    word of the pool that is left. With a budget of fewer than 2 n the first step only asks about
+    the text without each word, n evaluations.
 
     >>> from gmask_pl import PairExplainer, TwoSidedSearch
     >>> def model(pairs):  # p(no), p(yes): two words decide together
@@ -62,8 +63,8 @@ class TwoSidedSearch(Explainer):
         self.steps, self.pool, self.order_weight = steps, pool, order_weight
 
     def _ask_at_most(self, budget: int) -> None:
-        # The whole pair and the empty one are asked as well.
-        self.most_evaluations = min(self.most_evaluations or budget, budget) - 2
+        # The whole pair and the empty one are asked as well, this also for the share of a score.
+        self.most_evaluations = min(self.most_evaluations or budget, budget) - 3
 
     def __call__(self, masked: MaskedModel) -> Attributions:
         valid = masked.batch.word_valid
@@ -71,23 +72,30 @@ class TwoSidedSearch(Explainer):
         found = torch.zeros_like(valid)
         order = torch.full(valid.shape, valid.shape[1] - 1, device=valid.device)
         tried, spent = valid, torch.zeros_like(words)
+        # Where the budget is too small for both sides, the text without each word says most.
+        few = 2 * words > (2 * words if self.most_evaluations is None else self.most_evaluations)
         single = mean = torch.zeros(valid.shape, dtype=torch.float64, device=valid.device)
         most = int(words.max())
         for step in range(most if self.steps is None else min(self.steps, most)):
             left = tried & ~found
-            cost = 2 * left.sum(1, keepdim=True)
+            missed_only = few & (step == 0)
+            cost = torch.where(missed_only, 1, 2) * left.sum(1, keepdim=True)
             if self.most_evaluations is not None and step:
                 left = left & (spent + cost <= self.most_evaluations)
             if not bool(left.any()):
                 break
             spent = spent + cost
             keep = self._with_each(found, left)
-            logits = masked.logits(torch.cat([keep, valid[:, None] & ~keep], 1), left.any(1))
-            gain = self._gain(masked, logits).masked_fill(~left, 0.0)
+            without = valid[:, None] & ~keep
+            alone = torch.where(
+                missed_only[..., None], without, keep
+            )  # asked twice, so for nothing
+            logits = masked.logits(torch.cat([alone, without], 1), left.any(1))
+            gain = self._gain(masked, logits, missed_only).masked_fill(~left, 0.0)
             more = gain - gain.sum(1, keepdim=True) / left.sum(1, keepdim=True).clamp_min(1)
             mean = torch.where(left, mean + (more - mean) / (step + 1), mean)
             if not step:
-                single = self._single(masked, logits)
+                single = self._single(masked, logits, missed_only)
                 tried = self._pool(gain, valid)
             best = self._best(gain, left)
             order = torch.where(best, step, order)
@@ -103,20 +111,23 @@ class TwoSidedSearch(Explainer):
         word = torch.where(left, words, left.long().argmax(1, keepdim=True))
         return found[:, None] | (words == word[..., None])
 
-    def _gain(self, masked: MaskedModel, logits: Tensor) -> Tensor:
-        """The sum above for each word (B, W), of logits (B, 2 W, M)."""
+    def _gain(self, masked: MaskedModel, logits: Tensor, missed_only: Tensor) -> Tensor:
+        """The sum above for each word (B, W), of logits (B, 2 W, M), or what is missed."""
         width = logits.shape[1] // 2
         share = (-masked.loss_of(logits)).exp().double()
         decided = masked.answers_of(logits).same[:, :width].double()
-        return decided + share[:, :width] - self.order_weight * share[:, width:]
+        missed = share[:, width:]
+        both = decided + share[:, :width] - self.order_weight * missed
+        return torch.where(missed_only, -missed, both)
 
-    def _single(self, masked: MaskedModel, logits: Tensor) -> Tensor:
-        """The mean (B, W) of what each word brings alone and of what is lost without it."""
+    def _single(self, masked: MaskedModel, logits: Tensor, missed_only: Tensor) -> Tensor:
+        """What each word brings alone and what is lost without it, the mean (B, W); or the last."""
         width = logits.shape[1] // 2
         value = masked.answers_of(logits).value.double()
         none = torch.zeros_like(masked.batch.word_valid)[:, None]
         empty, whole = masked.values(none).double(), masked.whole[:, None].double()
-        return (value[:, :width] - empty + whole - value[:, width:]) / 2
+        lost = whole - value[:, width:]
+        return torch.where(missed_only, lost, (value[:, :width] - empty + lost) / 2)
 
     def _pool(self, gain: Tensor, valid: Tensor) -> Tensor:
         """The words that are tried after the first step, (B, W)."""
