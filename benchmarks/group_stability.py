@@ -27,32 +27,9 @@ from gmask_pl.metrics.groups.group_agreement import Agreement, agreement
 
 # Closed-class words of English that a text mostly means the same without.
 FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "with",
-        "by",
-        "from",
-        "and",
-        "or",
-        "that",
-        "this",
-        "there",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "it",
-    ]
-)
+    ("a", "an", "the", "of", "in", "on", "at", "to", "for", "with", "by", "from", "and", "or",
+     "that", "this", "there", "is", "are", "was", "were", "be", "it")
+)  # fmt: skip
 MEASURES = ("rand", "jaccard", "tau")
 Texts = list[tuple[str, str]]
 

@@ -47,8 +47,8 @@ class WordGroup:
     - kind: ``together`` where the words do more than one by one, ``substitutes`` where they do
       less, as one can stand in for another, "" of a single word. None where the method does not
       tell; so for the next three.
-    - suffices: whether these words alone lead to the decision and no words do not; missed: whether
-      the decision changes without them; stability: how much of the group is found again in
+    - suffices: whether these words alone lead to the decision, and the empty pair does not; missed:
+      whether the decision changes without them; stability: how much of the group is found again in
       changed conditions, from 0 to 1.
 
     >>> from gmask_pl import WordGroup

@@ -297,9 +297,9 @@ class Groups:
 
     What else a method may tell of each group, None where it does not: kinds (t,): ``together``
     where its words do more than one by one, ``substitutes`` where they do less, as one can stand in
-    for another, "" of a single word. suffices, missed (t,): whether its words alone lead to the
-    decision and no words do not, and whether the decision changes without them. stability (t,):
-    how much of it is found again in changed conditions, from 0 to 1.
+    for another, "" of a single word. suffices (t,): whether its words alone lead to the decision,
+    and the empty pair does not. missed (t,): whether the decision changes without them. stability
+    (t,): how much of it is found again in changed conditions, from 0 to 1.
     """
 
     candidates: tuple[int, ...]
@@ -325,6 +325,12 @@ class Groups:
                 found.setdefault(row.index(max(row)), set()).add(word)
         by_importance = sorted(found, key=lambda group: (-self.psi[group], group))
         return {group: frozenset(found[group]) for group in by_importance}
+
+    @property
+    def clusters(self) -> dict[int, int]:
+        """The group of every candidate, by its position, and -1 of those that are in none."""
+        grouped = {word: group for group, words in self.members.items() for word in words}
+        return dict.fromkeys(self.candidates, -1) | grouped
 
     @property
     def names(self) -> dict[int, str]:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from gmask_pl import ExplanationMetric, GroupExcess, GroupFit, GroupInteraction, PairMetric
+from gmask_pl import (
+    Explanation,
+    ExplanationMetric,
+    GroupExcess,
+    GroupFit,
+    GroupInteraction,
+    PairExplainer,
+    PairMetric,
+)
+from gmask_pl.metrics.groups.group_agreement import agreement
 from gmask_pl.metrics.groups.group_interaction import faithful_interactions
+from gmask_pl.types import Groups
 
 
 def table_of(n: int) -> Tensor:
@@ -144,3 +156,27 @@ def test_other_groups_stand_beside_a_fit() -> None:
     )
     assert found["neighbours"] == pytest.approx(1, abs=0.05)
     assert max(found["groups"], found["random"]) < 0.6
+
+
+def explained(words: str, groups: Groups, scores: tuple[float, ...]) -> Explanation:
+    found = PairExplainer(lambda pairs: [1.0 for _ in pairs], method="random")(words, "x y")
+    return replace(found, groups=groups, scores=scores)
+
+
+def test_agreement_of_two_explanations_by_hand() -> None:
+    """A word is gone, so positions move; candidates of no group are one cluster."""
+    none, first, second = (0.0, 0.0), (1.0, 0.0), (0.0, 1.0)
+    groups = Groups((0, 1, 2, 3, 4), (none, first, second, first, none), (0.7, 0.3))
+    one = explained("a b c", groups, (1, 5, 4, 3, 2))
+    groups = Groups((0, 1, 2, 3), (first, first, second, none), (0.6, 0.4))
+    other = explained("b c", groups, (5, 3, 4, 2))
+    found = agreement(one, other, {1: 0, 2: 1, 3: 2, 4: 3})
+    assert found.rand == pytest.approx(adjusted_rand_score([0, 1, 0, 2], [0, 0, 1, 2]))
+    assert found.jaccard == pytest.approx(1 / 3)  # b, x against b, c
+    assert found.tau == pytest.approx(4 / 6)
+    again = agreement(one, one)
+    assert (again.rand, again.jaccard, again.tau) == pytest.approx((1, 1, 1))
+    with pytest.raises(ValueError, match="words of the two explanations differ"):
+        agreement(one, other, {0: 0})
+    with pytest.raises(ValueError, match="give explanations with groups"):
+        agreement(one, replace(one, groups=None))

@@ -67,9 +67,9 @@ def legend(cards: Sequence[Card]) -> Iterator[str | Word]:
         )
     if any("stable" in group.effect for group in groups):
         yield (
-            " A group suffices where its words alone lead to the decision and no words do not. It "
-            "is missed where the decision changes without them. Stable says how much of the "
-            "group is found again in changed conditions, from 0 to 1."
+            " A group suffices where its words alone lead to the decision, and the empty pair "
+            "does not. It is missed where the decision changes without them. Stable says how much "
+            "of the group is found again in changed conditions, from 0 to 1."
         )
     if any(card.pairs for card in cards):
         yield " Numbered are the pairs of words that do most together (I, their interaction)."

@@ -87,9 +87,8 @@ class TwoSidedSearch(Explainer):
             spent = spent + cost
             keep = self._with_each(found, left)
             without = valid[:, None] & ~keep
-            alone = torch.where(
-                missed_only[..., None], without, keep
-            )  # asked twice, so for nothing
+            # Equal masks cost one evaluation: what is asked in place of words alone costs nothing.
+            alone = torch.where(missed_only[..., None], without, keep)
             logits = masked.logits(torch.cat([alone, without], 1), left.any(1))
             gain = self._gain(masked, logits, missed_only).masked_fill(~left, 0.0)
             more = gain - gain.sum(1, keepdim=True) / left.sum(1, keepdim=True).clamp_min(1)

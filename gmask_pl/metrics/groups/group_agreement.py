@@ -9,7 +9,6 @@ import torch
 
 from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.paired_tests import kendall_tau
-from gmask_pl.types import Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def agreement(
     shared = {i: i for i in range(len(one.words))} if places is None else dict(places)
     if any(one.words[i] != other.words[j] for i, j in shared.items()):
         raise ValueError("agreement: the words of the two explanations differ")
-    first, second = _clusters(one.groups), _clusters(other.groups)
+    first, second = one.groups.clusters, other.groups.clusters
     both = [(first[i], second[j]) for i, j in shared.items() if i in first and j in second]
     top = {shared.get(i, -1 - i) for i in _top(one)}
     top_other = set(_top(other))
@@ -66,11 +65,6 @@ def agreement(
             [one.scores[i] for i in shared], [other.scores[j] for j in shared.values()]
         ),
     )
-
-
-def _clusters(groups: Groups) -> dict[int, int]:
-    found = dict.fromkeys(groups.candidates, -1)
-    return found | {word: group for group, words in groups.members.items() for word in words}
 
 
 def _top(explanation: Explanation) -> tuple[int, ...]:

@@ -62,11 +62,9 @@ def rand_index(groups: Groups, evidence: Evidence) -> float:
     """
     from torchmetrics.functional.clustering import adjusted_rand_score  # imports matplotlib
 
-    members = groups.members
-    if not members:
+    if not groups.members:
         return 0.0
-    clusters = dict.fromkeys(groups.candidates, -1)
-    clusters |= {word: group for group, words in members.items() for word in words}
+    clusters = groups.clusters
     known = [next((i for i, own in enumerate(evidence, 1) if word in own), 0) for word in clusters]
     found = torch.tensor(list(clusters.values()))
     return float(adjusted_rand_score(found, torch.tensor(known)))
