@@ -3,6 +3,9 @@
 from gmask_pl.api import NotExplained as NotExplained
 from gmask_pl.api import PairExplainer as PairExplainer
 from gmask_pl.api import Truncated as Truncated
+from gmask_pl.certificates import Certificates as Certificates
+from gmask_pl.certificates import GroupCertificate as GroupCertificate
+from gmask_pl.certificates import WordSet as WordSet
 from gmask_pl.explainers._group_mask import Fit as Fit
 from gmask_pl.explainers._group_mask import Objective as Objective
 from gmask_pl.explainers._group_mask import Sampling as Sampling
@@ -59,6 +62,7 @@ from gmask_pl.models.function import FunctionClassifier as FunctionClassifier
 from gmask_pl.models.judge import JudgeClassifier as JudgeClassifier
 from gmask_pl.models.pair_classifier import PairClassifier as PairClassifier
 from gmask_pl.models.parts import BiEncoder as BiEncoder
+from gmask_pl.responses import Responses as Responses
 from gmask_pl.store import read_explanations as read_explanations
 from gmask_pl.store import write_explanations as write_explanations
 from gmask_pl.types import UserError as UserError

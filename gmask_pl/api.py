@@ -106,6 +106,8 @@ class PairExplainer:
     - seeds: how many seeds, from ``seed`` on, explain each pair. You get the first explanation; if
       the others disagree, its ``warnings`` say so. Each seed costs as much as the first.
     - cache: a folder that keeps the model's answers for later calls; None: none.
+    - responses: whether explanations hold what the model said of every mask, some 20 kB a pair;
+      their pages and notebook cards answer from it. False saves memory over many pairs.
     - token_budget: the most tokens in one forward pass; None: 4,096 on a processor, on a GPU what
       fits.
     - training_pairs: pairs of texts without labels, or a `TrainingContext` of them, for an
@@ -162,6 +164,7 @@ class PairExplainer:
         seed: Seed = 0,
         seeds: Count = 1,
         cache: str | Path | None = None,
+        responses: bool = True,
         token_budget: Count | None = None,
         training_pairs: Iterable[tuple[str, str]] | TrainingContext = (),
         learnt: str | Path | None = None,
@@ -194,6 +197,7 @@ class PairExplainer:
         self.unit, self.batch_size, self.seed, self.budget = unit, batch_size, seed, budget
         self.token_budget, self.cache, self.clean = token_budget, cache, clean
         self.workers, self.segment, self.seeds = workers, segment, seeds
+        self.responses = responses
         self.trainer = _trainer_settings(device, trainer)
         with apart(), only_asked(classifier):
             encoder_of(classifier, unit)
@@ -480,6 +484,7 @@ class PairExplainer:
             budget=self.budget,
             token_budget=TokenBudget(self.token_budget),
             response_cache=self.cache,
+            responses=self.responses,
         )
         trainer = self._new_trainer(inference_mode=False, enable_progress_bar=progress)
         trainer.predict(loop, data, return_predictions=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gmask_pl.certificates import Certificates
 from gmask_pl.escaping import visible
+from gmask_pl.responses import Responses
 from gmask_pl.types import JSON, SUBSTITUTES, TOGETHER, Groups, Interactions, Span, UserError
 
 TRUNCATED = "truncated: the pair is longer than the model reads, and is explained by what it read"
@@ -109,6 +111,9 @@ class Explanation:
     - method, removal: how it was explained, and how words were removed.
     - unread: the positions of words that the model did not read, as it cuts long pairs. Their
       scores are 0 and say nothing.
+    - certificates: what the answers to all subsets of the candidates prove; None where the method
+      has not asked for all. responses: the model's answer to every mask that was asked, which is
+      what a page answers from; None where they are not kept. See `Certificates`, `Responses`.
     - warnings: why to be careful with it. truncated: the model could not read the whole pair; None
       where that is not known.
 
@@ -148,6 +153,8 @@ class Explanation:
     removal: str | None = None
     warnings: tuple[str, ...] = ()
     unread: tuple[int, ...] = ()
+    certificates: Certificates | None = None
+    responses: Responses | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -251,7 +258,7 @@ class Explanation:
         return next((group.words for group in self.word_groups), ())
 
     def to_dict(self) -> JSON:
-        """All of it as JSON can hold it: lists and numbers, under the names of its fields.
+        """All but ``responses``, as JSON can hold it: lists and numbers, by the names of fields.
 
         >>> from gmask_pl import PairExplainer
         >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method="occlusion")
@@ -273,7 +280,9 @@ class Explanation:
         >>> json.loads(found.to_json()) == found.to_dict()
         True
         """
-        return json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False)
+        told = asdict(replace(self, responses=None))
+        del told["responses"]
+        return json.dumps(_plain(told), ensure_ascii=False, allow_nan=False)
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row for every word: side, position, word, score, group, span.

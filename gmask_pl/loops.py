@@ -18,12 +18,14 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from gmask_pl.certificates import certified
 from gmask_pl.explainers.explainer import Explainer
 from gmask_pl.explanation import TRUNCATED, Explanation
 from gmask_pl.identity.of_model import identity_of_model
 from gmask_pl.identity.of_pairs import pair_keys
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.masking.response_cache import ResponseCache
+from gmask_pl.masking.response_record import ResponseRecord
 from gmask_pl.masking.token_packing import TokenBudget, out_of_memory
 from gmask_pl.metrics.floor import EMPTY
 from gmask_pl.metrics.pair_metric import PairMetric, evaluate
@@ -112,7 +114,9 @@ class AskingLoop(LightningModule):
         return failed
 
     @contextmanager
-    def asked(self, batch: PairBatch, removal: str) -> Iterator[MaskedModel]:
+    def asked(
+        self, batch: PairBatch, removal: str, record: ResponseRecord | None = None
+    ) -> Iterator[MaskedModel]:
         """The masked model of a batch; its new answers are kept in the end."""
         cache = None
         if self.response_cache is not None:
@@ -132,6 +136,7 @@ class AskingLoop(LightningModule):
             budget=self.budget,
             token_budget=self.token_budget,
             response_cache=cache,
+            record=record,
         )
         if cache is not None:
             cache.keep()
@@ -157,7 +162,8 @@ class AskingLoop(LightningModule):
 class ExplainLoop(AskingLoop):
     """Explains every batch and hands its explanations to ``keep``, with the batch's number.
 
-    And the pairs that cannot be explained, with the reason of each by id.
+    And the pairs that cannot be explained, with the reason of each by id. responses: whether
+    explanations hold what the model said of every mask.
     """
 
     def __init__(
@@ -166,10 +172,12 @@ class ExplainLoop(AskingLoop):
         explainer: Explainer,
         batches: Sequence[int],
         keep: Keep,
+        *,
+        responses: bool = True,
         **asking: Any,
     ) -> None:
         super().__init__(classifier, batches, **asking)
-        self.explainer, self.keep = explainer, keep
+        self.explainer, self.keep, self.responses = explainer, keep, responses
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> None:
         found: list[Explanation] = []
@@ -179,7 +187,8 @@ class ExplainLoop(AskingLoop):
     def explain(self, batch: PairBatch) -> list[Explanation]:
         """The explanations of a batch. Raises PairsFailed for pairs that have none."""
         start = time.perf_counter()
-        with self.asked(batch, removal_of(self.explainer, self.classifier)) as masked:
+        removal, record = removal_of(self.explainer, self.classifier), ResponseRecord(len(batch))
+        with self.asked(batch, removal, record) as masked:
             attributions = self.explainer(masked)
             scores = attributions.scores.double().cpu()
             seconds = (time.perf_counter() - start) / len(batch)
@@ -187,7 +196,8 @@ class ExplainLoop(AskingLoop):
             raise PairsFailed(dict.fromkeys(unsound, "a score is not a finite number"), batch.ids)
         if masked.response_cache is not None and masked.response_cache.reused:
             seconds = math.nan  # what an explanation takes cannot be seen from this one
-        told = {
+        told: dict[str, Any] = {
+            "responses": self.responses,
             "labels": tuple(self.classifier.labels),
             "removal": masked.removal.name,
             "score_meaning": self.explainer.score_meaning,
@@ -278,9 +288,11 @@ def _explanation(
     scores: Tensor,
     row: int,
     seconds: float,
+    *,
+    responses: bool,
     **told: Any,
 ) -> Explanation:
-    """told: of all explanations of an explainer."""
+    """told: of all explanations of an explainer. responses: whether they are kept."""
     words = len(batch.words1[row]) + len(batch.words2[row])
     place = batch.places[row]
     # A word that the model does not read is there, and counts for nothing.
@@ -294,6 +306,10 @@ def _explanation(
     if joint is not None:
         joint = replace(joint, pairs=tuple((place[i], place[j]) for i, j in joint.pairs))
     truncated = bool(batch.truncated[row])
+    said = masked.recorded(row, words)
+    certificates = None
+    if said is not None and groups is not None:
+        certificates = certified(said, groups, read=place, first=len(batch.words1[row]))
     return Explanation(
         id=batch.ids[row],
         words1=batch.words1[row],
@@ -316,5 +332,7 @@ def _explanation(
         truncated=truncated,
         warnings=(TRUNCATED,) if truncated else (),
         unread=tuple(sorted(set(range(words)) - set(place))),
+        certificates=certificates,
+        responses=said if responses else None,
         **told,
     )

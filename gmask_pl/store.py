@@ -9,12 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gmask_pl.certificates import Certificates, GroupCertificate, WordSet
 from gmask_pl.command_names import command_name
 from gmask_pl.explanation import TRUNCATED, Explanation
 from gmask_pl.files import whole_file
+from gmask_pl.responses import Responses
 from gmask_pl.seals import UNSEALED, read_sealed, seal
 from gmask_pl.types import Groups, Interactions, PairScore, UserError
 
@@ -26,6 +29,35 @@ _Row = TypeVar("_Row")
 
 _STRINGS = pa.list_(pa.string())
 _NUMBERS = pa.list_(pa.float64())
+
+_WORD_SET = pa.struct(
+    [("words", pa.list_(pa.int64())), ("value", pa.float64()), ("others", pa.int64())]
+)
+_CERTIFICATES = pa.struct(
+    [
+        ("words", pa.list_(pa.int64())),
+        (
+            "groups",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("words", pa.list_(pa.int64())),
+                        *((f.name, pa.float64()) for f in fields(GroupCertificate)[1:]),
+                    ]
+                )
+            ),
+        ),
+        ("sufficient", _WORD_SET),
+        ("contrastive", _WORD_SET),
+        ("kept_asked", pa.bool_()),
+        ("removed_asked", pa.bool_()),
+    ]
+)
+# Arrays as the bytes of their rows: masks uint8, same bool, the others float32, little-endian.
+_ARRAYS = {"masks": "u1", "values": "<f4", "same": "?", "probabilities": "<f4"}
+_RESPONSES = pa.struct(
+    [("words", pa.int64()), ("rows", pa.int64()), *((name, pa.binary()) for name in _ARRAYS)]
+)
 
 SCHEMA = pa.schema(
     [
@@ -66,6 +98,8 @@ SCHEMA = pa.schema(
         pa.field("removal", pa.string()),
         pa.field("warnings", _STRINGS),
         pa.field("unread", pa.list_(pa.int64())),
+        pa.field("certificates", _CERTIFICATES),
+        pa.field("responses", _RESPONSES),
     ]
 )
 
@@ -285,7 +319,29 @@ def _to_row(e: Explanation, labels: Sequence[str]) -> dict[str, Any]:
         "pairs": joint and joint.pairs,
         "pair_words": joint and [[words[one], words[two]] for one, two in joint.pairs],
         "interactions": joint and joint.values,
+        "certificates": e.certificates and asdict(e.certificates),
+        "responses": e.responses and _to_bytes(e.responses),
     }
+
+
+def _to_bytes(said: Responses) -> dict[str, Any]:
+    arrays = {name: getattr(said, name).astype(kind).tobytes() for name, kind in _ARRAYS.items()}
+    return {"words": said.words, "rows": len(said), **arrays}
+
+
+def _from_bytes(row: Mapping[str, Any]) -> Responses:
+    """Raises ValueError where the bytes are not those of so many rows."""
+    arrays = {
+        name: np.frombuffer(row[name], dtype=kind).reshape(row["rows"], -1)
+        for name, kind in _ARRAYS.items()
+    }
+    return Responses(
+        row["words"],
+        arrays["masks"],
+        arrays["values"][:, 0],
+        arrays["same"][:, 0],
+        arrays["probabilities"],
+    )
 
 
 def _from_row(row: dict[str, Any], labels: tuple[str, ...]) -> Explanation:
@@ -309,9 +365,19 @@ def _from_row(row: dict[str, Any], labels: tuple[str, ...]) -> Explanation:
         )
     if found["pairs"] is not None:
         own["interactions"] = Interactions(found["pairs"], found["interactions"])
+    if (known := found.get("certificates")) is not None:
+        sets = (known[name] and WordSet(**known[name]) for name in ("sufficient", "contrastive"))
+        sufficient, contrastive = sets
+        groups = tuple(GroupCertificate(**group) for group in known["groups"])
+        known = known | {"groups": groups, "sufficient": sufficient, "contrastive": contrastive}
+        own["certificates"] = Certificates(**known)
+    if (said := row.get("responses")) is not None:
+        own["responses"] = _from_bytes(said)
     return Explanation(**own)
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, also within one another, as tuples."""
+    """Lists, also within one another and within records, as tuples."""
+    if isinstance(value, dict):
+        return {name: _tuples(own) for name, own in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -61,7 +61,7 @@ EXPLAIN = _BOTH | _roles(
         Told.REFERRED: "seed",
         # The sizes decide the rounding of sums, and the seconds that are measured.
         Told.VALUE: """
-            unit batch_size token_budget explainer metric question dataset.segment
+            unit batch_size token_budget explainer metric question dataset.segment responses
         """,
         Told.SUMMARY: "metric.*.resamples metric.*.seed metric.*.min_denominator",
     }
@@ -70,11 +70,12 @@ TRAIN = _BOTH | _roles({Told.NOT: "weights_dir", Told.VALUE: "model.net model.fi
 # Where weights and pairs lie on one machine: what they are is told by themselves.
 PATHS = ("weights", "weights_dir", "dataset.path")
 BY_VALUE = frozenset((Told.VALUE, Told.SUMMARY))
-# They came later: null is what was before them, so it is not told and earlier results stand.
-_ADDED = (
-    "question",
-    *("dataset.text1", "dataset.text2", "dataset.label", "dataset.id", "dataset.segment"),
-)
+# They came later: such a value is as if they were not there, so it is not told.
+_ADDED = {
+    **dict.fromkeys(("question", "dataset.text1", "dataset.text2", "dataset.label"), None),
+    **dict.fromkeys(("dataset.id", "dataset.segment"), None),
+    "responses": True,
+}
 
 
 def place_of(key: str, table: Mapping[str, Told]) -> Told | None:
@@ -98,7 +99,7 @@ def told_settings(settings: JSON, table: Mapping[str, Told], how: Collection[Tol
             if isinstance(value, dict) and value:
                 if below := kept(value, f"{key}."):
                     found[name] = below
-            elif value is None and (key in _ADDED or key.startswith("question.")):
+            elif _ADDED.get(key, ...) is value or (value is None and key.startswith("question.")):
                 continue
             elif (place_of(key, table) or Told.VALUE) in how:
                 found[name] = value

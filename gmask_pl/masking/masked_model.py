@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gmask_pl.masking.response_cache import ResponseCache
+from gmask_pl.masking.response_record import ResponseRecord
 from gmask_pl.masking.token_packing import (
     TokenBudget,
     TooLong,
@@ -34,6 +36,7 @@ from gmask_pl.masking.token_packing import (
     leftmost,
 )
 from gmask_pl.question import PREDICTED, SCORE, SOFTMAX, Answers, Question
+from gmask_pl.responses import Responses
 from gmask_pl.settings import OneOf
 from gmask_pl.types import Classifier, ModelInput, PairBatch, PairsFailed, ReadsAttention, UserError
 
@@ -89,6 +92,7 @@ class MaskedModel:
     ``token_budget`` bounds the tokens of one forward pass (and a quarter of it those of a
     forward and backward pass); models that share one share what was learnt of the memory.
     ``response_cache``: what earlier runs were told, and where this one leaves what it is told.
+    ``record``: where all outputs about masks of words are noted, known ones among them.
     ``evaluations`` and ``gradients`` (B,) count the masked inputs that the model was asked about,
     known answers among them, and those that were differentiated too.
 
@@ -107,6 +111,7 @@ class MaskedModel:
         budget: int | None = None,
         token_budget: TokenBudget | int,
         response_cache: ResponseCache | None = None,
+        record: ResponseRecord | None = None,
     ) -> None:
         self.classifier = classifier
         self.batch, self.question, self.most = batch, question, budget
@@ -116,7 +121,7 @@ class MaskedModel:
                 f"removal={removal}: the model has no mask token; choose pad, delete or zero"
             )
         self.budget = TokenBudget(token_budget) if isinstance(token_budget, int) else token_budget
-        self.response_cache = response_cache
+        self.response_cache, self.record = response_cache, record
         self.evaluations = torch.zeros(len(batch), dtype=torch.int64)
         self.gradients = torch.zeros(len(batch), dtype=torch.int64)
         if forget := getattr(classifier, "forget", None):
@@ -138,9 +143,13 @@ class MaskedModel:
     @property
     def probabilities(self) -> Tensor:
         """Of all classes or labels, (B, C), of the whole pairs; (B, 0) of a score."""
+        return self.probabilities_of(self.outputs)
+
+    def probabilities_of(self, outputs: Tensor) -> Tensor:
+        """Of all classes or labels, (..., C), by outputs (..., M); (..., 0) of a score."""
         if self._meaning == SCORE:
-            return self.outputs[:, :0]
-        return self.outputs.softmax(-1) if self._meaning == SOFTMAX else self.outputs.sigmoid()
+            return outputs[..., :0]
+        return outputs.softmax(-1) if self._meaning == SOFTMAX else outputs.sigmoid()
 
     @property
     def prediction(self) -> Tensor:
@@ -165,7 +174,8 @@ class MaskedModel:
         """The same model, question and counters over a rewritten form of the same pairs."""
         other = object.__new__(MaskedModel)
         other.__dict__.update(self.__dict__, ends=self.ends)
-        other.batch, other.response_cache = batch, None  # its masks are of other texts
+        other.batch = batch
+        other.response_cache = other.record = None  # its masks are of other texts
         return other
 
     def logits(self, keep: Tensor, pairs: Tensor | None = None) -> Tensor:
@@ -185,6 +195,8 @@ class MaskedModel:
             found = self._ask(rows, masks)
         else:
             found = self.response_cache.complete(rows, masks, self._ask)
+        if self.record is not None:
+            self.record.add(rows, masks, found)
         found = found[inverse].view(len(which), s, -1)
         if len(which) == b:
             return found
@@ -245,10 +257,35 @@ class MaskedModel:
 
     def answers_of(self, logits: Tensor) -> Answers:
         """What is asked of logits (B, S, M)."""
-        aim = self.aim[:, None].expand(logits.shape[:2])
-        whole = self.question.decision(self.outputs, self.aim)
+        return self._answers(logits, slice(None))
+
+    def _answers(self, logits: Tensor, rows: slice) -> Answers:
+        """Of logits (B, S, M) about some ``rows`` of the batch."""
+        own = self.aim[rows]
+        aim = own[:, None].expand(logits.shape[:2])
+        whole = self.question.decision(self.outputs[rows], own)
         same = self.question.decision(logits, aim) == whole[:, None]
         return Answers(self.question.value(logits, aim), same)
+
+    def recorded(self, row: int, words: int) -> Responses | None:
+        """What was recorded of a pair of so many words in all; None where nothing was.
+
+        Words that the model does not read are in no mask.
+        """
+        if self.record is None:
+            return None
+        place = self.batch.places[row]
+        masks, outputs = self.record.of(row, len(place))
+        kept = np.zeros((len(masks), words), dtype=bool)
+        kept[:, place] = masks
+        logits = torch.from_numpy(outputs).to(self.aim.device)
+        answers = self._answers(logits[None], slice(row, row + 1))
+        return Responses.of(
+            kept,
+            answers.value[0].float().cpu().numpy(),
+            answers.same[0].cpu().numpy(),
+            self.probabilities_of(logits).float().cpu().numpy(),
+        )
 
     def values(self, keep: Tensor) -> Tensor:
         """The number that is asked for, (B, S), for keep-masks (B, S, W) bool."""

@@ -12,9 +12,8 @@ from safetensors.numpy import load, save_file
 from torch import Tensor
 
 from gmask_pl.files import warn_once, whole_file
+from gmask_pl.masking.response_record import Known, mask_names, packed_masks
 from gmask_pl.seals import UNSEALED, read_sealed, seal
-
-Known = dict[bytes, np.ndarray]  # the logits (C,) of a mask, named by its bits
 
 
 class ResponseCache:
@@ -48,8 +47,7 @@ class ResponseCache:
         self, rows: Tensor, masks: Tensor, ask: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
         """Logits (N, C) of masks (N, W) bool of the pairs ``rows`` (N,); asks for unknown ones."""
-        names = [_name(bits) for bits in np.packbits(masks.cpu().numpy(), axis=1)]
-        asked = list(zip(rows.tolist(), names, strict=True))
+        asked = list(zip(rows.tolist(), mask_names(masks), strict=True))
         for i, (row, name) in enumerate(asked) if self.doubted else ():
             if row in self.doubted and name in self.known[row]:
                 self.doubted.remove(row)
@@ -98,11 +96,6 @@ class ResponseCache:
             return {}
 
 
-def _name(bits: np.ndarray) -> bytes:
-    """The bits of a mask, whatever the width of the batch that it was asked in."""
-    return bits.tobytes().rstrip(b"\0")
-
-
 def _checked(masks: np.ndarray, logits: np.ndarray, classes: int) -> Known:
     """Stored answers by their masks. Raises ValueError where no model of ``classes`` gave them."""
     if masks.dtype != np.uint8 or masks.ndim != 2:
@@ -114,12 +107,11 @@ def _checked(masks: np.ndarray, logits: np.ndarray, classes: int) -> Known:
         )
     if not np.isfinite(logits).all():
         raise ValueError("logits that are no finite numbers")
-    return dict(zip(map(_name, masks), logits, strict=True))
+    return dict(zip((bits.tobytes().rstrip(b"\0") for bits in masks), logits, strict=True))
 
 
 def _write(file: Path, known: Known) -> None:
-    width = max(map(len, known))
-    masks = np.stack([np.frombuffer(name.ljust(width, b"\0"), np.uint8) for name in known])
+    masks = packed_masks(list(known), max(map(len, known)))
     with whole_file(file, lasting=False) as draft:
         answers = {"masks": masks, "logits": np.stack(list(known.values()))}
         save_file(answers, draft, {"seal": UNSEALED})

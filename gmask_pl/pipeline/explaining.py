@@ -139,6 +139,7 @@ def built(cfg: DictConfig, folder: Path) -> Run:
         data=data,
         token_budget=TokenBudget(cfg.token_budget),
         response_cache=cfg.response_cache,
+        responses=cfg.responses,
         unread=unread,
     )
 

@@ -72,6 +72,7 @@ def from_settings(*overrides: str) -> PairExplainer:
             seed=cfg.seed,
             token_budget=cfg.token_budget,
             cache=cfg.response_cache,
+            responses=cfg.responses,
             training_pairs=training_context(cfg, source, classifier, model),
             clean=cfg.dataset.get("clean", False),
             segment=getattr(source, "segment", None),

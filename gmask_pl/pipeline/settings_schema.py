@@ -99,6 +99,7 @@ class Explain(Train):
     unit: Unit | Sequence[Unit]
     batch_size: Count
     response_cache: str | None
+    responses: NotRequired[bool]  # runs of earlier versions have none
     token_budget: Count | None
     explainers_dir: str
 

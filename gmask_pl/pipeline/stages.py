@@ -54,8 +54,8 @@ UNFINISHED = "unfinished-"
 class Run:
     """What is explained and scored, by all processes of a Trainer.
 
-    model: the identity of the classifier. response_cache: see `AskingLoop`. unread: the lines of
-    the split that hold no pair.
+    model: the identity of the classifier. response_cache: see `AskingLoop`. responses: see
+    `ExplainLoop`. unread: the lines of the split that hold no pair.
     """
 
     identity: Identity
@@ -68,6 +68,7 @@ class Run:
     data: PairDataModule
     token_budget: TokenBudget
     response_cache: str | None
+    responses: bool
     unread: dict[str, str]
 
     def predict(
@@ -140,7 +141,8 @@ def explain_pairs(store: Path, run: Run, *, reuse: bool) -> Path:
             if trainer.is_global_zero:
                 write_text(preparation, json.dumps(cost))
         if not there:
-            run.predict(progress, partial(ExplainLoop, explainer=run.explainer))
+            loop = partial(ExplainLoop, explainer=run.explainer, responses=run.responses)
+            run.predict(progress, loop)
         if trainer.is_global_zero:
             if not there:
                 found = chain.from_iterable(progress.rows())
