@@ -11,7 +11,7 @@ EXTRAS := test,hub,sweep,fasttext
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.11 python3)
 
-TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
+TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -rs -n logical --maxprocesses 4 --dist worksteal
 
 # Nothing here may wait for the Hugging Face hub.
 test pytest test-fast demo notebooks: export HF_HUB_OFFLINE = 1

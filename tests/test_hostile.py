@@ -192,10 +192,12 @@ def check(
         assert len(e.scores) == len(e.words1) + len(e.words2)
         assert all(map(torch.isfinite, torch.tensor(e.scores)))
         assert sum(e.probabilities) == pytest.approx(1, abs=1e-5)
-    harmless = [
-        replace(e, id="1", words1=("w",) * len(e.words1), words2=("w",) * len(e.words2))
-        for e in found
-    ]
+    names: dict[str, str] = {}  # the page counts words that are the same but for their case
+
+    def named(words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names.setdefault(word.lower(), f"w{len(names)}") for word in words)
+
+    harmless = [replace(e, id="1", words1=named(e.words1), words2=named(e.words2)) for e in found]
     with tempfile.TemporaryDirectory() as folder:
         write_explanations(Path(folder) / "e.parquet", found, LABELS)
         assert list(read_explanations(Path(folder) / "e.parquet")) == found

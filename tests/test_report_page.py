@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from gmask_pl.drawing.cards import make_card, ranks, strengths
+from gmask_pl.drawing.html import script
 from gmask_pl.explanation import Explanation
 from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.types import Groups, Interactions, UserError
@@ -82,7 +85,9 @@ def test_text_of_the_data_is_text_everywhere(tmp_path: Path) -> None:
     html = page(tmp_path, hostile, title=HOSTILE[3], settings=settings)
     found = Elements(html)
     tags = {tag for tag, _ in found.tags}
-    assert not tags & {"script", "img", "link", "iframe", "i", "object", "base"}
+    assert not tags & {"img", "link", "iframe", "i", "object", "base"}
+    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert f"<script>{script()}</script>" in html
     assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
     for word in (*HOSTILE, LABELS[1]):
         assert word in found.text
@@ -90,10 +95,17 @@ def test_text_of_the_data_is_text_everywhere(tmp_path: Path) -> None:
     assert [t for t in titles if t.startswith(f"\u2068{HOSTILE[1]}\u2069: ")]
 
 
-def test_the_page_needs_no_network_and_allows_no_script(tmp_path: Path) -> None:
+def test_the_page_needs_no_network_and_allows_no_script_but_its_own(tmp_path: Path) -> None:
     html = page(tmp_path, explanation(), metrics={"aopc": {"value": 0.5}})
     policy = next(a for tag, a in Elements(html).tags if tag == "meta" and "http-equiv" in a)
-    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
+    own = html.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert (policy["content"] or "").split("; ") == [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        f"script-src 'sha256-{digest}'",
+    ]
     assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", html)
 
 

@@ -21,6 +21,7 @@ from gmask_pl import __version__
 
 pytestmark = pytest.mark.slow
 NOT_SOURCE = (".*", "outputs", "multirun", "build", "dist", "*.egg-info", "__pycache__")
+KINDS = ("*.py", "*.j2", "*.css", "*.mjs", "*.yaml")
 SMALL = (
     "dataset.train_size=300",
     "dataset.dev_size=60",
@@ -124,9 +125,7 @@ def explained(installed: Path, folder: Path) -> subprocess.CompletedProcess[str]
 
 def test_the_wheel_holds_the_packages_and_their_settings_alone(wheel: Path) -> None:
     packages = [ROOT / "gmask_pl", ROOT / "gmask_paper"]
-    files = [
-        f for p in packages for kind in ("*.py", "*.j2", "*.css", "*.yaml") for f in p.rglob(kind)
-    ]
+    files = [f for p in packages for kind in KINDS for f in p.rglob(kind)]
     files += [package / "py.typed" for package in packages]
     files += packages[0].glob("*.pyi")
     expected = {str(file.relative_to(ROOT)) for file in files}

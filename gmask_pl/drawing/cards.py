@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gmask_pl.explanation import NOISE, Explanation, counted
+from gmask_pl.certificates import Certificates, WordSet
+from gmask_pl.drawing.answers import embedded
+from gmask_pl.drawing.curve import Curve, curve_of
+from gmask_pl.explanation import NOISE, Explanation, counted, top_counted
 from gmask_pl.question import PREDICTED
 from gmask_pl.types import A_AND_B, BETWEEN, Groups, Interactions, Span, UserError
 
@@ -28,7 +31,7 @@ class Word:
     """A word as coloured text: ``side`` is one or two, ``strength`` in [0, 1] its saturation.
 
     title: what a tooltip says of it. unread: the model did not read it. before, after: what stands
-    around it in the text.
+    around it in the text; position: of a word of a text, in the joint order.
     """
 
     text: str
@@ -41,6 +44,7 @@ class Word:
     unread: bool = False
     before: str = " "
     after: str = ""
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,14 @@ class Group:
     """A word group: its importance psi and its words, faint where another group holds more.
 
     effect: what the model says of it alone, and of the text without it; "" where that is unknown.
+    positions: of its own words.
     """
 
     name: str
     psi: float
     words: tuple[Word, ...]
     effect: str
+    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,40 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvedSet:
+    """A smallest set of words, what it does, and how many others do the same.
+
+    mode: of ``script/state.mjs``. words: none where no set does it, or where none is needed.
+    """
+
+    mode: str
+    before: str
+    words: tuple[Word, ...]
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Certificates: smallest sets, and of every group by its name six numbers or None.
+
+    enough: how many words the smallest sufficient set has, None where there is none.
+    """
+
+    sets: tuple[ProvedSet, ...]
+    groups: tuple[tuple[str, tuple[float | None, ...]], ...]
+    enough: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One explained pair.
 
     gold: None where unknown; wrong: it is not the prediction. probability: of the prediction, None
     of a score. distribution: the probabilities of all classes. asked: the number that is explained,
     "" for the probability of the prediction. documents: which of two documents is A and which B, ""
-    of a pair that is no comparison.
+    of a pair that is no comparison. number: the name of what is explained. top: the words with the
+    highest scores. proof, curve: of certificates. answers: what the model said of masks, see
+    `embedded`; read: the words that it reads.
     """
 
     id: str
@@ -87,10 +120,19 @@ class Card:
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...]
     documents: str
+    number: str
+    top: str
+    proof: Proof | None
+    curve: Curve | None
+    answers: str
+    read: str
 
 
-def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
-    """The card of one explanation. Raises UserError for a class without a name."""
+def make_card(explanation: Explanation, labels: Sequence[str], *, answers: bool = False) -> Card:
+    """The card of one explanation. Raises UserError for a class without a name.
+
+    answers: whether it holds what the model said of masks.
+    """
     e = explanation
     if e.probabilities and len(e.probabilities) != len(labels):
         raise UserError(
@@ -114,6 +156,12 @@ def make_card(explanation: Explanation, labels: Sequence[str]) -> Card:
         pairs=() if e.interactions is None else _word_pairs(words, e.interactions),
         warnings=e.warnings,
         documents=DOCUMENTS if tuple(labels) == A_AND_B and BETWEEN in (e.text2 or "") else "",
+        number=e.question or PREDICTED.name,
+        top=" ".join(word for word, _ in top_counted(e, TOP_WORDS)),
+        proof=None if e.certificates is None else _proof(e, e.certificates),
+        curve=curve_of(e) if answers else None,
+        answers=embedded(e, labels) if answers else "",
+        read=str(sorted(set(range(len(words))) - set(e.unread))),
     )
 
 
@@ -166,6 +214,7 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             unread=i in unread,
             before=around[i][0],
             after=around[i][1],
+            position=i,
         )
         for i, (word, score) in enumerate(zip(words, told, strict=True))
     )
@@ -216,6 +265,50 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
                 words.append((faint, -share, word))
         words.sort(key=lambda word: word[:2])
         if psi >= NO_PSI:
-            own = tuple(word for *_, word in words)
-            shown.append(Group(names[group], psi, own, told[tuple(sorted(members))]))
+            own, positions = tuple(word for *_, word in words), tuple(sorted(members))
+            shown.append(Group(names[group], psi, own, told[positions], positions))
     return tuple(shown)
+
+
+def _proof(e: Explanation, known: Certificates) -> Proof:
+    k, sets = len(known.words), list[ProvedSet]()
+    if known.kept_asked:
+        if known.sufficient is None:
+            told = f"No set of the {k} candidates leads to this decision alone."
+        elif not known.sufficient.words:
+            told = "No word is needed: the empty pair leads to the same decision."
+        else:
+            told = "Enough alone:"
+        sets.append(_proved(e, "keep", told, known.sufficient))
+    if known.removed_asked:
+        if known.contrastive is None:
+            told = f"The decision stays, whichever of the {k} candidates are removed."
+        else:
+            told = "The decision changes without:"
+        sets.append(_proved(e, "remove", told, known.contrastive))
+    rows = tuple(
+        (
+            f"G{rank}",
+            (
+                *(own.kept, own.kept_by_words, own.kept_across),
+                *(own.removed, own.removed_by_words, own.removed_across),
+            ),
+        )
+        for rank, own in enumerate(known.groups, start=1)
+    )
+    enough = None if known.sufficient is None else len(known.sufficient.words)
+    return Proof(tuple(sets), rows, enough)
+
+
+def _proved(e: Explanation, mode: str, before: str, found: WordSet | None) -> ProvedSet:
+    if found is None or not found.words:
+        return ProvedSet(mode, before, (), "")
+    size, others = len(found.words), found.others
+    words = tuple(
+        Word(e.words[word], _side(e, word), 0.0, "", position=word) for word in found.words
+    )
+    kind = ("word" if size == 1 else f"set of {size} words") if others == 1 else ""
+    kind = kind or ("words" if size == 1 else f"sets of {size} words")
+    does = "does" if others == 1 else "do"
+    more = f"; {others} other {kind} {does} the same" if others else ""
+    return ProvedSet(mode, before, words, f"({found.value:.3f}{more})")

@@ -71,5 +71,16 @@ def legend(cards: Sequence[Card]) -> Iterator[str | Word]:
             "does not. It is missed where the decision changes without them. Stable says how much "
             "of the group is found again in changed conditions, from 0 to 1."
         )
+    if any(card.proof for card in cards):
+        yield (
+            " Enough alone is a smallest set of words that leads to the decision by itself, and "
+            "below it stands a smallest set without which the decision is another. Both are exact "
+            "over all subsets of the words that the method chose as candidates."
+        )
+    if any(card.curve for card in cards):
+        yield (
+            " The curve shows the number that is explained when the first candidates, by their "
+            "scores, are kept alone or removed; dashed is the mean over all orders."
+        )
     if any(card.pairs for card in cards):
         yield " Numbered are the pairs of words that do most together (I, their interaction)."
