@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gmask_pl.drawing.cards import Card, make_card
+from gmask_pl.drawing.comparison import compared, is_disputed
 from gmask_pl.drawing.legend import legend
 from gmask_pl.drawing.summary import Summary
 from gmask_pl.escaping import html
@@ -62,7 +63,35 @@ def page(
             legend=legend(cards),
             classes=[(labels[found.label], found) for found in summary.classes()],
             script=script(),
-            policy=f"sha256-{b64encode(sha256(script().encode()).digest()).decode()}",
+            policy=_policy(),
+        )
+    )
+
+
+def comparison_page(
+    runs: Mapping[str, Sequence[Explanation]],
+    *,
+    title: str,
+    labels: Sequence[str],
+    max_pairs: int,
+) -> str | None:
+    """A page of the same pairs as several runs explain them, by the names of the runs.
+
+    None where they have no pairs in common.
+    """
+    pairs = compared(runs, labels, max_pairs=max_pairs)
+    if not pairs:
+        return None
+    return (
+        _templates()
+        .get_template("comparison.html.j2")
+        .render(
+            title=title,
+            pairs=pairs,
+            agreement=sum(pair.agreement for pair in pairs) / len(pairs),
+            disputed=is_disputed,
+            script=script(),
+            policy=_policy(),
         )
     )
 
@@ -83,6 +112,11 @@ def script() -> Markup:
     lines = (line for part in parts for line in part.read_text("utf-8").splitlines())
     own = (line.removeprefix("export ") for line in lines if not line.startswith("import "))
     return Markup("(() => {\n" + "\n".join(own) + "\nstart();\n})();")
+
+
+def _policy() -> str:
+    """By what a browser knows that the script is ours."""
+    return f"sha256-{b64encode(sha256(script().encode()).digest()).decode()}"
 
 
 @cache

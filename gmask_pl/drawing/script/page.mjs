@@ -95,6 +95,7 @@ export class Listing {
 
   /** Shows the page that holds a card. @param {HTMLElement} card */
   reveal(card) {
+    if (!card.hidden) return;
     const at = (this.found ?? []).findIndex(({ place }) => this.cards[place] === card);
     if (at >= 0) this.show(Math.floor(at / A_PAGE));
     else {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,21 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from gmask_pl.command_names import command_line, typed_path
+from gmask_pl.drawing.html import comparison_page
 from gmask_pl.escaping import terminal, visible
 from gmask_pl.files import remove_ours, write_text
+from gmask_pl.identity.of_result import Identity
+from gmask_pl.identity.setting_roles import digest_of
 from gmask_pl.pipeline.report.console_table import format_table, stability
 from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, read_metrics
+from gmask_pl.store import read_explanations, read_labels
 from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
 DONE = "done"
 EXPLAINER = "explainer="
+EXPLANATIONS = "explanations.parquet"
+MOST = 100  # pairs on a page of several runs
 
 
 class SweepSummary(Callback):
@@ -152,10 +160,41 @@ def format_sweep(jobs: list[JSON]) -> str:
             lines += [*compared, ""]
         pages = [(name, Path(job["folder"]) / PAGE_FILE) for name, job, _ in scored]
         lines += [f"{name}: {typed_path(page)}" for name, page in pages if page.is_file()]
+        lines += [f"side by side: {typed_path(page)}" for page in comparisons(scored)]
     if failed:
         lines += ["", f"{len(failed)} of {len(jobs)} runs failed:"]
         lines += [f"{visible(name)}: {fate}" for name, fate in failed]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def comparisons(scored: Sequence[tuple[str, JSON, JSON]]) -> Iterator[Path]:
+    """Writes a page for the runs about the same pairs and model, which stand side by side there.
+
+    scored: the name of each run, its job, and its metrics. A page lies in the folder that holds
+    these runs, and is named by them, so that other multiruns leave it.
+    """
+    alike: dict[str, dict[str, Path]] = {}
+    for name, job, metrics in scored:
+        folder = Path(job["folder"])
+        identity = Identity.read(folder)
+        if identity is not None and (folder / EXPLANATIONS).is_file():
+            about = [identity.pairs, identity.model, metrics.get("question")]
+            alike.setdefault(digest_of(about, size=8), {})[name] = folder
+    for runs in alike.values():
+        if len(runs) < 2:
+            continue
+        files = [folder / EXPLANATIONS for folder in runs.values()]
+        found = [list(islice(read_explanations(file), MOST)) for file in files]
+        place = Path(os.path.commonpath([folder.parent for folder in runs.values()]))
+        text = comparison_page(
+            dict(zip(runs, found, strict=True)),
+            title=f"{len(runs)} runs side by side",
+            labels=read_labels(files[0]),
+            max_pairs=MOST,
+        )
+        if text is not None:
+            digest = digest_of(sorted(map(str, runs.values())), size=4)
+            yield write_text(place / f"comparison-{digest}.html", text)
 
 
 def _names(overrides: list[list[str]]) -> list[str]:
