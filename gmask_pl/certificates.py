@@ -66,7 +66,8 @@ class GroupCertificate:
 class Certificates:
     """What the model's answers to all subsets of some words prove, for one pair.
 
-    - words: positions of the words whose subsets were all asked about: the candidates.
+    - words: positions of the words whose subsets were all asked about: the candidates. empty: the
+      number that is asked for, without any word; None where that was not asked.
     - groups: of each group, in the order of ``Explanation.word_groups``.
     - sufficient: a smallest set of them that, kept alone, leads to the decision of the whole pair.
       It has no words where the empty pair leads there. None where no set does, or where
@@ -93,6 +94,7 @@ class Certificates:
     """
 
     words: tuple[int, ...]
+    empty: float | None
     groups: tuple[GroupCertificate, ...]
     sufficient: WordSet | None
     contrastive: WordSet | None
@@ -119,6 +121,7 @@ def certified(
     members = [tuple(sorted(own)) for own in groups.members.values()]
     return Certificates(
         words=words,
+        empty=responses.value(()),
         groups=tuple(
             GroupCertificate(
                 own,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gmask_pl.certificates import Certificates
+from gmask_pl.certificates import Certificates, WordSet
 from gmask_pl.escaping import visible
 from gmask_pl.responses import Responses
 from gmask_pl.types import JSON, SUBSTITUTES, TOGETHER, Groups, Interactions, Span, UserError
@@ -256,6 +256,32 @@ class Explanation:
         ('dog', 'cat')
         """
         return next((group.words for group in self.word_groups), ())
+
+    @property
+    def enough(self) -> str:
+        """The words of ``certificates.sufficient``; "" where there is none.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [[0, 1] if "dog" in a else [1, 0] for a, _ in p])
+        >>> explain("the dog", "a cat").enough
+        'dog'
+        """
+        return self._words_of("sufficient")
+
+    @property
+    def needed(self) -> str:
+        """The words of ``certificates.contrastive``; "" where there is none.
+
+        >>> from gmask_pl import PairExplainer
+        >>> explain = PairExplainer(lambda p: [[0, 1] if "dog" in a else [1, 0] for a, _ in p])
+        >>> explain("the dog", "a cat").needed
+        'dog'
+        """
+        return self._words_of("contrastive")
+
+    def _words_of(self, name: str) -> str:
+        found: WordSet | None = getattr(self.certificates, name, None)
+        return " ".join(self.words[word] for word in found.words) if found else ""
 
     def to_dict(self) -> JSON:
         """All but ``responses``, as JSON can hold it: lists and numbers, by the names of fields.

@@ -36,6 +36,7 @@ _WORD_SET = pa.struct(
 _CERTIFICATES = pa.struct(
     [
         ("words", pa.list_(pa.int64())),
+        ("empty", pa.float64()),
         (
             "groups",
             pa.list_(

@@ -102,6 +102,7 @@ def test_certificates_are_what_brute_force_says_of_a_thousand_tables() -> None:
         found = certified(table.responses, table.groups, read=sorted(table.all), first=table.n1)
         assert found is not None
         assert found.words == tuple(table.words)
+        assert found.empty == table.value[frozenset()]
         assert found.sufficient == table.smallest(kept=True)
         assert found.contrastive == table.smallest(kept=False)
         lacking[True] += found.sufficient is None

@@ -299,7 +299,13 @@ def test_a_picture_and_a_page_say_alike_what_they_show(tmp_path: Path) -> None:
     )
     assert told in guide
     assert told.replace(" ", "") in said.replace(" ", "")
-    for sign in ("side one in pink", "side two in blue", "dashed line", "ψ", "model says"):
+    for sign in (
+        "side one in pink",
+        "side two in blue",
+        "dashed line",
+        "ψ",
+        "the number that is explained",
+    ):
         assert sign in told
     # What is not there is not told.
     plain = explained(scores=(0.0,) * 5, groups=None)

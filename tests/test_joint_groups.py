@@ -29,6 +29,8 @@ from gmask_pl import (
     TwoSidedSearch,
     read_explanations,
 )
+from gmask_pl.drawing.cards import make_card
+from gmask_pl.drawing.legend import legend
 from gmask_pl.explainers._coalition import all_coalitions
 from gmask_pl.explainers.joint_groups import best_partition, closed_indices
 from gmask_pl.masking.masked_model import MaskedModel
@@ -151,11 +153,13 @@ def groups_of(model: Callable[..., Any], **settings: Any) -> dict[tuple[str, ...
     return {g.words: g.kind for g in explained_by(model, **settings).word_groups}
 
 
-def explained_by(model: Callable[..., Any], **settings: Any) -> Explanation:
+def explained_by(
+    model: Callable[..., Any], texts: tuple[str, str] = (ONE, TWO), **settings: Any
+) -> Explanation:
     def answer(pairs: list[tuple[str, str]]) -> list[float]:
         return [float(model(set(f"{a} {b}".split()))) for a, b in pairs]
 
-    return PairExplainer(answer, method="joint_groups", threshold=0.5, **settings)(ONE, TWO)
+    return PairExplainer(answer, method="joint_groups", threshold=0.5, **settings)(*texts)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,17 @@ def test_planted_groups_are_found_exactly(
     assert groups_of(model, seed=seed) == expected
 
 
+def test_kinds_are_the_same_of_words_that_speak_against_what_is_explained() -> None:
+    texts = ("the dog runs", "a cat sleeps")
+    for model, words, kind in (
+        (lambda w: 1.0 - ({"dog", "cat"} <= w), ("dog", "cat"), "together"),
+        (lambda w: 1.0 - bool({"dog", "sleeps"} & w), ("dog", "sleeps"), "substitutes"),
+        (lambda w: {"dog", "cat"} <= w, ("dog", "cat"), "together"),
+        (lambda w: bool({"dog", "sleeps"} & w), ("dog", "sleeps"), "substitutes"),
+    ):
+        assert groups_of(model, texts=texts) == {words: kind}
+
+
 def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
     found = explained_by(lambda w: 0.1 + 0.6 * ({"dog", "cat"} <= w) + 0.2 * ("here" in w))
     (one, two) = found.word_groups
@@ -193,6 +208,30 @@ def test_what_is_told_of_a_group_is_what_the_model_says() -> None:
     )
     assert (two.suffices, two.missed, two.kind, two.stability) == (False, False, "", 1.0)
     assert [word for word, _ in found.top(3)] == ["dog", "cat", "here"]
+
+
+def test_cards_tell_what_speaks_against_and_what_nobody_studied() -> None:
+    def model(w: set[str]) -> float:
+        return 1 + 0.6 * ({"dog", "cat"} <= w) - 0.2 * ("here" in w)
+
+    found = explained_by(model, ("the dog runs here", "a cat"))
+    card = make_card(found, found.labels)
+    assert [group.effect.startswith("speaks against") for group in card.groups] == [False, True]
+    assert card.proof is not None
+    assert [(one.before, one.after) for one in card.proof.sets[:1]] == [
+        ("Without any word:", "1.000")
+    ]
+    found = explained_by(model)
+    card = make_card(found, found.labels)
+    assert found.groups is not None
+    words = [word for side in card.sides for word in side]
+    others = [w for w in words if w.position not in found.groups.candidates]
+    assert others
+    for word in others:
+        assert (word.strength, word.top, word.negative) == (0.0, False, False)
+        assert word.title.startswith("no candidate: only ranked behind")
+    told = "".join(part for part in legend([card]) if isinstance(part, str))
+    assert "no candidates are only ranked behind them" in told
 
 
 def test_no_group_suffices_where_no_word_is_needed() -> None:

@@ -253,6 +253,7 @@ def test_cards_are_filtered_and_saved(page: Any, found: Explanations) -> None:
     table = downloaded(browser, "pairs.csv").decode().splitlines()
     assert len(table) == 2
     assert table[1].startswith(f"{found[0].id},a man plays the guitar,one man had a banjo,")
+    assert table[1].endswith(f",{found[0].enough},{found[0].needed}")
     buttons["SVG"].click()
     picture = ElementTree.fromstring(downloaded(browser, "card-0.svg"))
     assert "guitar" in "".join(picture.itertext())

@@ -128,7 +128,9 @@ def test_sets_are_told_in_words() -> None:
         known = certified(table.responses, table.groups, read=sorted(table.all), first=n1)
         card = make_card(replace(e, certificates=known), e.labels)
         assert card.proof is not None
-        for own, proved in zip(card.proof.sets, (known.sufficient, known.contrastive), strict=True):
+        empty, *sets = card.proof.sets
+        assert empty.after == f"{table.value[frozenset()]:.3f}"
+        for own, proved in zip(sets, (known.sufficient, known.contrastive), strict=True):
             texts.add(own.before)
             if proved is not None and proved.words:
                 assert tuple(word.position for word in own.words) == proved.words

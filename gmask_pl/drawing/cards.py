@@ -23,6 +23,7 @@ DOCUMENTS = (
     "Words with a positive score speak for A."
 )
 UNREAD = "not read by the model"
+UNSTUDIED = "no candidate: only ranked behind the candidates"
 LEAST = 0.05  # share of the largest score below which a word is not said to speak against
 
 
@@ -103,8 +104,8 @@ class Card:
     of a score. distribution: the probabilities of all classes. asked: the number that is explained,
     "" for the probability of the prediction. documents: which of two documents is A and which B, ""
     of a pair that is no comparison. number: the name of what is explained. top: the words with the
-    highest scores. proof, curve: of certificates. answers: what the model said of masks, see
-    `embedded`; read: the words that it reads.
+    highest scores; enough, needed: those of the smallest sets. proof, curve: of certificates.
+    answers: what the model said of masks, see `embedded`; read: the words that it reads.
     """
 
     id: str
@@ -122,6 +123,8 @@ class Card:
     documents: str
     number: str
     top: str
+    enough: str
+    needed: str
     proof: Proof | None
     curve: Curve | None
     answers: str
@@ -158,6 +161,8 @@ def make_card(explanation: Explanation, labels: Sequence[str], *, answers: bool 
         documents=DOCUMENTS if tuple(labels) == A_AND_B and BETWEEN in (e.text2 or "") else "",
         number=e.question or PREDICTED.name,
         top=" ".join(word for word, _ in top_counted(e, TOP_WORDS)),
+        enough=e.enough,
+        needed=e.needed,
         proof=None if e.certificates is None else _proof(e, e.certificates),
         curve=curve_of(e) if answers else None,
         answers=embedded(e, labels) if answers else "",
@@ -195,9 +200,12 @@ def _side(explanation: Explanation, position: int) -> str:
 
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
-    words, rank, strength, told = e.words, ranks(e.scores), strengths(e.scores), counted(e.scores)
+    words, rank, told = e.words, ranks(e.scores), counted(e.scores)
     # Words that no group could hold are only ranked below the others: nobody knows what they do.
-    studied = range(len(words)) if e.groups is None else e.groups.candidates
+    studied = set(range(len(words)) if e.groups is None else e.groups.candidates)
+    own = sorted(studied)
+    of_own = dict(zip(own, strengths([e.scores[word] for word in own]), strict=True))
+    strength = [of_own.get(word, 0.0) for word in range(len(words))]
     unread, ranked = set(e.unread), [f"rank {place} of {len(words)}" for place in rank]
     around = [
         *_around(e.words1, e.text1, e.spans1),
@@ -208,9 +216,9 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
             text=word,
             side=_side(e, i),
             strength=strength[i],
-            title=UNREAD if i in unread else f"attribution {score:.4g}, {ranked[i]}",
-            top=rank[i] <= TOP_WORDS and score > 0,
-            negative=score < 0 and strength[i] >= LEAST and i in studied,
+            title=_title(score, ranked[i], read=i not in unread, studied=i in studied),
+            top=rank[i] <= TOP_WORDS and score > 0 and i in studied,
+            negative=score < 0 and strength[i] >= LEAST,
             unread=i in unread,
             before=around[i][0],
             after=around[i][1],
@@ -218,6 +226,12 @@ def _scored_words(e: Explanation) -> tuple[Word, ...]:
         )
         for i, (word, score) in enumerate(zip(words, told, strict=True))
     )
+
+
+def _title(score: float, rank: str, *, read: bool, studied: bool) -> str:
+    if not read:
+        return UNREAD
+    return f"attribution {score:.4g}, {rank}" if studied else f"{UNSTUDIED}, {rank}"
 
 
 def _around(
@@ -266,12 +280,15 @@ def _word_groups(e: Explanation, groups: Groups) -> tuple[Group, ...]:
         words.sort(key=lambda word: word[:2])
         if psi >= NO_PSI:
             own, positions = tuple(word for *_, word in words), tuple(sorted(members))
-            shown.append(Group(names[group], psi, own, told[positions], positions))
+            effect = "; ".join(filter(None, (_against(e, positions), told[positions])))
+            shown.append(Group(names[group], psi, own, effect, positions))
     return tuple(shown)
 
 
 def _proof(e: Explanation, known: Certificates) -> Proof:
     k, sets = len(known.words), list[ProvedSet]()
+    if known.empty is not None:
+        sets.append(ProvedSet("keep", "Without any word:", (), f"{known.empty:.3f}"))
     if known.kept_asked:
         if known.sufficient is None:
             told = f"No set of the {k} candidates leads to this decision alone."
@@ -305,10 +322,21 @@ def _proved(e: Explanation, mode: str, before: str, found: WordSet | None) -> Pr
         return ProvedSet(mode, before, (), "")
     size, others = len(found.words), found.others
     words = tuple(
-        Word(e.words[word], _side(e, word), 0.0, "", position=word) for word in found.words
+        Word(e.words[word], _side(e, word), 0.25, "", position=word) for word in found.words
     )
     kind = ("word" if size == 1 else f"set of {size} words") if others == 1 else ""
     kind = kind or ("words" if size == 1 else f"sets of {size} words")
     does = "does" if others == 1 else "do"
     more = f"; {others} other {kind} {does} the same" if others else ""
     return ProvedSet(mode, before, words, f"({found.value:.3f}{more})")
+
+
+def _against(e: Explanation, positions: tuple[int, ...]) -> str:
+    """Whether a group lowers what is explained, by what it adds alone and what goes with it."""
+    known = e.certificates
+    if known is None or known.empty is None or e.value is None:
+        return ""
+    own = next(group for group in known.groups if group.words == positions)
+    gain = 0.0 if own.kept is None else own.kept - known.empty
+    loss = 0.0 if own.removed is None else e.value - own.removed
+    return "speaks against" if gain + loss < -NOISE else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gmask_pl.drawing.cards import TOP_WORDS, UNREAD, Card, Word
+from gmask_pl.drawing.cards import TOP_WORDS, UNREAD, UNSTUDIED, Card, Word
 from gmask_pl.explanation import Explanation
 
 
@@ -45,6 +45,8 @@ def legend(cards: Sequence[Card]) -> Iterator[str | Word]:
         yield " A "
         yield Word("dashed line", "two", 1.0, "", negative=True)
         yield " marks words that speak against what is explained."
+    if any(word.title.startswith(UNSTUDIED) for word in words):
+        yield " Words that are no candidates are only ranked behind them, and have no colour."
     if any(word.unread for word in words):
         yield " Words in "
         yield Word("grey", "one", 0.0, "", unread=True)
@@ -62,14 +64,16 @@ def legend(cards: Sequence[Card]) -> Iterator[str | Word]:
         yield "."
     if any(group.effect for group in groups):
         yield (
-            " Behind a group stands what the model says of its words alone and, where the method "
-            "has asked, of the pair without them."
+            " Behind a group stands the number that is explained, with its words alone and, where "
+            "the method has asked, with all other words."
         )
     if any("stable" in group.effect for group in groups):
         yield (
             " A group suffices where its words alone lead to the decision, and the empty pair "
-            "does not. It is missed where the decision changes without them. Stable says how much "
-            "of the group is found again in changed conditions, from 0 to 1."
+            "does not. It is missed where the decision changes without them. Words act together "
+            "where they do more than one by one, on average over all subsets, and can stand in for "
+            "one another where they do less. Stable says how much of the group is found again when "
+            "one other candidate is always kept, or always removed, from 0 to 1."
         )
     if any(card.proof for card in cards):
         yield (

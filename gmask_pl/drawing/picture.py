@@ -128,6 +128,11 @@ def laid_out(card: Card, told: Mapping[str, str], measure: Measure) -> Layout:
         words = [piece for word in pair.words for piece in texts.word(word)]
         heading = [texts.soft(f"{number}  I {pair.value:+.3f}")]
         rows += [(row, False) for row in texts.rows([*heading, *words])]
+    for proved in card.proof.sets if card.proof else ():
+        words = [piece for word in proved.words for piece in texts.word(word)]
+        told_by = [*texts.prose(proved.before, SMALL, SOFT), *words]
+        after = texts.prose(f" {proved.after}", SMALL, SOFT) if proved.after else []
+        rows += [(row, False) for row in texts.rows([*told_by, *after])]
     widest = max(piece.x + piece.width for row, _ in rows for piece in row) + MARGIN
     width = max(NARROW, widest)
     pieces, y = list[Piece](), MARGIN

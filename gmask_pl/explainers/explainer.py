@@ -18,6 +18,11 @@ from gmask_pl.types import JSON, Attributions, UserError
 
 # What scores are measured in, see `Explainer.score_meaning`.
 IN_VALUE = "in the unit of the number explained; negative: the word speaks against it"
+# Of methods that find an order, and deal out the Shapley values of the words by it.
+BY_RANK = (
+    "in the unit of the number explained, dealt out by rank: the order is what counts; "
+    "negative: the word is ranked behind those that speak for it"
+)
 IN_LOG = "in the logarithm of the probability explained; negative: the word speaks against it"
 
 

@@ -43,7 +43,7 @@ from gmask_pl.explainers._group_mask import (
     table_answer,
 )
 from gmask_pl.explainers._readout import missed_order, owen_values, two_sided_order
-from gmask_pl.explainers.explainer import IN_VALUE, Explainer, example_generators
+from gmask_pl.explainers.explainer import BY_RANK, IN_VALUE, Explainer, example_generators
 from gmask_pl.explainers.paired_ridge import PairedRidge
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
 from gmask_pl.settings import NotNegative, OneOf, Seed, at_least, checked, made
@@ -168,7 +168,9 @@ class GMask(CandidateExplainer):
     @property
     def score_meaning(self) -> str:  # type: ignore[override]
         shares = "share from 0 to 1 of the importance of the groups (Eq. 8); never negative"
-        return shares if self.readout == "membership" else IN_VALUE
+        if self.readout == "membership":
+            return shares
+        return IN_VALUE if self.readout == "owen" else BY_RANK
 
     @property
     def tables(self) -> int:

@@ -16,7 +16,7 @@ from gmask_pl.explainers._coalition import (
     coalition_index,
     in_text_order,
 )
-from gmask_pl.explainers.explainer import IN_VALUE, Explainer
+from gmask_pl.explainers.explainer import BY_RANK, Explainer
 from gmask_pl.explainers.gmask import ResponseTables
 from gmask_pl.explainers.two_sided_search import TwoSidedSearch
 from gmask_pl.masking.masked_model import MaskedModel, RemovalName
@@ -54,11 +54,14 @@ class JointGroups(CandidateExplainer):
     ``least`` are left out, and their words are in no group. The index is over both tables, and psi
     is a group's share of what all groups explain.
 
-    Each group has a kind. ``together``: its words do more than one by one, on average over all
-    subsets. ``substitutes``: they do less, as one can stand in for another. It also has a
-    stability: the groups are found again with any other candidate always kept, and always removed.
-    Stability is the mean overlap of the group with the group found then that is most like it: the
-    words in both, as a share of the words in either (Hennig, 2007).
+    Each group has a kind. ``together``: its words do more than one by one, for the answer or
+    against it, on average over all subsets of both tables. ``substitutes``: they do less, as one
+    can stand in for another. Alone and in the text a group may do both: its certificate tells (see
+    `GroupCertificate`).
+
+    It also has a stability: the groups are found again with any other candidate always kept, and
+    always removed. Stability is the mean overlap of the group with the group found then that is
+    most like it: the words in both, as a share of the words in either (Hennig, 2007).
 
     What it owes to GMASK: candidate words of both sides (Section 3.3), groups across the sides,
     and memberships phi and importance psi (Section 3.1). phi is 0 or 1 here, a word may be in no
@@ -75,7 +78,7 @@ class JointGroups(CandidateExplainer):
     [(('not', 'never'), 'together')]
     """
 
-    score_meaning = IN_VALUE
+    score_meaning = BY_RANK
 
     @checked
     def __init__(
@@ -114,6 +117,7 @@ class JointGroups(CandidateExplainer):
         for row, own in enumerate(subsets):
             suffices = tables.decided[row, own] & ~tables.decided[row, 0]
             missed = ~tables.still_decided[row, own]
+            gain = alone[row, own] - alone[row, 0] + without[row, 0] - without[row, own]
             groups.append(
                 _read(
                     [word for word in candidates[row].tolist() if word >= 0],
@@ -123,7 +127,7 @@ class JointGroups(CandidateExplainer):
                     removed=tuple(without[row, own].tolist()),
                     suffices=tuple(suffices.tolist()),
                     missed=tuple(missed.tolist()),
-                    joint=joint[row, own].tolist(),
+                    joint=torch.where(gain < 0, -joint[row, own], joint[row, own]).tolist(),
                     stable=stable[row],
                 )
             )
@@ -263,7 +267,11 @@ def _read(
     joint: list[float],
     stable: tuple[float, ...],
 ) -> Groups:
-    """The groups of one pair; bits (t, k): their words, in slots of which the first are used."""
+    """The groups of one pair.
+
+    bits (t, k): their words, in slots of which the first are used. joint: the joint effects of
+    each, above 0 where they go the way of the group.
+    """
     kinds = (TOGETHER if effect >= 0 else SUBSTITUTES for effect in joint)
     total = sum(explained)
     return Groups(

@@ -26,6 +26,8 @@ COLUMNS = (
     "gold",
     "top words",
     "groups",
+    "enough alone",
+    "decision changes without",
     "evaluations",
     "seconds",
 )
@@ -101,6 +103,8 @@ def explanation_row(explanation: Explanation, labels: Sequence[str]) -> list[Any
         card.gold,
         ", ".join(word for word, _ in top_counted(e, TOP_WORDS)),
         " | ".join(groups),
+        e.enough,
+        e.needed,
         e.evaluations,
         e.seconds,
     ]
