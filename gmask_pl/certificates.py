@@ -84,13 +84,13 @@ class Certificates:
 
     >>> from gmask_pl import PairExplainer
     >>> def contradicts(pairs):
-    ...     return [[0.1, 0.9] if "guitar" in a and "banjo" in b else [0.9, 0.1] for a, b in pairs]
+    ...     return [[0, 1] if "guitar" in a and "banjo" in b else [1, 0] for a, b in pairs]
     >>> explain = PairExplainer(contradicts, labels=["no", "yes"])
     >>> found = explain("the guitar", "a banjo").certificates
     >>> found.sufficient
-    WordSet(words=(1, 3), value=0.899..., others=0)
+    WordSet(words=(1, 3), value=1.0, others=0)
     >>> found.contrastive
-    WordSet(words=(1,), value=0.100..., others=1)
+    WordSet(words=(1,), value=0.0, others=1)
     """
 
     words: tuple[int, ...]

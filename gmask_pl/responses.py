@@ -38,7 +38,14 @@ class Responses:
     def of(
         cls, kept: np.ndarray, values: np.ndarray, same: np.ndarray, probabilities: np.ndarray
     ) -> Responses:
-        """kept (n, words) bool: the words of each mask."""
+        """Of the words of each mask, kept (n, words) bool, and the answers as they are held.
+
+        >>> import numpy as np
+        >>> from gmask_pl import Responses
+        >>> kept, values = np.array([[True, False]]), np.ones(1, dtype=np.float32)
+        >>> Responses.of(kept, values, values > 0, np.zeros((1, 0), np.float32)).value({0})
+        1.0
+        """
         masks = np.packbits(kept, axis=1)
         return cls(kept.shape[1], masks, values, same, probabilities)
 

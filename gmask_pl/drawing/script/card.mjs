@@ -205,7 +205,9 @@ export class AnsweringCard {
       row.append(element("span", "name", label), bar, element("span", "num", `${(100 * p).toFixed(1)} %`));
       return row;
     });
-    told.replaceChildren(...bars, element("p", "decision", this.sentence(answer)));
+    const classes = element("div", "classes");
+    classes.append(...bars);
+    told.replaceChildren(classes, element("p", "decision", this.sentence(answer)));
   }
 
   /** @param {import("./answers.mjs").Answer} answer @returns {string} */
