@@ -89,8 +89,8 @@ class Certificates:
     >>> found = explain("the guitar", "a banjo").certificates
     >>> found.sufficient
     WordSet(words=(1, 3), value=1.0, others=0)
-    >>> found.contrastive
-    WordSet(words=(1,), value=0.0, others=1)
+    >>> found.contrastive.words, found.contrastive.others
+    ((1,), 1)
     """
 
     words: tuple[int, ...]
