@@ -28,8 +28,8 @@ from gmask_pl.explanation import Explanation
 from gmask_pl.loops import ExplainLoop, ScoreLoop
 from gmask_pl.masking.masked_model import MaskedModel
 from gmask_pl.models.pair_classifier import PairClassifier
+from gmask_pl.pipeline.report.logged import explanation_row
 from gmask_pl.pipeline.report.page import write_page
-from gmask_pl.pipeline.report.wandb_media import explanation_row
 from gmask_pl.pipeline.scoring import Metrics, configured_metrics
 from gmask_pl.store import read_explanations, write_explanations
 from gmask_pl.types import PairExample, PairScore, UserError

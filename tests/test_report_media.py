@@ -13,13 +13,8 @@ from typing import Any
 import pytest
 
 from gmask_pl.explanation import Explanation
-from gmask_pl.pipeline.report.wandb_media import (
-    COLUMNS,
-    explanation_row,
-    log_to_wandb,
-    scalars,
-    wandb_logger,
-)
+from gmask_pl.pipeline.report.logged import COLUMNS, explanation_row, scalars
+from gmask_pl.pipeline.report.wandb_media import log_to_wandb, wandb_logger
 from gmask_pl.types import Groups
 
 LABELS = ("same", "different")

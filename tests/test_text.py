@@ -33,9 +33,9 @@ from gmask_pl.explanation import Explanation
 from gmask_pl.metrics.paired_tests import Difference
 from gmask_pl.pipeline.failures import judge
 from gmask_pl.pipeline.report.console_table import format_table
+from gmask_pl.pipeline.report.logged import explanation_row, scalars
 from gmask_pl.pipeline.report.multirun_summary import DONE, format_sweep
 from gmask_pl.pipeline.report.page import write_page
-from gmask_pl.pipeline.report.wandb_media import explanation_row, scalars
 from gmask_pl.processes import say
 from gmask_pl.types import Groups
 

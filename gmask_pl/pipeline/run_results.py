@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from gmask_pl.explanation import Explanation
 from gmask_pl.files import damaged, write_text
 from gmask_pl.pipeline.report.page import write_page
+from gmask_pl.pipeline.report.logged import scalars
 from gmask_pl.pipeline.report.result_files import (
     CURVES_FILE,
     METRICS_FILE,
@@ -22,7 +23,7 @@ from gmask_pl.pipeline.report.result_files import (
     curves_text,
     write_curves,
 )
-from gmask_pl.pipeline.report.wandb_media import log_to_wandb, scalars
+from gmask_pl.pipeline.report.wandb_media import log_to_wandb
 from gmask_pl.processes import say
 from gmask_pl.store import read_explanations, read_labels
 from gmask_pl.types import JSON, UserError
