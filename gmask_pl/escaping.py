@@ -73,6 +73,11 @@ def markdown_note(text: str) -> str:
     return "".join(part if i % 2 else _in_between(part) for i, part in enumerate(parts))
 
 
+def entities(text: str) -> str:
+    """Text that every Markdown shows as it is: each sign by the number of its character."""
+    return re.sub(r"[^\w ]|_", lambda sign: f"&#{ord(sign[0])};", visible(text))
+
+
 def latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
     text = re.sub(r"[\\~^&%$#_{}<>]", lambda match: _LATEX[match[0]], visible(text))

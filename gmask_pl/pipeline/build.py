@@ -22,6 +22,7 @@ from gmask_pl.masking.token_packing import TokenBudget
 from gmask_pl.models.pair_classifier import PairClassifier
 from gmask_pl.models.units import encoder_of
 from gmask_pl.pipeline.failures import check_split
+from gmask_pl.pipeline.report.tensorboard_media import check_tensorboard
 from gmask_pl.pipeline.report.wandb_media import check_wandb
 from gmask_pl.pipeline.run_results import telling_loggers
 from gmask_pl.pipeline.scoring import metric_removals
@@ -161,10 +162,12 @@ def _logger(cfg: DictConfig, name: str, choices: Mapping[str, str]) -> Logger:
 
 def check_loggers(cfg: DictConfig) -> None:
     """Raises UserError for a logger that cannot be reached, before there is anything to log."""
+    checks = {"wandb_logger": check_wandb, "tensorboard_logger": check_tensorboard}
     for name in loggers_of(cfg):
-        if str(cfg.logger[name].get("_target_", "")).endswith(".wandb_logger"):
+        made_by = str(cfg.logger[name].get("_target_", "")).rpartition(".")[2]
+        if made_by in checks:
             with telling_loggers(name):
-                check_wandb()
+                checks[made_by]()
 
 
 def page_of(cfg: DictConfig, explainer: str) -> JSON:

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.errors import InstantiationException
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from gmask_pl.explanation import Explanation
 from gmask_pl.files import damaged, write_text
-from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.pipeline.report.logged import scalars
+from gmask_pl.pipeline.report.page import write_page
 from gmask_pl.pipeline.report.result_files import (
     CURVES_FILE,
     METRICS_FILE,
@@ -23,6 +23,7 @@ from gmask_pl.pipeline.report.result_files import (
     curves_text,
     write_curves,
 )
+from gmask_pl.pipeline.report.tensorboard_media import log_to_tensorboard
 from gmask_pl.pipeline.report.wandb_media import log_to_wandb
 from gmask_pl.processes import say
 from gmask_pl.store import read_explanations, read_labels
@@ -119,10 +120,13 @@ def log(
 
 def tell(logger: Logger, folder: Path, results: JSON, max_rows: int) -> None:
     """Tells a logger the results."""
+    file, page = folder / EXPLANATIONS, folder / PAGE_FILE
     if isinstance(logger, WandbLogger):
-        file, page = folder / EXPLANATIONS, folder / PAGE_FILE
         found, labels = read_explanations(file), read_labels(file)
         log_to_wandb(logger, results, found, page, labels=labels, max_rows=max_rows)
+    elif isinstance(logger, TensorBoardLogger):
+        found, labels = read_explanations(file), read_labels(file)
+        log_to_tensorboard(logger, results, found, page, labels=labels, max_rows=max_rows)
     else:
         logger.log_metrics(dict(scalars(results)))
         logger.save()
