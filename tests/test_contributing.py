@@ -135,6 +135,10 @@ def test_the_printed_metric_is_shown_everywhere(added: Path) -> None:
     assert "decision_flip/u1" in (folder / "csv" / "metrics.csv").read_text("utf-8")
     (log,) = (folder / "wandb").rglob("*.wandb")
     assert logged_points(log, "words_removed", "curves/decision_flip") == points
+    run(added, "-m", "gmask_pl.commands.dashboard", "entity=me", "out=board.json")
+    board = (added / "board.json").read_text("utf-8")
+    for name in ("decision_flip/value", "curves/decision_flip", "Decision flips"):
+        assert f'"{name}"' in board
 
     collecting = ("-m", "gmask_paper.collecting", *settings, *small, "explainer=random", "seed=0")
     quick = ("collect.metric=decision_flip", "collect.table=none", "collect.resamples=50")

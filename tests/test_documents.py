@@ -23,6 +23,7 @@ from hydra.types import RunMode
 import gmask_pl
 from gmask_paper.collector import Collect
 from gmask_paper.run_query import OWN
+from gmask_pl.commands.dashboard import dashboard_settings
 from gmask_pl.identity.parts import CONF
 from gmask_pl.models.bert_tiny import TinyBert
 from gmask_pl.pipeline.hydra_setup import choices, register
@@ -132,7 +133,8 @@ def test_the_citation_is_of_this_version() -> None:
 
 
 COMMAND = re.compile(
-    r"(?:^|\s)(?:python (?:explain|train|collect)\.py|gmask-(?:explain|train|collect|check)\b"
+    r"(?:^|\s)(?:python (?:explain|train|collect)\.py"
+    r"|gmask-(?:explain|train|collect|check|dashboard)\b"
     r"|(?:\S*python) -m (?:gmask_paper|benchmarks)\.|torchrun )"
 )
 
@@ -188,6 +190,9 @@ def test_every_command_composes(place: str, line: str, folder: Path) -> None:
             return
         script, arguments = "explain.py", options
     script = re.sub(r"\.py$|^gmask-", "", script)
+    if script == "dashboard":
+        dashboard_settings(arguments)
+        return
     typed = [word for word in arguments if word not in ("-m", "--multirun")]
     if script == "explain" and pair_of(typed):
         typed = [word for word in typed if not word.startswith("pair=")]

@@ -1,1 +1,1 @@
-"""What a shell starts: ``gmask-explain``, ``gmask-train`` and ``gmask-check``."""
+"""What a shell starts: ``gmask-explain``, ``gmask-train``, ``gmask-check``, ``gmask-dashboard``."""

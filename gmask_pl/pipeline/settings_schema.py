@@ -104,6 +104,15 @@ class Explain(Train):
     explainers_dir: str
 
 
+class Dashboard(Explain):
+    """The settings of gmask-dashboard."""
+
+    entity: str | None
+    project: str
+    out: str | None
+    save: bool
+
+
 class OfTrainer(TypedDict):
     """What Lightning's own annotations leave open of a Trainer."""
 
