@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,11 +99,20 @@ class Known(Planted):
         ]
 
 
+def logged_run(settings: list[str], folder: Path) -> None:
+    import wandb
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("explain", settings)
+    try:
+        explain(cfg, folder, "gmask")
+    finally:
+        wandb.teardown()  # waits until everything is on disk
+
+
 @pytest.mark.slow
 def test_every_name_is_logged_by_a_run(tmp_path: Path) -> None:
     """Of a model that has learnt something: else some metrics have no value."""
-    import wandb
-
     settings = [
         *("dataset.train_size=600", "dataset.dev_size=30", "dataset.test_size=20", "model=dattn"),
         *("model.net.embedding_size=32", "model.net.hidden_size=32", "model.net.lr=0.01"),
@@ -111,12 +121,11 @@ def test_every_name_is_logged_by_a_run(tmp_path: Path) -> None:
         *("explainer=gmask", "explainer.k=4", "metric.naopc.beam=1", "output=outputs"),
         *("logger=[wandb]", "logger.wandb.group=x", "log_dir=logs", "run_name=x"),
     ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("explain", settings)
-    try:
-        explain(cfg, tmp_path / "run", "gmask")
-    finally:
-        wandb.teardown()  # waits until everything is on disk
+    # W&B starts no second time in a process where it was torn down.
+    process = get_context("spawn").Process(target=logged_run, args=(settings, tmp_path / "run"))
+    process.start()
+    process.join(600)
+    assert process.exitcode == 0
 
     (log,) = (tmp_path / "logs").rglob("*.wandb")
     logged, config = set(), {}

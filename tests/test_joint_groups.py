@@ -185,6 +185,18 @@ def test_planted_groups_are_found_exactly(
     assert groups_of(model, seed=seed) == expected
 
 
+def test_stability_is_that_of_the_pair_alone_in_any_batch() -> None:
+    def both(pairs: list[tuple[str, str]]) -> list[float]:
+        return [float("p" in a.split() and "q" in b.split()) for a, b in pairs]
+
+    explain = PairExplainer(both, threshold=0.5)
+    pairs = [("x p", "q"), ("x p r y z u v w", "q z w k l m")]
+    for found, pair in zip(explain.many(pairs), pairs, strict=True):
+        alone = explain(*pair)
+        assert [g.stability for g in found.word_groups] == [g.stability for g in alone.word_groups]
+        assert [g.stability for g in found.word_groups] == [1.0]
+
+
 def test_kinds_are_the_same_of_words_that_speak_against_what_is_explained() -> None:
     texts = ("the dog runs", "a cat sleeps")
     for model, words, kind in (

@@ -144,8 +144,8 @@ class JointGroups(CandidateExplainer):
             others = torch.cat([used[:, :j], used[:, j + 1 :]], 1)
             for half in tables.unflatten(-1, (above, 2, below)).unbind(-2):
                 parts = best_partition(closed_indices(half.flatten(-2), others)[0], self.price)
-                for own, found, part in zip(again, subsets, parts, strict=True):
-                    for i, group in enumerate(found):
+                for row, (own, found, part) in enumerate(zip(again, subsets, parts, strict=True)):
+                    for i, group in enumerate(found if used[row, j] else ()):
                         if not group & below:
                             high, low = divmod(group, 2 * below)
                             own[i] += _overlap(high * below + low, part)
