@@ -20,7 +20,11 @@ from gmask_pl.pipeline.run_settings import leave_out
 from gmask_pl.types import Unreadable, UserError
 
 SWEPT = ("model", "dataset", "explainer", "seed")
-PLACES = ("weights", "dataset.path")  # which no experiment says
+# What no experiment says, and runs about other pairs would not stand beside.
+PLACES = (
+    *("weights", "dataset.path", "dataset.text1", "dataset.text2", "dataset.label", "dataset.id"),
+    *("limit", "limit_seed"),
+)
 OWN = ("+collecting=defaults",)  # the settings that explain.py does not have
 
 
@@ -63,7 +67,8 @@ class RunQuery:
         said = {part.lstrip("+").partition("=")[0] for part in parts}
         for key in PLACES:
             values = {OmegaConf.select(run.config, key) for run in beside}
-            if key not in said and len(values) == 1 and None not in values:
+            own = OmegaConf.select(self.cfg, key)
+            if key not in said and len(values) == 1 and not values & {None, own}:
                 parts.append(f"{key}={next(iter(values))}")
         metric = self.cfg.collect.get("metric")
         if metric and metric not in self.cfg.metric and "metric" not in said:

@@ -531,6 +531,18 @@ def test_what_has_no_better_side_has_no_best(tmp_path: Path) -> None:
     assert {rows[name]["best"] for name in ("GMASK", "IMASK")} == {"False"}
 
 
+def test_the_command_for_what_is_missing_reads_the_same_pairs(output: Path) -> None:
+    own = ("dataset=pairs", "dataset.path=my.csv", "dataset.text1=one", "dataset.label=gold")
+    for name in ("gmask", "imask"):
+        fake_run(output, name, *own, "limit=7", aopc=BASE)
+    text = collected(output, "table2", "dataset=pairs")["table2.md"].read_text("utf-8")
+    (command,) = [line for line in text.splitlines() if "no run yet: `" in line]
+    for setting in (*own[1:], "limit=7"):
+        assert f" {setting}" in command
+    for other in ("dataset.text2=", "dataset.id=", "limit_seed="):  # as the experiment has them
+        assert other not in command
+
+
 def test_the_papers_numbers_are_told_to_be_of_others(output: Path) -> None:
     told = "with other weights and pairs"
     ours = collected(output, "table2", ASKED)
