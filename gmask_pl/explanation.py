@@ -181,6 +181,21 @@ class Explanation:
         return (1,) * len(self.words1) + (2,) * len(self.words2)
 
     @property
+    def studied(self) -> frozenset[int]:
+        """The positions of the words whose scores say what they do.
+
+        Of a method with groups these are the candidates: all other words are only ranked behind.
+
+        >>> from gmask_pl import GMask, Occlusion, PairExplainer
+        >>> method = GMask(k=2, t=2, word_filter=Occlusion())
+        >>> explain = PairExplainer(lambda p: [float("dog" in a) for a, _ in p], method=method)
+        >>> len(explain("the dog", "a cat").studied)
+        2
+        """
+        own = range(len(self.words)) if self.groups is None else self.groups.candidates
+        return frozenset(own)
+
+    @property
     def predicted(self) -> str:
         """The name of the predicted class, its number where the labels are not known.
 

@@ -201,8 +201,7 @@ def _side(explanation: Explanation, position: int) -> str:
 
 def _scored_words(e: Explanation) -> tuple[Word, ...]:
     words, rank, told = e.words, ranks(e.scores), counted(e.scores)
-    # Words that no group could hold are only ranked below the others: nobody knows what they do.
-    studied = set(range(len(words)) if e.groups is None else e.groups.candidates)
+    studied = e.studied
     own = sorted(studied)
     of_own = dict(zip(own, strengths([e.scores[word] for word in own]), strict=True))
     strength = [of_own.get(word, 0.0) for word in range(len(words))]

@@ -73,8 +73,7 @@ def shown(found: Explanation, labels: Sequence[str], *, colours: bool) -> str:
 
     colours: words by their scores, else the scores behind them.
     """
-    studied = range(len(found.words)) if found.groups is None else found.groups.candidates
-    # Words that no group could hold are only ranked behind the others: nobody knows what they do.
+    studied = found.studied
     scores = tuple(
         score if word in studied else 0.0 for word, score in enumerate(counted(found.scores))
     )

@@ -25,13 +25,13 @@ from gmask_pl.identity.of_result import Identity
 from gmask_pl.identity.setting_roles import digest_of
 from gmask_pl.pipeline.report.console_table import format_table, stability
 from gmask_pl.pipeline.report.result_files import METRICS_FILE, PAGE_FILE, read_metrics
+from gmask_pl.pipeline.run_results import EXPLANATIONS
 from gmask_pl.store import read_explanations, read_labels
 from gmask_pl.types import JSON, Unreadable
 
 UNFINISHED = "did not finish"
 DONE = "done"
 EXPLAINER = "explainer="
-EXPLANATIONS = "explanations.parquet"
 MOST = 100  # pairs on a page of several runs
 
 
